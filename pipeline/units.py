@@ -1,0 +1,57 @@
+"""Conversions between the units that the project speaks: dB, amplitude, power, cents, samples."""
+
+from __future__ import annotations
+
+import math
+from typing import overload
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating]
+
+__all__ = [
+    "FloatArray",
+    "amplitude_to_db",
+    "cents_between",
+    "db_to_amplitude",
+    "ms_to_samples",
+    "power_to_db",
+]
+
+
+@overload
+def db_to_amplitude(level_db: float) -> float: ...
+@overload
+def db_to_amplitude(level_db: FloatArray) -> FloatArray: ...
+def db_to_amplitude(level_db: float | FloatArray) -> float | FloatArray:
+    """Return the amplitude factor of a level in dB; ``-inf`` dB is 0."""
+    if isinstance(level_db, np.ndarray):
+        return np.asarray(np.power(10.0, level_db / 20.0))
+    return float(10.0 ** (level_db / 20.0)) if level_db != -math.inf else 0.0
+
+
+def amplitude_to_db(amplitude: float) -> float:
+    """Return the level in dB of an amplitude; 0 is ``-inf`` dB.
+
+    Examples
+    --------
+    >>> round(amplitude_to_db(0.5), 2)
+    -6.02
+    """
+    return 20.0 * math.log10(abs(amplitude)) if amplitude != 0.0 else -math.inf
+
+
+def power_to_db(power: float) -> float:
+    """Return the level in dB of a power; 0 is ``-inf`` dB."""
+    return 10.0 * math.log10(power) if power > 0.0 else -math.inf
+
+
+def cents_between(frequency_hz: float, other_hz: float) -> float:
+    """Return the interval from ``other_hz`` up to ``frequency_hz`` in cents."""
+    return 1200.0 * math.log2(frequency_hz / other_hz)
+
+
+def ms_to_samples(time_ms: float, *, sample_rate: int) -> int:
+    """Return a time in milliseconds as a whole number of samples."""
+    return round(time_ms * sample_rate / 1000.0)
