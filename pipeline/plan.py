@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,7 +36,7 @@ __all__ = [
     "load_plan",
 ]
 
-PLAN_VERSION = 1
+PLAN_VERSION: Final = 1
 
 
 class Aspect(StrEnum):
@@ -180,9 +180,7 @@ STRIP: tuple[Parameter, ...] = (
         )
     ),
     *_compressor_parameters(safe_ratio=4.0, safe_attack_ms=2.0),
-    Parameter(
-        "width", 0.0, 2.0, 1.0, 0.0, 2.0, "linear", Aspect.WIDTH, "gain of the side signal"
-    ),
+    Parameter("width", 0.0, 2.0, 1.0, 0.0, 2.0, "linear", Aspect.WIDTH, "gain of the side signal"),
     Parameter(
         "spread",
         0.0,
@@ -262,9 +260,7 @@ def _complete(values: Mapping[str, float], table: tuple[Parameter, ...]) -> dict
     return default_settings(table) | dict(values)
 
 
-StripSettings = Annotated[
-    dict[str, float], AfterValidator(lambda values: _complete(values, STRIP))
-]
+StripSettings = Annotated[dict[str, float], AfterValidator(lambda values: _complete(values, STRIP))]
 BusSettings = Annotated[dict[str, float], AfterValidator(lambda values: _complete(values, BUS))]
 
 
@@ -405,9 +401,10 @@ def load_plan(path: Path) -> Plan:
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     """Return the keys allowed where an unknown one was found."""
-    owner: type[BaseModel] = {
+    records: dict[str, type[BaseModel]] = {
         "tracks": TrackPlan,
         "stems": StemPlan,
         "delivery": Delivery,
-    }.get(str(location[0]), Plan) if len(location) > 1 else Plan
+    }
+    owner = records.get(str(location[0]), Plan) if len(location) > 1 else Plan
     return list(owner.model_fields)

@@ -1,0 +1,344 @@
+"""Where the steps of a recipe run: threads of this process, or the tasks of a Prefect flow.
+
+A recipe is one function over an :class:`Engine`, written once and run by any of them. Steps take
+and return paths and small records. This module never imports Prefect; a local run starts at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, Protocol, Self, TypeVar, cast
+
+from flows.progress import Progress, SilentProgress
+
+__all__ = [
+    "Engine",
+    "EngineName",
+    "LocalEngine",
+    "default_workers",
+    "make_engine",
+    "one_torch_thread",
+    "resolve_engine",
+    "run_recipe",
+]
+
+A = TypeVar("A")
+B = TypeVar("B")
+T = TypeVar("T")
+
+EngineName = Literal["auto", "local", "prefect"]
+
+# How long steps at work may take to notice Ctrl-C before they are left behind.
+_STOP_GRACE_S = 5.0
+# Waiting in short turns keeps Ctrl-C working where a blocking wait cannot be interrupted.
+_TURN_S = 0.5
+
+
+class Engine(Protocol):
+    """Runs the steps of a recipe; use as a context manager."""
+
+    def map(
+        self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]
+    ) -> list[B]:
+        """Run a step on each item, several at a time.
+
+        Parameters
+        ----------
+        step
+            Called from several threads at once; with torch on one thread each, so that results
+            do not depend on the number of workers.
+        name, labels
+            What the phase and each item of it are called before the user.
+
+        Returns
+        -------
+        list
+            The results in the order of ``items``.
+
+        Raises
+        ------
+        Exception
+            The first that a step raised, with a note that names the item; items not begun yet
+            are dropped.
+        """
+        ...
+
+    def run(self, step: Callable[[A], B], item: A, *, name: str, label: str) -> B:
+        """Run a step once, alone, with all the threads that torch wants."""
+        ...
+
+    def publish_table(self, key: str, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+        """Show a table where the run is watched; nowhere without a dashboard.
+
+        Parameters
+        ----------
+        key
+            Names the table from run to run.
+        rows
+            JSON-able, all with the same keys.
+        """
+        ...
+
+    def publish_markdown(self, key: str, text: str, *, title: str) -> None:
+        """Show a text where the run is watched; pictures in it as data URIs."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class _Stopped(SystemExit):
+    """Raised inside a step at work after Ctrl-C, so that it cleans up and ends.
+
+    A ``SystemExit``, because a thread that dies of one dies without a word.
+    """
+
+
+class LocalEngine:
+    """Runs steps in threads of this process; numpy, numba and torch release the GIL.
+
+    Parameters
+    ----------
+    workers
+        Threads; default is one a core that this process may use.
+    progress
+        Told of each phase and item.
+    """
+
+    def __init__(self, workers: int | None = None, progress: Progress | None = None) -> None:
+        self.workers = default_workers() if workers is None else workers
+        if self.workers < 1:
+            raise ValueError(f"workers is {workers}: use 1 or more")
+        self.progress: Progress = progress or SilentProgress()
+
+    def map(
+        self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]
+    ) -> list[B]:
+        """Run a step on each item, at most ``workers`` at a time; see :meth:`Engine.map`."""
+        if len(labels) != len(items):
+            raise ValueError(f"{name}: {len(items)} items but {len(labels)} labels")
+        self.progress.start(name, len(items))
+        try:
+            with one_torch_thread():
+                crew = _Crew(step, items, workers=min(self.workers, len(items)))
+                return crew.collect(name, labels, self.progress)
+        finally:
+            self.progress.finish(name)
+
+    def run(self, step: Callable[[A], B], item: A, *, name: str, label: str) -> B:
+        """Run a step once, in the calling thread; see :meth:`Engine.run`."""
+        self.progress.start(name, 1)
+        try:
+            result = step(item)
+            self.progress.advance(name, label)
+        except Exception as error:
+            error.add_note(f"while working on {label!r} ({name})")
+            raise
+        finally:
+            self.progress.finish(name)
+        return result
+
+    def publish_table(self, key: str, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+        """Do nothing: nobody watches; see :meth:`Engine.publish_table`."""
+
+    def publish_markdown(self, key: str, text: str, *, title: str) -> None:
+        """Do nothing: nobody watches; see :meth:`Engine.publish_markdown`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+class _Crew:
+    """Threads that work through items in order.
+
+    ``concurrent.futures`` would do but for Ctrl-C: its threads keep the process alive until
+    their steps are done. These are daemons, and are told to stop inside a step.
+    """
+
+    def __init__(self, step: Callable[[A], B], items: Sequence[A], *, workers: int) -> None:
+        self._results: queue.SimpleQueue[tuple[int, object, BaseException | None]]
+        self._results = queue.SimpleQueue()
+        self._todo = iter(enumerate(items))
+        self._step = cast("Callable[[object], object]", step)
+        self._count = len(items)
+        self._lock = threading.Lock()
+        self._at_work: set[int] = set()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"step-{index}", daemon=True)
+            for index in range(workers)
+        ]
+
+    def _work(self) -> None:
+        me = threading.get_ident()
+        while True:
+            with self._lock:
+                index, item = (-1, None) if self._closed else next(self._todo, (-1, None))
+                if index < 0:
+                    return
+                self._at_work.add(me)
+            result, failure = None, None
+            try:
+                _limit_torch()
+                result = self._step(item)
+            except BaseException as error:
+                failure = error
+            with self._lock:
+                self._at_work.discard(me)
+                self._closed = self._closed or failure is not None
+            self._results.put((index, result, failure))
+
+    def collect(self, name: str, labels: Sequence[str], progress: Progress) -> list[B]:
+        """Work through all items and return the results in their order."""
+        results: list[object] = [None] * self._count
+        failures: dict[int, BaseException] = {}
+        finished = 0
+        try:
+            for thread in self._threads:
+                thread.start()
+            while finished < self._count and (self._busy() or not self._results.empty()):
+                try:
+                    index, result, failure = self._results.get(timeout=_TURN_S)
+                except queue.Empty:
+                    continue
+                finished += 1
+                if failure is not None:
+                    failures[index] = failure
+                else:
+                    results[index] = result
+                    progress.advance(name, labels[index])
+        except BaseException:
+            self._stop()
+            raise
+        if failures:
+            first = min(failures)
+            failures[first].add_note(f"while working on {labels[first]!r} ({name})")
+            raise failures[first]
+        return cast("list[B]", results)
+
+    def _busy(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads)
+
+    def _stop(self) -> None:
+        """Drop what is not begun, and have the steps at work stop at their next Python line."""
+        with self._lock:
+            self._closed = True
+            for ident in self._at_work:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(ident), ctypes.py_object(_Stopped)
+                )
+        share_s = _STOP_GRACE_S / max(len(self._threads), 1)
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(share_s)
+
+
+def default_workers() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Keep torch, if it is loaded, to one thread inside the block and the threads it starts.
+
+    Sums over several threads round differently, so the number must not follow from the machine;
+    and workers times torch's threads would be more than the cores can do.
+    """
+    torch = sys.modules.get("torch")
+    before = None if torch is None else torch.get_num_threads()
+    _limit_torch()
+    try:
+        yield
+    finally:
+        torch = sys.modules.get("torch")
+        if torch is not None:
+            # A step that loaded torch has set the default of the whole process to one thread.
+            torch.set_num_threads(before or default_workers())
+
+
+def _limit_torch() -> None:
+    torch = sys.modules.get("torch")
+    # A torch that another thread is still importing has no functions yet.
+    if torch is not None and hasattr(torch, "set_num_threads") and torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
+def resolve_engine(name: EngineName) -> Literal["local", "prefect"]:
+    """Return what ``"auto"`` means now: Prefect where a server is known, else local.
+
+    A server is known when ``PREFECT_API_URL`` is set or ``stemwright dashboard`` is running.
+    """
+    if name != "auto":
+        return name
+    from flows.dashboard import running_server
+
+    return "prefect" if os.environ.get("PREFECT_API_URL") or running_server() else "local"
+
+
+def make_engine(
+    name: EngineName, *, workers: int | None = None, progress: Progress | None = None
+) -> Engine:
+    """Return an engine by name.
+
+    A Prefect engine works inside a flow run; :func:`run_recipe` makes one around a recipe.
+    """
+    if resolve_engine(name) == "prefect":
+        from flows.prefect_engine import PrefectEngine
+
+        return PrefectEngine(workers=workers, progress=progress)
+    return LocalEngine(workers, progress)
+
+
+def run_recipe(
+    title: str,
+    recipe: Callable[[Engine], T],
+    *,
+    engine: EngineName = "auto",
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> T:
+    """Run a recipe on the engine of that name and return what it returns.
+
+    Parameters
+    ----------
+    title
+        What is worked on, such as the session's name: the flow run's name in Prefect.
+    recipe
+        A function over an :class:`Engine`.
+
+    Examples
+    --------
+    >>> run_recipe("demo", lambda engine: engine.map(len, ["a", "bc"], name="n", labels=["1", "2"]),
+    ...            engine="local")
+    [1, 2]
+    """
+    if resolve_engine(engine) == "prefect":
+        from flows.prefect_engine import run_as_flow
+
+        return run_as_flow(title, recipe, workers=workers, progress=progress)
+    with LocalEngine(workers, progress) as local:
+        return recipe(local)

@@ -1,0 +1,324 @@
+"""A recipe as a Prefect flow: the same steps, in the same threads, each a task run.
+
+Steps run in the crew of threads of :mod:`flows.engine`, so that order, cancelling and results are
+those of the local engine, and Prefect adds the record: states, names, retries, artifacts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import functools
+import os
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from flows.dashboard import ask, private_server, quiet_prefect, running_server
+from flows.engine import Engine, LocalEngine
+from flows.progress import Progress, SilentProgress
+
+quiet_prefect()
+
+from prefect import Task, flow  # noqa: E402
+from prefect.artifacts import (  # noqa: E402
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect.client.schemas.objects import State  # noqa: E402
+from prefect.context import FlowRunContext  # noqa: E402
+from prefect.events.worker import EventsWorker  # noqa: E402
+from prefect.logging.handlers import APILogWorker  # noqa: E402
+from prefect.settings import (  # noqa: E402
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    temporary_settings,
+)
+
+__all__ = [
+    "PrefectEngine",
+    "markdown_artifact",
+    "progress_artifact",
+    "run_as_flow",
+    "table_artifact",
+]
+
+A = TypeVar("A")
+B = TypeVar("B")
+T = TypeVar("T")
+
+# A disk that was busy or a network share that was away for a moment.
+_RETRY_DELAYS_S = [0.5, 2.0]
+# These do not mend themselves.
+_LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
+_RECORDED_S = 30.0
+_ARTIFACT_EVERY_S = 1.0
+_FINAL_STATES = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+
+class PrefectEngine:
+    """Runs steps as task runs of the current flow run, in threads of this process.
+
+    Parameters
+    ----------
+    workers, progress
+        As for :class:`flows.engine.LocalEngine`.
+
+    Raises
+    ------
+    RuntimeError
+        From ``with``, outside a flow run; :func:`run_as_flow` makes one.
+    """
+
+    def __init__(self, workers: int | None = None, progress: Progress | None = None) -> None:
+        self._inner: Progress = progress or SilentProgress()
+        self._local = LocalEngine(workers, self._inner)
+        self.task_runs = 0
+
+    def map(
+        self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]
+    ) -> list[B]:
+        """Run a step on each item as a task run; see :meth:`flows.engine.Engine.map`."""
+        jobs = self._jobs(step, items, name, labels)
+        self._local.progress = _ArtifactProgress(self._inner)
+        try:
+            return self._local.map(_call, jobs, name=name, labels=labels)
+        finally:
+            self._local.progress = self._inner
+
+    def run(self, step: Callable[[A], B], item: A, *, name: str, label: str) -> B:
+        """Run a step once as a task run; see :meth:`flows.engine.Engine.run`."""
+        (job,) = self._jobs(step, [item], name, [label])
+        return self._local.run(_call, job, name=name, label=label)
+
+    def publish_table(self, key: str, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+        """Show a table in the dashboard; see :meth:`flows.engine.Engine.publish_table`."""
+        table_artifact(key, rows, title=title)
+
+    def publish_markdown(self, key: str, text: str, *, title: str) -> None:
+        """Show a text in the dashboard; see :meth:`flows.engine.Engine.publish_markdown`."""
+        markdown_artifact(key, text, title=title)
+
+    def _jobs(
+        self, step: Callable[[A], B], items: Sequence[A], name: str, labels: Sequence[str]
+    ) -> list[Callable[[], B]]:
+        # The step and its item are sealed in a partial: Prefect walks through parameters, rebuilds
+        # what it finds and looks for futures in it, which is none of its business here.
+        task = Task(
+            _work,
+            name=_plain(name),
+            task_run_name=f"{_literal(name)} · {{label}}",
+            cache_policy=NO_CACHE,
+            persist_result=False,
+            retries=len(_RETRY_DELAYS_S),
+            retry_delay_seconds=list(_RETRY_DELAYS_S),
+            retry_condition_fn=_is_passing,
+        )
+        self.task_runs += len(items)
+        return [
+            # A context cannot be entered by two threads at once: each job has its own.
+            functools.partial(
+                contextvars.copy_context().run,
+                functools.partial(task, _one_line(label), functools.partial(step, item)),
+            )
+            for item, label in zip(items, labels, strict=True)
+        ]
+
+    def __enter__(self) -> Self:
+        if FlowRunContext.get() is None:
+            raise RuntimeError("a PrefectEngine works in a flow run: use run_as_flow")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+def run_as_flow(
+    title: str,
+    recipe: Callable[[Engine], T],
+    *,
+    flow_name: str = "mix",
+    workers: int | None = None,
+    progress: Progress | None = None,
+    home: Path | None = None,
+) -> T:
+    """Run a recipe as a flow run called ``title`` and return what it returns.
+
+    The server is the one of ``PREFECT_API_URL``, else the user's dashboard if it is running, else
+    one of our own for the duration; that one has recorded every task run when this returns.
+
+    Parameters
+    ----------
+    flow_name
+        What kind of recipe it is; the dashboard groups runs by it.
+    home
+        Folder of our own server; default :func:`flows.dashboard.default_home`.
+
+    Raises
+    ------
+    flows.dashboard.ServerError
+        If our own server does not start.
+    Exception
+        What the recipe raises.
+    """
+    with contextlib.ExitStack() as stack:
+        url = os.environ.get("PREFECT_API_URL") or running_server(home)
+        ours = url is None
+        if url is None:
+            url = stack.enter_context(private_server(home))
+        # Heartbeats find deployed runs that died. Here they would cost a second at the end.
+        stack.enter_context(
+            temporary_settings(
+                {PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None},
+            )
+        )
+        engine = PrefectEngine(workers, progress)
+        results: list[T] = []
+        flow_run_id = ""
+
+        def body() -> None:
+            nonlocal flow_run_id
+            context = FlowRunContext.get()
+            if context is not None and context.flow_run is not None:
+                flow_run_id = str(context.flow_run.id)
+            with engine:
+                # Handed round Prefect, which would take a result apart to look for states.
+                results.append(recipe(engine))
+
+        try:
+            run = flow(
+                name=_plain(flow_name),
+                flow_run_name=_literal(title),
+                validate_parameters=False,
+                persist_result=False,
+            )(body)
+            run()
+        finally:
+            # What sends events keeps to the server that it was made for: the next run may have
+            # another.
+            EventsWorker.drain_all(timeout=_RECORDED_S)
+            APILogWorker.drain_all(timeout=_RECORDED_S)
+            if ours and flow_run_id:
+                _wait_until_recorded(url, flow_run_id, engine.task_runs, failed=not results)
+        return results[0]
+
+
+def table_artifact(key: str, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+    """Attach a searchable table to the current flow or task run.
+
+    Parameters
+    ----------
+    key
+        Names the series of versions of this artifact; letters, digits and dashes are kept.
+    rows
+        JSON-able mappings with the same keys.
+    """
+    create_table_artifact([dict(row) for row in rows], key=_slug(key), description=title)
+
+
+def markdown_artifact(key: str, text: str, *, title: str) -> None:
+    """Attach a text to the current flow or task run; pictures in it as data URIs."""
+    create_markdown_artifact(text, key=_slug(key), description=title)
+
+
+def progress_artifact(key: str, *, title: str) -> Callable[[float], None]:
+    """Attach a percentage to the current flow or task run; return what sets it, 0 to 100."""
+    made: Any = create_progress_artifact(0.0, key=_slug(key), description=title)
+
+    def set_percent(percent: float) -> None:
+        update_progress_artifact(made, percent)
+
+    return set_percent
+
+
+class _ArtifactProgress:
+    """Shows a phase's progress in the dashboard too; called from the flow's own thread."""
+
+    def __init__(self, inner: Progress) -> None:
+        self._inner = inner
+        self._set_percent: Callable[[float], None] | None = None
+        self._total = self._done = 0
+        self._told_s = 0.0
+
+    def start(self, name: str, total: int) -> None:
+        self._inner.start(name, total)
+        self._total, self._done, self._told_s = total, 0, time.monotonic()
+        self._set_percent = progress_artifact(f"progress-{name}", title=name) if total else None
+
+    def advance(self, name: str, label: str) -> None:
+        self._inner.advance(name, label)
+        self._done += 1
+        if time.monotonic() - self._told_s > _ARTIFACT_EVERY_S or self._done == self._total:
+            self._told_s = time.monotonic()
+            if self._set_percent is not None:
+                self._set_percent(100.0 * self._done / self._total)
+
+    def finish(self, name: str) -> None:
+        self._inner.finish(name)
+
+
+def _work(label: str, job: Callable[[], B]) -> B:
+    """Run a job: the function under every task. ``label`` names the task run."""
+    del label
+    return job()
+
+
+def _call(job: Callable[[], B]) -> B:
+    return job()
+
+
+def _is_passing(task: Any, task_run: Any, state: State[Any]) -> bool:
+    """Tell whether a failure may mend itself when tried again."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OSError) and not isinstance(error, _LASTING)
+
+
+def _wait_until_recorded(url: str, flow_run_id: str, task_runs: int, *, failed: bool) -> None:
+    """Wait until a server has written down how each task run ended, before it is stopped.
+
+    Task runs arrive as events and are written in batches. After a failure some were never begun,
+    and their number is not known: then until nothing more comes.
+    """
+    runs: dict[str, object] = {"flow_runs": {"id": {"any_": [flow_run_id]}}}
+    if not failed:
+        runs["task_runs"] = {"state": {"type": {"any_": list(_FINAL_STATES)}}}
+    until = time.monotonic() + _RECORDED_S
+    before = -1
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError, ValueError):
+            recorded = int(ask(f"{url}/task_runs/count", runs))
+            if recorded >= task_runs or (failed and recorded == before):
+                return
+            before = recorded
+        # Longer than the server's flush interval of 1 s where the end has to be guessed.
+        time.sleep(1.5 if failed else 0.1)
+
+
+def _literal(text: str) -> str:
+    """Keep Prefect from reading a template in a name."""
+    return _one_line(text).replace("{", "{{").replace("}", "}}")
+
+
+def _plain(name: str) -> str:
+    """Leave out what Prefect refuses in the name of a flow or task."""
+    return re.sub(r"[/%&<>]", " ", _one_line(name)).strip() or "step"
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _slug(key: str) -> str:
+    """Return a key as Prefect wants it: lower case, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-") or "artifact"

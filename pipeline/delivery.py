@@ -1,0 +1,270 @@
+"""Delivery: loudness targets, and the drive and trim that reach them under a true-peak ceiling."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.limiter import TruePeakLimiter
+from pipeline.loudness import measure
+from pipeline.problems import InputError, Problem, suggest
+from pipeline.units import FloatArray, db_to_amplitude
+
+__all__ = [
+    "CREST_WINDOW_S",
+    "DEFAULT_LUFS",
+    "TARGETS",
+    "Delivered",
+    "Target",
+    "fit_delivery",
+    "limit",
+    "median_crest_db",
+    "parse_target",
+]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A delivery specification.
+
+    Parameters
+    ----------
+    loudness_lufs
+        Integrated loudness; None follows the reference.
+    ceiling_dbtp
+        Highest true peak.
+    source
+        Where the figures come from.
+    """
+
+    loudness_lufs: float | None
+    ceiling_dbtp: float
+    source: str
+
+
+#: Loudness without a reference and without a target: what most streaming services normalise to.
+DEFAULT_LUFS = -14.0
+
+TARGETS: dict[str, Target] = {
+    "reference": Target(None, -1.0, "the loudness of the reference"),
+    "spotify": Target(-14.0, -1.0, "Spotify for Artists, loudness normalization"),
+    "apple": Target(-16.0, -1.0, "Apple Sound Check; Apple Digital Masters ceiling"),
+    "youtube": Target(-14.0, -1.0, "YouTube's content loudness normalisation"),
+    "ebu-r128": Target(-23.0, -1.0, "EBU R 128-2023"),
+    "netflix": Target(-27.0, -2.0, "Netflix sound mix specification v1.6"),
+}
+
+CREST_WINDOW_S = 0.35
+_SILENT_POWER = 1e-6
+_LOWEST_LUFS, _HIGHEST_LUFS = -50.0, -5.0
+_TOLERANCE_LU = 0.05
+_PASSES = 10
+_CREST_PASSAGES, _CREST_PASSAGE_S = 10, 1.05
+# More than this off the peaks is heard as distortion; a crest that would need it is not chased.
+_MAX_CREST_LIMITING_DB = 8.0
+
+
+def parse_target(text: str) -> Target:
+    """Return the target that a name or a loudness in LUFS asks for.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or the loudness out of range.
+
+    Examples
+    --------
+    >>> parse_target("-12.5").loudness_lufs
+    -12.5
+    """
+    name = text.strip().lower()
+    if name in TARGETS:
+        return TARGETS[name]
+    try:
+        loudness = float(name.removesuffix("lufs"))
+    except ValueError:
+        raise InputError(
+            [Problem("target", f"{text!r} is unknown", suggest(name, [*TARGETS, "-14"]))]
+        ) from None
+    if not _LOWEST_LUFS <= loudness <= _HIGHEST_LUFS:
+        raise InputError(
+            [
+                Problem(
+                    "target",
+                    f"{loudness:g} LUFS is out of range",
+                    f"use a loudness from {_LOWEST_LUFS:g} to {_HIGHEST_LUFS:g} LUFS",
+                )
+            ]
+        )
+    return Target(loudness, -1.0, "asked for")
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """The limiter's settings, and what they make of the audio they were fitted on.
+
+    Parameters
+    ----------
+    drive_db
+        Gain into the limiter.
+    trim_db
+        Gain after it, at most 0.
+    audio
+        The limited and trimmed audio, ``(2, frames)`` float32.
+    loudness_lufs
+        Of ``audio``.
+    """
+
+    drive_db: float
+    trim_db: float
+    audio: FloatArray
+    loudness_lufs: float
+
+
+def limit(
+    audio: FloatArray, *, sample_rate: int, ceiling_dbtp: float, drive_db: float = 0.0
+) -> FloatArray:
+    """Return ``audio``, ``(2, frames)``, driven into the limiter, latency compensated, float32."""
+    limiter = TruePeakLimiter(ceiling_dbtp, sample_rate=sample_rate)
+    late = np.concatenate(
+        (audio * db_to_amplitude(drive_db), np.zeros((2, limiter.latency))), axis=1
+    )
+    return np.asarray(limiter.process(late)[:, limiter.latency :], dtype=np.float32)
+
+
+def median_crest_db(audio: FloatArray, *, sample_rate: int) -> float:
+    """Return the median crest factor over windows of 0.35 s that are not silent.
+
+    Parameters
+    ----------
+    audio
+        ``(channels, frames)``.
+    sample_rate
+        In Hz.
+
+    Returns
+    -------
+    float
+        Peak of the louder channel over the RMS of all, in dB; 0 if every window is silent.
+    """
+    size = min(round(CREST_WINDOW_S * sample_rate), audio.shape[1])
+    count = audio.shape[1] // max(size, 1)
+    shaped = audio[:, : count * size].reshape(audio.shape[0], count, size)
+    power = np.einsum("cwf,cwf->w", shaped, shaped, dtype=np.float64)
+    power /= max(audio.shape[0] * size, 1)
+    heard = power > _SILENT_POWER
+    if not heard.any():
+        return 0.0
+    peak = np.abs(shaped).max(axis=(0, 2)).astype(np.float64)
+    return float(np.median(10.0 * np.log10(np.square(peak[heard]) / power[heard])))
+
+
+def fit_delivery(
+    audio: FloatArray,
+    *,
+    sample_rate: int,
+    target_lufs: float,
+    ceiling_dbtp: float,
+    crest_db: float | None = None,
+    start_drive_db: float | None = None,
+) -> Delivered:
+    """Find drive and trim that give a loudness under a ceiling, and a crest where one is wanted.
+
+    Parameters
+    ----------
+    audio
+        The bus before the limiter, ``(2, frames)``.
+    sample_rate
+        In Hz.
+    target_lufs
+        Wanted integrated loudness, within 0.05 LU unless the limiter saturates.
+    ceiling_dbtp
+        The limiter's ceiling.
+    crest_db
+        Wanted median crest factor; the drive goes up to reach it, the trim down, so that loudness
+        stays the target. Loudness goes first where both cannot be had.
+
+    Returns
+    -------
+    Delivered
+        With drive 0 for silence.
+    """
+    loudness = measure(audio.astype(np.float32), sample_rate=sample_rate)
+    if not math.isfinite(loudness.integrated_lufs):
+        return Delivered(0.0, 0.0, audio.astype(np.float32), -math.inf)
+    open_drive = ceiling_dbtp - loudness.true_peak_dbtp
+    drive = target_lufs - loudness.integrated_lufs
+    if crest_db is not None:
+        some = _spread_excerpt(audio, sample_rate)
+        wanted = _drive_for_crest(some, sample_rate, ceiling_dbtp, crest_db, open_drive)
+        drive = max(drive, wanted)
+    if drive <= open_drive:
+        return _deliver(audio, sample_rate, ceiling_dbtp, drive, target_lufs)
+    if start_drive_db is not None:
+        drive = max(drive, start_drive_db)
+    return _reach_loudness(audio, sample_rate, ceiling_dbtp, drive, target_lufs)
+
+
+def _spread_excerpt(audio: FloatArray, sample_rate: int) -> FloatArray:
+    """Return passages spread over ``audio``: enough for a median crest."""
+    length = round(_CREST_PASSAGE_S * sample_rate)
+    if audio.shape[1] <= _CREST_PASSAGES * length:
+        return audio
+    starts = np.linspace(0, audio.shape[1] - length, _CREST_PASSAGES).astype(int)
+    return np.concatenate([audio[:, s : s + length] for s in starts], axis=1)
+
+
+def _drive_for_crest(
+    audio: FloatArray, sample_rate: int, ceiling_dbtp: float, crest_db: float, open_drive: float
+) -> float:
+    """Return the least drive whose limited audio has the wanted crest; ``-inf`` if it has less."""
+    if median_crest_db(audio, sample_rate=sample_rate) <= crest_db:
+        return -math.inf
+    low, high = open_drive, open_drive + _MAX_CREST_LIMITING_DB
+    for _ in range(5):
+        middle = (low + high) / 2.0
+        limited = limit(audio, sample_rate=sample_rate, ceiling_dbtp=ceiling_dbtp, drive_db=middle)
+        if median_crest_db(limited, sample_rate=sample_rate) > crest_db:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2.0
+
+
+def _deliver(
+    audio: FloatArray, sample_rate: int, ceiling_dbtp: float, drive_db: float, target_lufs: float
+) -> Delivered:
+    """Limit at a drive and trim down to the target."""
+    # Four decimals, as the plan stores them: what is measured here is what is rendered.
+    drive = round(drive_db, 4)
+    limited = limit(audio, sample_rate=sample_rate, ceiling_dbtp=ceiling_dbtp, drive_db=drive)
+    reached = measure(limited, sample_rate=sample_rate).integrated_lufs
+    trim = round(min(target_lufs - reached, 0.0), 4)
+    if trim > -0.005:
+        trim = 0.0
+    return Delivered(
+        drive, trim, np.asarray(limited * np.float32(db_to_amplitude(trim))), reached + trim
+    )
+
+
+def _reach_loudness(
+    audio: FloatArray, sample_rate: int, ceiling_dbtp: float, drive_db: float, target_lufs: float
+) -> Delivered:
+    """Raise the drive until the limited audio is as loud as the target."""
+    best = _deliver(audio, sample_rate, ceiling_dbtp, drive_db, target_lufs)
+    slope = 0.8
+    for _ in range(_PASSES):
+        missing = target_lufs - best.loudness_lufs
+        if missing <= _TOLERANCE_LU:
+            break
+        step = min(missing / slope, 6.0)
+        drive_db += step
+        following = _deliver(audio, sample_rate, ceiling_dbtp, drive_db, target_lufs)
+        gained = following.loudness_lufs - best.loudness_lufs
+        if gained < 0.01:  # the limiter is saturated
+            break
+        slope = min(max(gained / step, 0.15), 1.0)
+        best = following
+    return best

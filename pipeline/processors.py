@@ -1,0 +1,290 @@
+"""Exact time-domain processors of the console: equaliser, compressor, stereo image, strip, bus.
+
+Each processor keeps its state from one ``process`` call to the next, so the size of the blocks
+never changes the output, not by one bit. States and coefficients are float64; a block comes back
+in the dtype that it came in. ``latency`` is in frames; only the limiter has any.
+
+The chain of a strip: gain, 6-band EQ, compressor, makeup, width and spread, pan. Of the bus:
+29-band EQ, compressor, makeup, width, gain, and with a delivery the true-peak limiter and trim.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.compressor import Compressor, Float64Array, GainReduction, as_float64
+from pipeline.limiter import TruePeakLimiter
+from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, Delivery, EqBand
+from pipeline.response import Sections, decorrelator_sections, eq_sections
+from pipeline.units import FloatArray, db_to_amplitude
+
+__all__ = [
+    "Bus",
+    "Compressor",
+    "Equaliser",
+    "GainReduction",
+    "StereoImage",
+    "Strip",
+    "TruePeakLimiter",
+    "pan_gains",
+]
+
+
+def pan_gains(pan: float) -> tuple[float, float]:
+    """Return the left and right gain of a constant-power pan with unity at the centre.
+
+    ``√2 cos((pan + 1) π/4)`` and ``√2 sin((pan + 1) π/4)``: +3.01 dB on the side that is panned
+    to. A mono signal is given to both channels first; a stereo one is balanced and keeps its image.
+
+    Examples
+    --------
+    >>> pan_gains(0.0)
+    (1.0, 1.0)
+    """
+    if pan == 0.0:
+        return 1.0, 1.0
+    angle = (pan + 1.0) * math.pi / 4.0
+    return math.sqrt(2.0) * math.cos(angle), math.sqrt(2.0) * math.sin(angle)
+
+
+@numba.njit(cache=True, nogil=True)
+def _cascade(
+    x: npt.NDArray[np.float64],
+    sections: npt.NDArray[np.float64],
+    state: npt.NDArray[np.float64],
+    position: int,
+) -> None:
+    """Run biquads over x (channels, frames) in place, transposed direct form II.
+
+    A decaying state is set to zero once it is below 1e-30: denormal numbers are slow. That is done
+    at fixed positions in the stream, so that the blocks do not matter.
+    """
+    channels, frames = x.shape
+    for k in range(sections.shape[0]):
+        b0, b1, b2 = sections[k, 0], sections[k, 1], sections[k, 2]
+        a1, a2 = sections[k, 4], sections[k, 5]
+        n = 0
+        until_flush = 256 - position % 256
+        while n < frames:
+            stop = min(frames, n + until_flush)
+            if channels == 2:
+                # Both channels in one loop: two recursions hide each other's latency.
+                left, right = x[0], x[1]
+                l1, l2 = state[k, 0, 0], state[k, 0, 1]
+                r1, r2 = state[k, 1, 0], state[k, 1, 1]
+                for i in range(n, stop):
+                    v = left[i]
+                    y = b0 * v + l1
+                    l1 = (b1 * v + l2) - a1 * y
+                    l2 = b2 * v - a2 * y
+                    left[i] = y
+                    v = right[i]
+                    y = b0 * v + r1
+                    r1 = (b1 * v + r2) - a1 * y
+                    r2 = b2 * v - a2 * y
+                    right[i] = y
+                state[k, 0, 0], state[k, 0, 1] = l1, l2
+                state[k, 1, 0], state[k, 1, 1] = r1, r2
+            else:
+                mono = x[0]
+                l1, l2 = state[k, 0, 0], state[k, 0, 1]
+                for i in range(n, stop):
+                    v = mono[i]
+                    y = b0 * v + l1
+                    l1 = (b1 * v + l2) - a1 * y
+                    l2 = b2 * v - a2 * y
+                    mono[i] = y
+                state[k, 0, 0], state[k, 0, 1] = l1, l2
+            if stop - n == until_flush:
+                for c in range(channels):
+                    for j in range(2):
+                        if abs(state[k, c, j]) < 1e-30:
+                            state[k, c, j] = 0.0
+            n = stop
+            until_flush = 256
+
+
+class _Cascade:
+    """Biquads with their memory, over a block of 1 or 2 channels."""
+
+    def __init__(self, sections: Sections, *, channels: int) -> None:
+        self._sections = sections
+        self._state = np.zeros((len(sections), channels, 2))
+        self._position = 0
+
+    def run(self, x: Float64Array) -> None:
+        """Process a float64 block in place."""
+        if len(self._sections):
+            _cascade(x, self._sections, self._state, self._position)
+            self._position += x.shape[1]
+
+
+class Equaliser:
+    """A cascade of biquads over a stereo block; bands at 0 dB are skipped.
+
+    Parameters
+    ----------
+    settings
+        A strip's or the bus's settings.
+    bands
+        ``STRIP_EQ_BANDS`` or ``BUS_EQ_BANDS``; a frequency at or above 0.45 x ``sample_rate`` is
+        clamped to it.
+    sample_rate
+        In Hz.
+    """
+
+    latency = 0
+
+    def __init__(
+        self, settings: Mapping[str, float], bands: Sequence[EqBand], *, sample_rate: int
+    ) -> None:
+        sections = eq_sections(settings, bands, sample_rate=sample_rate)
+        self._cascade = _Cascade(sections, channels=2)
+        self.is_neutral = len(sections) == 0
+
+    def process(self, x: FloatArray) -> FloatArray:
+        """Return the equalised block, shape (2, frames)."""
+        y = as_float64(x)
+        self.run(y)
+        return y.astype(x.dtype, copy=False)
+
+    def run(self, x: Float64Array) -> None:
+        """Process a float64 block in place."""
+        self._cascade.run(x)
+
+
+class StereoImage:
+    """Width and spread: ``S' = width S + spread D(M)``, with M = (L+R)/2 and S = (L-R)/2.
+
+    D is the decorrelator of :mod:`pipeline.response`: linear, without latency. The mono sum of the
+    block stays what it was.
+
+    Parameters
+    ----------
+    width
+        Gain of the side signal, 1 for unchanged.
+    spread
+        Amount of decorrelated side made from the mid, 0 for none.
+    sample_rate
+        In Hz.
+    """
+
+    latency = 0
+
+    def __init__(self, *, width: float, spread: float = 0.0, sample_rate: int) -> None:
+        self._width = float(width)
+        self._spread = float(spread)
+        self._cascade = _Cascade(decorrelator_sections(sample_rate=sample_rate), channels=1)
+        self.is_neutral = self._width == 1.0 and self._spread == 0.0
+
+    def process(self, x: FloatArray) -> FloatArray:
+        """Return the widened or narrowed block, shape (2, frames)."""
+        y = as_float64(x)
+        self.run(y)
+        return y.astype(x.dtype, copy=False)
+
+    def run(self, x: Float64Array) -> None:
+        """Process a float64 block in place."""
+        if self.is_neutral:
+            return
+        mid = 0.5 * (x[0] + x[1])
+        side = (0.5 * self._width) * (x[0] - x[1])
+        if self._spread != 0.0:
+            decorrelated = mid.copy()
+            self._cascade.run(decorrelated[np.newaxis])
+            side += self._spread * decorrelated
+        np.add(mid, side, out=x[0])
+        np.subtract(mid, side, out=x[1])
+
+
+class Strip:
+    """One stem's channel: gain, EQ, compressor and makeup, width and spread, pan.
+
+    Parameters
+    ----------
+    settings
+        Values of every parameter of :data:`pipeline.plan.STRIP`.
+    sample_rate
+        In Hz.
+    """
+
+    latency = 0
+
+    def __init__(self, settings: Mapping[str, float], *, sample_rate: int) -> None:
+        self._gain = db_to_amplitude(settings["gain_db"])
+        self._equaliser = Equaliser(settings, STRIP_EQ_BANDS, sample_rate=sample_rate)
+        self.compressor = Compressor(settings, sample_rate=sample_rate)
+        self._image = StereoImage(
+            width=settings["width"], spread=settings["spread"], sample_rate=sample_rate
+        )
+        self._pan = pan_gains(settings["pan"])
+
+    def process(self, x: FloatArray) -> FloatArray:
+        """Return the processed block, shape (2, frames)."""
+        y = as_float64(x)
+        if self._gain != 1.0:
+            y *= self._gain
+        self._equaliser.run(y)
+        self.compressor.run(y)
+        self._image.run(y)
+        if self._pan != (1.0, 1.0):
+            y[0] *= self._pan[0]
+            y[1] *= self._pan[1]
+        return y.astype(x.dtype, copy=False)
+
+
+class Bus:
+    """The mix bus: EQ, compressor and makeup, width, gain; then the limiter and trim, if asked.
+
+    Parameters
+    ----------
+    settings
+        Values of every parameter of :data:`pipeline.plan.BUS`.
+    sample_rate
+        In Hz.
+    delivery
+        Gives the limiter's ceiling and the trim; None leaves both out, and with them the latency.
+    """
+
+    def __init__(
+        self, settings: Mapping[str, float], *, sample_rate: int, delivery: Delivery | None = None
+    ) -> None:
+        self._equaliser = Equaliser(settings, BUS_EQ_BANDS, sample_rate=sample_rate)
+        self.compressor = Compressor(settings, sample_rate=sample_rate)
+        self._image = StereoImage(width=settings["width"], sample_rate=sample_rate)
+        self._gain = db_to_amplitude(settings["gain_db"])
+        self.limiter: TruePeakLimiter | None = None
+        self._trim = 1.0
+        if delivery is not None:
+            self.limiter = TruePeakLimiter(delivery.limiter_ceiling_dbtp, sample_rate=sample_rate)
+            self._trim = db_to_amplitude(delivery.trim_db)
+        self.latency = self.limiter.latency if self.limiter else 0
+
+    def process(self, x: FloatArray) -> FloatArray:
+        """Return the processed block, shape (2, frames), late by ``latency`` frames."""
+        y = as_float64(x)
+        self._equaliser.run(y)
+        self.compressor.run(y)
+        self._image.run(y)
+        if self._gain != 1.0:
+            y *= self._gain
+        if self.limiter is not None:
+            y = np.asarray(self.limiter.process(y))
+        if self._trim != 1.0:
+            y *= self._trim
+        return y.astype(x.dtype, copy=False)
+
+    def flush(self) -> Float64Array:
+        """Return the ``latency`` frames that the limiter still holds, shape (2, latency).
+
+        The stream ends where its input ended: filters do not ring on into the limiter, so the
+        true peak of the whole is kept even where a mix is cut off in full flight.
+        """
+        if self.limiter is None:
+            return np.zeros((2, 0))
+        return self.limiter.flush() * self._trim

@@ -1,0 +1,211 @@
+"""The report's tables: mappings of any keys in, rows of text with something to sort by out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+
+__all__ = ["Cell", "Table", "distance_table", "number", "setting_rows", "track_table"]
+
+UNITS = {
+    "db": "dB",
+    "dbtp": "dBTP",
+    "dbfs": "dBFS",
+    "hz": "Hz",
+    "lu": "LU",
+    "lufs": "LUFS",
+    "ms": "ms",
+    "s": "s",
+}
+
+# What the page shows of a track, by the names that the rows may give it.
+_NAME = ("path", "track", "file", "name")
+_CONFIDENCE = ("confidence", "role_confidence")
+_UNSURE = ("unsure", "role_unsure")
+_HEADINGS = ("Track", "Role", "Subgroup", "Sure?", "Gain, dB", "Pan", "Flags", "Why")
+_FIGURES = (
+    ("f0_hz", "f0, Hz"),
+    ("centroid_hz", "Centroid, Hz"),
+    ("crest_db", "Crest, dB"),
+    ("true_peak_dbtp", "True peak, dBTP"),
+)
+_FLAGS = {
+    "clips": "clips",
+    "clipped": "clips",
+    "clipping": "clips",
+    "dc": "DC offset",
+    "has_dc": "DC offset",
+    "silent": "silent",
+    "mute": "muted",
+    "muted": "muted",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: what it says, and the number or text that it is sorted by."""
+
+    text: str
+    sort: str = ""
+    numeric: bool = False
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headings and rows; the first cell of a row is its heading."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def number(value: object, digits: int = 1, *, sign: bool = False) -> str:
+    """Return a number with a true minus sign; NaN and missing ones are a dash.
+
+    Examples
+    --------
+    >>> number(-1.25, 1)
+    '−1.2'
+    """
+    if not isinstance(value, Real) or math.isnan(float(value)):
+        return "–"
+    if math.isinf(float(value)):
+        return "∞" if float(value) > 0 else "−∞"
+    text = f"{float(value):{'+' if sign else ''}.{digits}f}"
+    if float(text) == 0.0:
+        text = text.lstrip("+-")
+    return text.replace("-", "−")
+
+
+def distance_table(distances: Mapping[str, Mapping[str, float]]) -> Table:
+    """Return the style distances, the smallest of each column strong."""
+    metrics = list(dict.fromkeys(metric for row in distances.values() for metric in row))
+    best = {
+        metric: min(
+            (row[metric] for row in distances.values() if math.isfinite(row.get(metric, math.nan))),
+            default=math.nan,
+        )
+        for metric in metrics
+    }
+    rows = tuple(
+        (
+            Cell(label, label),
+            *(
+                _figure(
+                    row.get(metric),
+                    2,
+                    strong=len(distances) > 1 and row.get(metric) == best[metric],
+                )
+                for metric in metrics
+            ),
+        )
+        for label, row in distances.items()
+    )
+    return Table(("Mix", *(_heading(metric) for metric in metrics)), rows)
+
+
+def track_table(tracks: Sequence[Mapping[str, object]]) -> Table:
+    """Return what the page shows of each track; rows may have any keys, and lack any.
+
+    Every key that ends in ``lufs`` becomes a column, so all loudness methods stand side by side.
+    """
+    present = set().union(*(row.keys() for row in tracks)) if tracks else set()
+    order = [key for row in tracks[:1] for key in row] + sorted(present)
+    loudness = [key for key in dict.fromkeys(order) if key.endswith("lufs")]
+    figures = [(key, label) for key, label in _FIGURES if key in present]
+    figures += [(key, _heading(key)) for key in loudness]
+    headings = (*_HEADINGS, *(label for _, label in figures))
+    return Table(headings, tuple(_track_row(row, figures) for row in tracks))
+
+
+def setting_rows(settings: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return name and value of each setting as text."""
+    return [(str(name), _plain(value)) for name, value in settings.items()]
+
+
+def _track_row(row: Mapping[str, object], figures: list[tuple[str, str]]) -> tuple[Cell, ...]:
+    cells = [
+        _words(_first(row, _NAME)),
+        _words(str(row.get("role", "")).replace("_", " ")),
+        _words(str(row.get("subgroup", "")).replace("_", " ")),
+        _sureness(row),
+        _figure(row.get("gain_db"), 1, sign=True),
+        _pan(row.get("pan")),
+        _words(_flags(row)),
+        _words(row.get("reason", "") or ""),
+    ]
+    cells += [_figure(row.get(key), 0 if key.endswith("_hz") else 1) for key, _ in figures]
+    return tuple(cells)
+
+
+def _sureness(row: Mapping[str, object]) -> Cell:
+    confidence = _first(row, _CONFIDENCE)
+    text = number(confidence, 2) if isinstance(confidence, Real) else ""
+    if _true(_first(row, _UNSURE)):
+        text = f"unsure ({text})" if text else "unsure"
+    return Cell(text, _sort(confidence), numeric=bool(text), strong=text.startswith("unsure"))
+
+
+def _flags(row: Mapping[str, object]) -> str:
+    words = [word for key, word in _FLAGS.items() if _true(row.get(key))]
+    given = row.get("flags", "")
+    if isinstance(given, str):
+        words += [given] if given else []
+    elif isinstance(given, Sequence):
+        words += [str(flag) for flag in given]
+    return ", ".join(dict.fromkeys(words))
+
+
+def _true(value: object) -> bool:
+    return bool(value) and str(value).lower() not in {"nan", "false", "no", "0"}
+
+
+def _pan(value: object) -> Cell:
+    if not isinstance(value, Real) or math.isnan(float(value)):
+        return Cell("–", "", numeric=True)
+    pan = float(value)
+    if abs(pan) < 0.005:
+        return Cell("centre", "0", numeric=True)
+    return Cell(f"{abs(pan):.0%} {'left' if pan < 0 else 'right'}", f"{pan:g}", numeric=True)
+
+
+def _first(row: Mapping[str, object], names: Sequence[str]) -> object:
+    return next((row[name] for name in names if name in row), "")
+
+
+def _words(value: object) -> Cell:
+    text = str(value)
+    return Cell(text, text.casefold())
+
+
+def _figure(value: object, digits: int, *, sign: bool = False, strong: bool = False) -> Cell:
+    return Cell(number(value, digits, sign=sign), _sort(value), numeric=True, strong=strong)
+
+
+def _sort(value: object) -> str:
+    if not isinstance(value, Real) or math.isnan(float(value)):
+        return ""
+    return f"{float(value):.9g}"
+
+
+def _heading(key: str) -> str:
+    words, _, unit = key.rpartition("_")
+    if unit not in UNITS:
+        return key.replace("_", " ").capitalize()
+    return f"{words.replace('_', ' ').capitalize()}, {UNITS[unit]}" if words else UNITS[unit]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Integral):
+        return str(value).replace("-", "−")
+    if isinstance(value, Real):
+        return f"{float(value):.4g}".replace("-", "−")
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(item)}" for key, item in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ", ".join(_plain(item) for item in value)
+    return "–" if value is None else str(value)

@@ -1,0 +1,421 @@
+"""A session: find its tracks, say what is wrong with them, and describe what is to be mixed.
+
+Three steps, so that the long one can be spread over workers: :func:`find_session` reads headers
+and ``session.toml``, :func:`~pipeline.check.check_track` decodes one file, and :func:`settle`
+raises everything that is wrong together or returns the session. :func:`open_session` is all three.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pipeline.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, AudioInfo, probe
+from pipeline.bounces import Bounce, bounce, shared_words
+from pipeline.check import TrackCheck, check_track
+from pipeline.problems import InputError, Problem
+from pipeline.session_files import LeftOut, session_files
+from pipeline.session_settings import (
+    SESSION_TOML,
+    SessionSettings,
+    TrackOverrides,
+    load_settings,
+)
+from pipeline.time_stamps import LONGEST_GAP_S, starts_from_stamps
+
+__all__ = [
+    "SHORTEST_REFERENCE_S",
+    "FoundSession",
+    "LeftOut",
+    "Session",
+    "Track",
+    "TrackOverrides",
+    "find_session",
+    "open_session",
+    "settle",
+]
+
+SHORTEST_REFERENCE_S = 3.0
+
+# A bounce lasts about as long as what it is a bounce of.
+_BOUNCE_LENGTH = 0.8
+
+_OR_SKIP = ", or leave it out with --skip-bad"
+
+
+@dataclass(frozen=True)
+class Track:
+    """One audio file of a session.
+
+    Parameters
+    ----------
+    path
+        Where it lies, absolute.
+    name
+        POSIX path relative to the session's folder: what the track is known by.
+    folder
+        The subfolder, a hint at the subgroup; ``""`` at the top.
+    overrides
+        What ``session.toml`` says of it.
+    offset_s
+        Where it starts on the session's time line; 0 unless all tracks have time stamps.
+    """
+
+    path: Path
+    name: str
+    info: AudioInfo
+    folder: str = ""
+    overrides: TrackOverrides = field(default_factory=TrackOverrides)
+    offset_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """A folder of raw tracks that belong to one song, checked and ready to be mixed.
+
+    Parameters
+    ----------
+    tracks
+        Sorted by name, numbers by their value.
+    sample_rate
+        Of the mix, in Hz.
+    left_out
+        Files and folders that are no tracks, and why.
+    skipped
+        Bad tracks that are not mixed.
+    notes
+        What else the user should know.
+    """
+
+    root: Path
+    tracks: tuple[Track, ...]
+    sample_rate: int
+    left_out: tuple[LeftOut, ...] = ()
+    skipped: tuple[Problem, ...] = ()
+    references: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def frames(self) -> int:
+        """Length at the session's rate: no track is cut short."""
+        return max(self.offset_frames(t) + self.track_frames(t) for t in self.tracks)
+
+    def offset_frames(self, track: Track) -> int:
+        """Return where a track starts, in samples at the session's rate."""
+        return round(track.offset_s * self.sample_rate)
+
+    def track_frames(self, track: Track) -> int:
+        """Return a track's own length, in samples at the session's rate."""
+        return track.info.frames_at(self.sample_rate)
+
+
+@dataclass(frozen=True)
+class FoundSession:
+    """A session whose headers were read, with everything that was wrong so far.
+
+    Parameters
+    ----------
+    tracks
+        Those whose headers are good; their audio is still to be checked.
+    bad_tracks
+        What is wrong with the others; such a track can be skipped.
+    faults
+        What cannot be skipped: the folder, ``session.toml``, references.
+    references
+        Those whose headers are good.
+    sample_rate
+        The rate asked for; None to decide by the tracks.
+    """
+
+    root: Path
+    tracks: tuple[Track, ...]
+    left_out: tuple[LeftOut, ...]
+    bad_tracks: tuple[Problem, ...]
+    faults: tuple[Problem, ...]
+    references: tuple[Path, ...]
+    sample_rate: int | None
+    notes: tuple[str, ...]
+
+
+def find_session(
+    root: Path, *, references: Sequence[Path] = (), sample_rate: int | None = None
+) -> FoundSession:
+    """Search a folder for tracks and read their headers.
+
+    Parameters
+    ----------
+    root
+        The session's folder, searched with its subfolders.
+    references
+        Finished mixes; one that lies in the folder is no track.
+    sample_rate
+        Of the mix, over the one in ``session.toml``; None to take what most tracks have.
+
+    Returns
+    -------
+    FoundSession
+        Nothing is raised for a bad input: what is wrong is in it, for :func:`settle` to raise.
+    """
+    faults: list[Problem] = []
+    good_references = _probe_references(references, faults)
+    if sample_rate is not None and not LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ:
+        remedy = f"use a rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
+        faults.append(Problem("sample rate", f"is {sample_rate} Hz", remedy))
+    if not root.is_dir():
+        what = "is not a folder" if root.exists() else "does not exist"
+        faults.append(Problem(str(root), what, "name the folder that holds the tracks"))
+        return FoundSession(root, (), (), (), tuple(faults), good_references, sample_rate, ())
+    root = root.resolve()
+    settings = SessionSettings()
+    if (root / SESSION_TOML).exists():
+        try:
+            settings = load_settings(root / SESSION_TOML)
+        except InputError as error:
+            faults.extend(error.problems)
+    files, left_out = session_files(root, references=references)
+    tracks, bad_tracks = _probe_tracks(files)
+    tracks, bounces = _without_bounces(tracks, root.name, settings)
+    # A glob that finds only a bad track is no mistake in session.toml.
+    names = [*(track.name for track in tracks), *(problem.subject for problem in bad_tracks)]
+    overrides, unmatched = settings.overrides(names)
+    return FoundSession(
+        root=root,
+        tracks=tuple(replace(track, overrides=overrides[track.name]) for track in tracks),
+        left_out=tuple(sorted([*left_out, *bounces], key=lambda item: _natural(item.name))),
+        bad_tracks=tuple(bad_tracks),
+        faults=tuple(faults),
+        references=good_references,
+        sample_rate=settings.sample_rate if sample_rate is None else sample_rate,
+        notes=tuple(f"{SESSION_TOML}: {glob!r} matches no track" for glob in unmatched),
+    )
+
+
+def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """Return a key that sorts "Tom 2" before "Tom 10", and every name apart from every other."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name.casefold())
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts], name
+
+
+def _header_problem(info: AudioInfo, subject: str) -> Problem | None:
+    if info.channels > 2:
+        remedy = "split it into mono or stereo files"
+        return Problem(subject, f"has {info.channels} channels", remedy)
+    return None
+
+
+def _probe_tracks(files: Mapping[str, Path]) -> tuple[list[Track], list[Problem]]:
+    tracks: list[Track] = []
+    bad: list[Problem] = []
+    for name in sorted(files, key=_natural):
+        try:
+            info = probe(files[name])
+        except InputError as error:
+            bad.extend(
+                replace(problem, subject=name, remedy=problem.remedy + _OR_SKIP)
+                for problem in error.problems
+            )
+            continue
+        problem = _header_problem(info, name)
+        if problem is None:
+            tracks.append(Track(files[name], name, info, name.rpartition("/")[0]))
+        else:
+            bad.append(replace(problem, remedy=problem.remedy + _OR_SKIP))
+    return tracks, bad
+
+
+def _probe_references(references: Sequence[Path], faults: list[Problem]) -> tuple[Path, ...]:
+    good = []
+    for path in references:
+        subject = f"reference {path.name}"
+        try:
+            info = probe(path)
+        except InputError as error:
+            faults.extend(replace(problem, subject=subject) for problem in error.problems)
+            continue
+        problem = _header_problem(info, subject)
+        if problem is None and info.duration_s < SHORTEST_REFERENCE_S:
+            problem = Problem(
+                subject,
+                f"lasts {info.duration_s:.2f} s",
+                f"name a recording of at least {SHORTEST_REFERENCE_S:g} s",
+            )
+        if problem is None:
+            good.append(path)
+        else:
+            faults.append(problem)
+    return tuple(good)
+
+
+def _without_bounces(
+    tracks: list[Track], song: str, settings: SessionSettings
+) -> tuple[list[Track], list[LeftOut]]:
+    song_words = shared_words(Path(track.name).stem for track in tracks)
+    how_sure = {
+        track.name: bounce(
+            Path(track.name).stem,
+            folders=track.folder.split("/") if track.folder else (),
+            song=song,
+            song_words=song_words,
+        )
+        for track in tracks
+    }
+    counts = Counter(how_sure.values())
+    # Where most names say "master", the word tells nothing.
+    telling = counts[Bounce.LIKELY] <= counts[Bounce.NO]
+    longest_s = max(
+        (t.info.duration_s for t in tracks if how_sure[t.name] is Bounce.NO), default=0.0
+    )
+    kept: list[Track] = []
+    out: list[LeftOut] = []
+    for track in tracks:
+        sure = how_sure[track.name]
+        whole_song = (
+            track.info.channels == 2 and track.info.duration_s >= _BOUNCE_LENGTH * longest_s
+        )
+        if (
+            sure is Bounce.NO
+            or (sure is Bounce.LIKELY and not (telling and whole_song))
+            or settings.names_exactly(track.name)
+        ):
+            kept.append(track)
+        else:
+            why = f"looks like a mix of the whole song (to keep it, name it in {SESSION_TOML})"
+            out.append(LeftOut(track.name, why))
+    return kept, out
+
+
+def settle(
+    found: FoundSession,
+    checks: Mapping[str, TrackCheck],
+    reference_checks: Mapping[Path, TrackCheck],
+    *,
+    skip_bad: bool = False,
+) -> Session:
+    """Return the session that is mixed, or raise everything that is wrong with it.
+
+    Parameters
+    ----------
+    found
+        What :func:`find_session` returned.
+    checks, reference_checks
+        For each track's name and each reference's path what
+        :func:`~pipeline.check.check_track` found.
+    skip_bad
+        Leave bad tracks out, as the session's ``skipped``, and mix the rest.
+
+    Raises
+    ------
+    InputError
+        With all problems together; with ``skip_bad`` those that cannot be skipped.
+    """
+    faults = list(found.faults)
+    for path in found.references:
+        problem = _reference_problem(path, reference_checks[path])
+        if problem is not None:
+            faults.append(problem)
+    tracks: list[Track] = []
+    bad = list(found.bad_tracks)
+    for track in found.tracks:
+        failure = checks[track.name].failure
+        if failure is None:
+            tracks.append(track)
+        else:
+            bad.append(Problem(track.name, failure, "export it again" + _OR_SKIP))
+    bad.sort(key=lambda problem: _natural(problem.subject))
+    if not tracks and found.root.is_dir():
+        faults.append(_no_tracks(found, bad))
+        raise InputError([*faults, *bad])
+    if faults or (bad and not skip_bad):
+        raise InputError([*faults, *(() if skip_bad else bad)])
+    tracks, stamp_notes = _placed_in_time(tracks)
+    return Session(
+        root=found.root,
+        tracks=tuple(tracks),
+        sample_rate=found.sample_rate or _most_common_rate(tracks),
+        left_out=found.left_out,
+        skipped=tuple(bad),
+        references=found.references,
+        notes=(*found.notes, *stamp_notes),
+    )
+
+
+def _reference_problem(path: Path, check: TrackCheck) -> Problem | None:
+    subject = f"reference {path.name}"
+    if check.failure is not None:
+        return Problem(subject, check.failure, "name another recording")
+    if check.silent:
+        return Problem(subject, "is silent", "name a recording with sound")
+    return None
+
+
+def _no_tracks(found: FoundSession, bad: Sequence[Problem]) -> Problem:
+    if bad:
+        what = f"has no good track ({len(bad)} bad)"
+        return Problem(str(found.root), what, "export at least one of them again")
+    if found.left_out:
+        first = found.left_out[0]
+        what = f"has no tracks ({len(found.left_out)} left out; {first.name}: {first.why})"
+        return Problem(str(found.root), what, "add tracks, or rename what is one")
+    what = "has no tracks"
+    return Problem(str(found.root), what, "put WAV, AIFF, FLAC, Ogg, MP3 or CAF files into it")
+
+
+def _most_common_rate(tracks: Sequence[Track]) -> int:
+    counts = Counter(track.info.sample_rate for track in tracks)
+    return max(counts, key=lambda rate: (counts[rate], rate))
+
+
+def _placed_in_time(tracks: list[Track]) -> tuple[list[Track], list[str]]:
+    """Honour broadcast time stamps where all tracks have them and they make one recording."""
+    stamps_s = [
+        track.info.time_reference / track.info.sample_rate
+        for track in tracks
+        if track.info.time_reference is not None
+    ]
+    if len(stamps_s) < len(tracks):
+        return tracks, []
+    starts_s = starts_from_stamps(stamps_s, [track.info.duration_s for track in tracks])
+    if starts_s is None:
+        minutes = LONGEST_GAP_S / 60.0
+        return tracks, [f"time stamps are not used: {minutes:.0f} minutes pass without any track"]
+    return [
+        replace(track, offset_s=start) for track, start in zip(tracks, starts_s, strict=True)
+    ], []
+
+
+def open_session(
+    root: Path,
+    *,
+    references: Sequence[Path] = (),
+    sample_rate: int | None = None,
+    skip_bad: bool = False,
+    map_: Callable[[Callable[[Path], TrackCheck], Iterable[Path]], Iterable[TrackCheck]] = map,
+) -> tuple[Session, dict[str, TrackCheck]]:
+    """Find, check and settle a session.
+
+    Parameters
+    ----------
+    map_
+        As :func:`map`, in order; where the full decodes run.
+
+    Returns
+    -------
+    session : Session
+    checks : dict
+        For each of its tracks' names what the full decode found: its level and its flags.
+
+    Raises
+    ------
+    InputError
+        As :func:`settle`.
+    """
+    found = find_session(root, references=references, sample_rate=sample_rate)
+    paths = [*(track.path for track in found.tracks), *found.references]
+    results = list(map_(check_track, paths))
+    checks = {t.name: check for t, check in zip(found.tracks, results, strict=False)}
+    heard = dict(zip(found.references, results[len(found.tracks) :], strict=True))
+    session = settle(found, checks, heard, skip_bad=skip_bad)
+    return session, {track.name: checks[track.name] for track in session.tracks}

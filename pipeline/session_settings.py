@@ -1,0 +1,361 @@
+"""``session.toml``: what the user says of a session's tracks, read strictly and written once.
+
+.. code-block:: toml
+
+    sample_rate = 48000            # optional
+
+    [[track]]
+    match = "Drums/*kick*"         # a glob on the path in the session or on the file's name
+    role = "kick"
+    subgroup = "drums"
+    presence = "lead"
+    gain_db = -2.0
+    pan = 0.0
+    mute = false
+
+Case does not matter in a glob, and of several entries that match a track the last one counts,
+key by key.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import math
+import re
+import textwrap
+import tomllib
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import tomlkit
+
+from pipeline.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
+from pipeline.problems import InputError, Problem, suggest
+from pipeline.roles import Presence, Role
+
+if TYPE_CHECKING:
+    from pipeline.session import Session
+
+__all__ = [
+    "SESSION_TOML",
+    "Recognised",
+    "SessionSettings",
+    "TrackOverrides",
+    "TrackRule",
+    "load_settings",
+    "write_session_toml",
+]
+
+SESSION_TOML = "session.toml"
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+_MOST_GAIN_DB = 60.0
+_RULE_KEYS = ("match", "role", "subgroup", "presence", "gain_db", "pan", "mute")
+_SUBGROUP_NAME = re.compile(r"[A-Za-z0-9_ -]*[A-Za-z0-9][A-Za-z0-9_ -]*")
+
+
+@dataclass(frozen=True)
+class TrackOverrides:
+    """What the user decided of one track; None where nothing was said.
+
+    Parameters
+    ----------
+    subgroup
+        Name of the stem, in lower case with underscores; it need not be one of ours.
+    gain_offset_db
+        Added to the gain that the balance decides.
+    pan
+        From -1, left, to 1, right.
+    """
+
+    role: Role | None = None
+    subgroup: str | None = None
+    presence: Presence | None = None
+    gain_offset_db: float = 0.0
+    pan: float | None = None
+    mute: bool = False
+
+
+@dataclass(frozen=True)
+class TrackRule:
+    """One ``[[track]]`` of the file: a glob, and what it sets; None where it sets nothing."""
+
+    match: str
+    role: Role | None = None
+    subgroup: str | None = None
+    presence: Presence | None = None
+    gain_db: float | None = None
+    pan: float | None = None
+    mute: bool | None = None
+
+
+@dataclass(frozen=True)
+class SessionSettings:
+    """All that ``session.toml`` says."""
+
+    sample_rate: int | None = None
+    rules: tuple[TrackRule, ...] = ()
+
+    def overrides(self, names: Sequence[str]) -> tuple[dict[str, TrackOverrides], tuple[str, ...]]:
+        """Apply the rules to the tracks of a session.
+
+        Parameters
+        ----------
+        names
+            POSIX paths of the tracks, relative to the session.
+
+        Returns
+        -------
+        overrides : dict
+            For each name what the rules set.
+        unmatched : tuple of str
+            Globs that match no track.
+        """
+        found = dict.fromkeys(names, TrackOverrides())
+        unmatched = []
+        for rule in self.rules:
+            hits = _hits(rule.match, names)
+            if not hits:
+                unmatched.append(rule.match)
+            for name in hits:
+                found[name] = _applied(rule, found[name])
+        return found, tuple(unmatched)
+
+    def names_exactly(self, name: str) -> bool:
+        """Whether an entry gives this very track, without a wildcard."""
+        return any(_literal(rule.match) == name for rule in self.rules)
+
+
+def _applied(rule: TrackRule, overrides: TrackOverrides) -> TrackOverrides:
+    return TrackOverrides(
+        role=overrides.role if rule.role is None else rule.role,
+        subgroup=overrides.subgroup if rule.subgroup is None else rule.subgroup,
+        presence=overrides.presence if rule.presence is None else rule.presence,
+        gain_offset_db=overrides.gain_offset_db if rule.gain_db is None else rule.gain_db,
+        pan=overrides.pan if rule.pan is None else rule.pan,
+        mute=overrides.mute if rule.mute is None else rule.mute,
+    )
+
+
+def _folded(text: str) -> str:
+    # macOS stores "é" as two code points, an editor writes one.
+    return unicodedata.normalize("NFC", text).lower()
+
+
+def _literal(pattern: str) -> str | None:
+    """Return the one name that a glob without a wildcard stands for."""
+    plain = re.sub(r"\[([*?\[])\]", "\0", pattern)
+    return None if re.search(r"[*?\[]", plain) else re.sub(r"\[([*?\[])\]", r"\1", pattern)
+
+
+def _hits(pattern: str, names: Sequence[str]) -> list[str]:
+    literal = _literal(pattern)
+    if literal is not None and literal in names:
+        # Names may differ in case alone, or stand again in a subfolder: this one is meant.
+        return [literal]
+    wanted = re.compile(fnmatch.translate(_folded(pattern))).match
+    return [
+        name for name in names if wanted(_folded(name)) or wanted(_folded(name).rpartition("/")[2])
+    ]
+
+
+def load_settings(path: Path) -> SessionSettings:
+    """Read a ``session.toml``.
+
+    Raises
+    ------
+    InputError
+        With every key and value that is wrong, each with its remedy.
+    """
+    try:
+        raw = tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        what = f"cannot be read ({error.strerror or error})"
+        raise InputError([Problem(path.name, what, "make it readable")]) from error
+    except UnicodeDecodeError as error:
+        what = f"is not UTF-8 text (byte {error.start})"
+        raise InputError([Problem(path.name, what, "save it as UTF-8")]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError([Problem(path.name, f"is not TOML ({error})", "mend it there")]) from error
+    reader = _Reader(path.name)
+    settings = reader.settings(raw)
+    if reader.problems:
+        raise InputError(reader.problems)
+    return settings
+
+
+class _Reader:
+    """Turns the tables of the file into records, and collects what is wrong in them."""
+
+    def __init__(self, file_name: str) -> None:
+        self._file_name = file_name
+        self.problems: list[Problem] = []
+
+    def _wrong(self, where: str, what: str, remedy: str) -> None:
+        subject = f"{self._file_name} [{where}]" if where else self._file_name
+        self.problems.append(Problem(subject, what, remedy))
+
+    def _keys(self, where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
+        for key in table:
+            if key not in known:
+                self._wrong(where, f"unknown key {key!r}", suggest(key, known))
+
+    def settings(self, raw: Mapping[str, Any]) -> SessionSettings:
+        self._keys("", raw, ("sample_rate", "track"))
+        sample_rate = raw.get("sample_rate")
+        if sample_rate is not None and not (
+            type(sample_rate) is int and LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ
+        ):
+            self._wrong(
+                "",
+                f"sample_rate is {sample_rate!r}",
+                f"use a whole number of Hz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}",
+            )
+            sample_rate = None
+        tables = raw.get("track", [])
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            self._wrong("", "track is no list of tables", "write [[track]] over each entry")
+            tables = []
+        rules = [self._rule(f"track {i}", table) for i, table in enumerate(tables, 1)]
+        return SessionSettings(sample_rate, tuple(rules))
+
+    def _rule(self, where: str, table: Mapping[str, Any]) -> TrackRule:
+        self._keys(where, table, _RULE_KEYS)
+        match = table.get("match")
+        if not isinstance(match, str) or not match:
+            what = "match is missing" if match is None else f"match is {match!r}"
+            self._wrong(where, what, 'give a glob, such as match = "Drums/*kick*"')
+            match = ""
+        return TrackRule(
+            match=match,
+            role=self._choice(where, table, "role", Role),
+            subgroup=self._subgroup(where, table),
+            presence=self._choice(where, table, "presence", Presence),
+            gain_db=self._number(where, table, "gain_db", _MOST_GAIN_DB),
+            pan=self._number(where, table, "pan", 1.0),
+            mute=self._switch(where, table, "mute"),
+        )
+
+    def _choice(
+        self, where: str, table: Mapping[str, Any], key: str, kind: type[_Choice]
+    ) -> _Choice | None:
+        value = table.get(key)
+        if value is None:
+            return None
+        known = [str(member) for member in kind]
+        if isinstance(value, str) and _canonical(value) in known:
+            return kind(_canonical(value))
+        self._wrong(where, f"unknown {key} {value!r}", suggest(str(value).lower(), known))
+        return None
+
+    def _subgroup(self, where: str, table: Mapping[str, Any]) -> str | None:
+        value = table.get("subgroup")
+        if value is None:
+            return None
+        if isinstance(value, str) and len(value) <= 64 and _SUBGROUP_NAME.fullmatch(value):
+            return _canonical(value)
+        self._wrong(
+            where,
+            f"subgroup is {value!r}",
+            "use letters, digits, spaces, '_' and '-', such as 'room mics'",
+        )
+        return None
+
+    def _number(self, where: str, table: Mapping[str, Any], key: str, most: float) -> float | None:
+        value = table.get(key)
+        if value is None:
+            return None
+        if type(value) in (int, float) and math.isfinite(value) and abs(value) <= most:
+            return float(value)
+        self._wrong(where, f"{key} is {value!r}", f"use a number from {-most:g} to {most:g}")
+        return None
+
+    def _switch(self, where: str, table: Mapping[str, Any], key: str) -> bool | None:
+        value = table.get(key)
+        if value is None or isinstance(value, bool):
+            return value
+        self._wrong(where, f"{key} is {value!r}", "use true or false")
+        return None
+
+
+def _canonical(text: str) -> str:
+    return re.sub(r"[ -]+", "_", text.strip().lower())
+
+
+class Recognised(Protocol):
+    """What was recognised of one track, as far as ``session.toml`` tells it."""
+
+    @property
+    def role(self) -> Role: ...  # noqa: D102
+    @property
+    def subgroup(self) -> str: ...  # noqa: D102
+    @property
+    def confidence(self) -> float: ...  # noqa: D102
+    @property
+    def presence(self) -> Presence: ...  # noqa: D102
+    @property
+    def unsure(self) -> bool: ...  # noqa: D102
+
+
+_HEADING = """\
+What each track of this session is taken for. Change what is wrong; "unsure" marks what to look at.
+An entry may also set gain_db (added to the balance), pan (-1 left to 1 right) and mute,
+and its match may be a glob such as "Drums/*kick*"; of several entries the last one counts.
+presence is one of: {presences}
+role is one of: {roles}"""
+
+
+def write_session_toml(session: Session, recognised: Mapping[str, Recognised], path: Path) -> None:
+    """Write a ``session.toml`` with one entry a track, to edit.
+
+    Parameters
+    ----------
+    session
+        The session; its tracks are written in their order.
+    recognised
+        For each track's name what it was recognised as.
+    path
+        The file to write.
+
+    Raises
+    ------
+    InputError
+        When the file exists: what a user wrote is never overwritten.
+    """
+    document = tomlkit.document()
+    heading = _HEADING.format(presences=", ".join(Presence), roles=", ".join(Role))
+    for line in (part for text in heading.splitlines() for part in textwrap.wrap(text, 98)):
+        document.add(tomlkit.comment(line))
+    document.add(tomlkit.nl())
+    entries = tomlkit.aot()
+    for track in session.tracks:
+        found = recognised[track.name]
+        entry = tomlkit.table()
+        entry.add("match", _glob_of(track.name))
+        entry.add("role", str(found.role))
+        entry["role"].comment(
+            f"{'unsure, ' if found.unsure else ''}confidence {found.confidence:.2f}"
+        )
+        entry.add("subgroup", str(found.subgroup))
+        entry.add("presence", str(found.presence))
+        entry.add(tomlkit.nl())
+        entries.append(entry)
+    document.add("track", entries)
+    try:
+        with path.open("x", encoding="utf-8", newline="\n") as file:
+            file.write(tomlkit.dumps(document))
+    except FileExistsError as error:
+        remedy = "edit it, or move it away to have a new one written"
+        raise InputError([Problem(str(path), "exists already", remedy)]) from error
+
+
+def _glob_of(name: str) -> str:
+    """Return the glob that matches this name alone."""
+    # TOML is UTF-8: the bytes of a name that are none can only be matched by a wildcard.
+    return re.sub(r"[\ud800-\udfff]", "?", glob.escape(name))

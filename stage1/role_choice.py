@@ -1,0 +1,125 @@
+"""From the words of one name to the role that they mean together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from pipeline.roles import SUBGROUP_OF, Role, Subgroup
+from stage1.names import Hit, Strength, Words, vocabulary_data
+
+__all__ = ["choose", "fallback", "with_marks"]
+
+_CONFIDENCE = {
+    Strength.STRONG: 0.95,
+    Strength.PLAIN: 0.85,
+    Strength.WEAK: 0.6,
+    Strength.GUESS: 0.4,
+}
+_CLOSE_DRUMS = frozenset({Role.KICK, Role.SNARE, Role.HI_HAT, Role.TOM, Role.CYMBAL, Role.CLAP})
+_PERCUSSIVE = frozenset({Role.PERCUSSION, Role.SHAKER, Role.TAMBOURINE})
+
+
+def choose(words: Words) -> tuple[Role | None, float, str]:
+    """Weigh the hits of a name: the strongest wins, and of equals the last.
+
+    Returns
+    -------
+    role, confidence, reason
+        ``(None, 0.0, "")`` where no word speaks for a role.
+    """
+    if not words.hits:
+        return None, 0.0, ""
+    if words.joined:
+        return _both(words)
+    hits = _without_rooms(words.hits)
+    top = max(hit.strength for hit in hits)
+    best = [hit for hit in hits if hit.strength == top]
+    roles = list(dict.fromkeys(hit.role for hit in best))
+    said = _quoted(best)
+    confidence = _CONFIDENCE[top] * (0.85 if all(hit.fuzzy for hit in best) else 1.0)
+    drums = _CLOSE_DRUMS.intersection(roles)
+    weaker = [h.role for h in hits if Strength.WEAK <= h.strength < top]
+    if len(roles) == 1:
+        combined = next((c for r in weaker if (c := _combined(roles[0], r))), None)
+        return combined or roles[0], confidence, f"named {said}"
+    if {Role.OVERHEAD, Role.ROOM} & set(roles):
+        role = Role.OVERHEAD if Role.OVERHEAD in roles else Role.ROOM
+        return role, confidence * 0.9, f"named {said}"
+    role = roles[0]
+    merged: Role | None = role
+    for other in roles[1:]:
+        merged = _combined(merged, other) if merged is not None else None
+    if merged is not None:
+        return merged, confidence * 0.95, f"named {said}"
+    if len(drums) == len(roles):
+        return Role.DRUM_KIT, 0.45, f"named {said}: several drums in one track"
+    if top == Strength.GUESS:
+        return roles[-1], 0.3, f"perhaps {said}"
+    return roles[-1], 0.55 if top == Strength.STRONG else 0.45, f"named {said}, of which the last"
+
+
+def _without_rooms(hits: Sequence[Hit]) -> Sequence[Hit]:
+    """Drop the room and overhead of another instrument: "Gtr Room" is a guitar."""
+    distant = {Role.ROOM, Role.OVERHEAD}
+    has_other = any(
+        hit.strength >= Strength.PLAIN and SUBGROUP_OF[hit.role] != Subgroup.DRUMS for hit in hits
+    )
+    return [hit for hit in hits if hit.role not in distant] if has_other else hits
+
+
+def _both(words: Words) -> tuple[Role, float, str]:
+    roles = list(dict.fromkeys(hit.role for hit in words.hits))
+    said = _quoted(words.hits)
+    if all(SUBGROUP_OF[role] == Subgroup.DRUMS for role in roles):
+        return Role.DRUM_KIT, 0.45, f"named {said}: several drums in one track"
+    if all(role in _PERCUSSIVE for role in roles):
+        return Role.PERCUSSION, 0.8, f"named {said}"
+    strongest = max(words.hits, key=lambda hit: hit.strength)
+    return strongest.role, 0.4, f"named {said}: several sources in one track"
+
+
+def _quoted(hits: Sequence[Hit]) -> str:
+    phrases = dict.fromkeys(" ".join(hit.phrase) for hit in hits)
+    return " and ".join(repr(phrase) for phrase in phrases)
+
+
+@cache
+def _combinations() -> Mapping[frozenset[str], Role]:
+    return {
+        frozenset(pair.split()): Role(role) for pair, role in vocabulary_data()["combine"].items()
+    }
+
+
+def _combined(one: Role, other: Role) -> Role | None:
+    """Return the role that two roles in one name mean together, or None."""
+    pair = {one, other}
+    if Role.DRUM_KIT in pair and (close := pair & (_CLOSE_DRUMS | {Role.ROOM, Role.OVERHEAD})):
+        return close.pop()
+    return _combinations().get(frozenset(pair))
+
+
+def fallback(words: Words) -> tuple[Role, float, str]:
+    """Return role, confidence and reason of a name without a word for a role."""
+    if words.is_backing:
+        return Role.BACKING_VOCAL, 0.45, "named as a backing part"
+    if words.is_lead:
+        return Role.SYNTH_LEAD, 0.4, "named as a lead, of what is not said"
+    if words.is_wet:
+        return Role.EFFECT, 0.6, "named as an effect return"
+    if words.position in {"di", "amp"}:
+        return Role.ELECTRIC_GUITAR, 0.3, "perhaps an instrument's amplifier or direct signal"
+    return Role.UNKNOWN, 0.0, "the name says nothing"
+
+
+def with_marks(role: Role, words: Words, folder: Subgroup | None) -> Role:
+    """Apply words such as "lead", "backing" and "double" to the role."""
+    if role == Role.LEAD_VOCAL and (words.is_backing or folder == Subgroup.BACKING_VOCALS):
+        return Role.BACKING_VOCAL
+    if role == Role.LEAD_VOCAL and (words.is_double or words.is_wet):
+        return Role.VOCAL_DOUBLE
+    if words.is_lead and role == Role.ELECTRIC_GUITAR:
+        return Role.LEAD_GUITAR
+    if words.is_lead and role == Role.SYNTH:
+        return Role.SYNTH_LEAD
+    return role

@@ -1,0 +1,416 @@
+"""The console's processors as differentiable functions of their settings, in torch.
+
+Each function is the equivalent of one in :mod:`pipeline.processors`, over audio of shape
+``(..., 2, frames)`` with settings of shape ``(...)``. The linear ones multiply the spectrum by the
+exact response of the same biquads, padded for their ring-out; the compressor runs sample by sample
+in a compiled loop whose adjoint is written out by hand, so attack and release have gradients of
+their own. Responses and recursions are float64: float32 cancels at low frequencies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.fft import next_fast_len
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from pipeline.compressor import DETECTOR_MS, POWER_FLOOR, smoothing_coefficient
+from pipeline.plan import EqBand
+from pipeline.response import HIGHEST_BAND, decorrelator_response
+
+__all__ = [
+    "apply_response",
+    "compress",
+    "compressor_reduction_db",
+    "eq_response",
+    "eq_sections",
+    "equalise",
+    "pan",
+    "stereo_image",
+]
+
+Array = npt.NDArray[np.float64]
+
+EQ_TAIL_S = 1.5
+"""Zeros after the signal: the slowest band (25 Hz, Q 3, +15 dB) has rung out by 140 dB."""
+
+DECORRELATOR_TAIL_S = 0.25
+
+_NEPER = math.log(10.0) / 20.0
+
+
+def _db_to_amplitude(level_db: Tensor) -> Tensor:
+    return torch.exp(level_db * _NEPER)
+
+
+def eq_sections(
+    settings: Mapping[str, Tensor], bands: Sequence[EqBand], *, sample_rate: int
+) -> Tensor:
+    """Return an equaliser's biquads, shape (..., bands, 6), rows ``(b0, b1, b2, 1, a1, a2)``.
+
+    The differentiable equal of :func:`pipeline.response.eq_sections`, with every band kept.
+    """
+    rows = []
+    for band in bands:
+        gain_db = settings[band.gain_name].to(torch.float64)
+        frequency, q = (
+            settings[v].to(torch.float64) if isinstance(v, str) else torch.full_like(gain_db, v)
+            for v in (band.frequency_hz, band.q)
+        )
+        w = 2.0 * math.pi * torch.clamp(frequency / sample_rate, max=HIGHEST_BAND)
+        cos_w = torch.cos(w)
+        alpha = torch.sin(w) / (2.0 * q)
+        A = torch.exp(gain_db * (_NEPER / 2.0))
+        if band.shape == "peak":
+            b0, b1, b2 = 1.0 + alpha * A, -2.0 * cos_w, 1.0 - alpha * A
+            a0, a1, a2 = 1.0 + alpha / A, -2.0 * cos_w, 1.0 - alpha / A
+        else:
+            sign = 1.0 if band.shape == "low_shelf" else -1.0
+            c = sign * cos_w
+            root = 2.0 * torch.sqrt(A) * alpha
+            b0 = A * ((A + 1.0) - (A - 1.0) * c + root)
+            b1 = sign * 2.0 * A * ((A - 1.0) - (A + 1.0) * c)
+            b2 = A * ((A + 1.0) - (A - 1.0) * c - root)
+            a0 = (A + 1.0) + (A - 1.0) * c + root
+            a1 = sign * -2.0 * ((A - 1.0) + (A + 1.0) * c)
+            a2 = (A + 1.0) + (A - 1.0) * c - root
+        rows.append(torch.stack([b0, b1, b2, a0, a1, a2], dim=-1) / a0[..., None])
+    return torch.stack(rows, dim=-2)  # (..., bands, 6)
+
+
+@numba.njit(cache=True, nogil=True)
+def _cascade(
+    sections: npt.NDArray[np.float64],
+    z: npt.NDArray[np.complex128],
+    response: npt.NDArray[np.complex128],
+) -> None:
+    for row in range(sections.shape[0]):
+        for i in range(z.size):
+            z1 = z[i]
+            z2 = z1 * z1
+            numerator = 1.0 + 0.0j
+            denominator = 1.0 + 0.0j
+            for k in range(sections.shape[1]):
+                s = sections[row, k]
+                numerator *= s[0] + s[1] * z1 + s[2] * z2
+                denominator *= s[3] + s[4] * z1 + s[5] * z2
+            response[row, i] = numerator / denominator
+
+
+@numba.njit(cache=True, nogil=True)
+def _cascade_adjoint(
+    sections: npt.NDArray[np.float64],
+    z: npt.NDArray[np.complex128],
+    response: npt.NDArray[np.complex128],
+    grad: npt.NDArray[np.complex128],
+    out: npt.NDArray[np.float64],
+) -> None:
+    """From H = Π N_k / D_k: dH/db_i = H z^-i / N_k and dH/da_i = -H z^-i / D_k."""
+    for row in range(sections.shape[0]):
+        for i in range(z.size):
+            z1 = z[i]
+            z2 = z1 * z1
+            u = np.conj(grad[row, i]) * response[row, i]
+            for k in range(sections.shape[1]):
+                s = sections[row, k]
+                n = u / (s[0] + s[1] * z1 + s[2] * z2)
+                d = u / (s[3] + s[4] * z1 + s[5] * z2)
+                o = out[row, k]
+                o[0] += n.real
+                o[1] += (n * z1).real
+                o[2] += (n * z2).real
+                o[3] -= d.real
+                o[4] -= (d * z1).real
+                o[5] -= (d * z2).real
+
+
+def _numpy(x: Tensor) -> npt.NDArray[Any]:
+    # resolve_conj: a gradient that comes out of an FFT is often a lazily conjugated view.
+    return np.ascontiguousarray(x.detach().resolve_conj().resolve_neg().numpy())
+
+
+class _CascadeResponse(torch.autograd.Function):
+    """Biquads (rows, bands, 6) to their response (rows, bins); nothing kept per band."""
+
+    @staticmethod
+    def forward(ctx: Any, sections: Tensor, z: Tensor) -> Tensor:
+        response = np.empty((len(sections), len(z)), dtype=np.complex128)
+        _cascade(_numpy(sections), _numpy(z), response)
+        out = torch.from_numpy(response)
+        ctx.save_for_backward(sections, z, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        sections, z, response = ctx.saved_tensors
+        out = np.zeros(tuple(sections.shape))
+        _cascade_adjoint(_numpy(sections), _numpy(z), _numpy(response), _numpy(grad), out)
+        return torch.from_numpy(out), None
+
+
+def eq_response(
+    settings: Mapping[str, Tensor],
+    bands: Sequence[EqBand],
+    *,
+    sample_rate: int,
+    frequencies_hz: Tensor,
+) -> Tensor:
+    """Return the complex response of an equaliser.
+
+    Parameters
+    ----------
+    settings
+        Tensors of one shape (...), by name; only the bands' own keys are read.
+    bands
+        ``STRIP_EQ_BANDS`` or ``BUS_EQ_BANDS``.
+    sample_rate
+        In Hz.
+    frequencies_hz
+        Shape (bins,).
+
+    Returns
+    -------
+    Tensor
+        complex128, shape (..., bins).
+    """
+    sections = eq_sections(settings, bands, sample_rate=sample_rate)
+    angle = frequencies_hz.detach().to(torch.float64) * (-2.0 * math.pi / sample_rate)
+    z = torch.polar(torch.ones_like(angle), angle)
+    response = _CascadeResponse.apply(sections.reshape(-1, *sections.shape[-2:]), z)
+    return response.reshape(*sections.shape[:-2], len(z))
+
+
+def _fft_length(frames: int, *, tail_s: float, sample_rate: int) -> int:
+    return int(next_fast_len(frames + round(tail_s * sample_rate), real=True))
+
+
+def _bin_frequencies(length: int, *, sample_rate: int) -> Tensor:
+    return torch.fft.rfftfreq(length, 1.0 / sample_rate, dtype=torch.float64)
+
+
+def apply_response(x: Tensor, response: Tensor, *, length: int) -> Tensor:
+    """Filter ``x`` (..., frames) by a response (..., length // 2 + 1) in float64.
+
+    The output has the frames and dtype of ``x``; what rings on past its end is dropped.
+    """
+    spectrum = torch.fft.rfft(x.to(torch.float64), length)
+    return torch.fft.irfft(spectrum * response, length)[..., : x.shape[-1]].to(x.dtype)
+
+
+def equalise(
+    x: Tensor, settings: Mapping[str, Tensor], bands: Sequence[EqBand], *, sample_rate: int
+) -> Tensor:
+    """Equalise ``x`` (..., 2, frames) with settings of shape (...)."""
+    length = _fft_length(x.shape[-1], tail_s=EQ_TAIL_S, sample_rate=sample_rate)
+    response = eq_response(
+        settings,
+        bands,
+        sample_rate=sample_rate,
+        frequencies_hz=_bin_frequencies(length, sample_rate=sample_rate),
+    )
+    return apply_response(x, response[..., None, :], length=length)
+
+
+@numba.njit(cache=True, nogil=True)
+def _ballistics(
+    power: npt.NDArray[np.float64],
+    settings: npt.NDArray[np.float64],
+    detector: float,
+    smoothed: npt.NDArray[np.float64],
+    reduction: npt.NDArray[np.float64],
+) -> None:
+    """Run detector, static curve and ballistics; settings are (5, rows), see the adjoint."""
+    for row in range(power.shape[0]):
+        T, R, W = settings[0, row], settings[1, row], settings[2, row]
+        attack, release = settings[3, row], settings[4, row]
+        lowest = 10.0 ** ((T - 0.5 * W) / 10.0) - POWER_FLOOR
+        p = 0.0
+        r = 0.0
+        for n in range(power.shape[1]):
+            p = detector * p + (1.0 - detector) * power[row, n]
+            target = 0.0
+            if p > lowest:
+                over = 10.0 * np.log10(p + POWER_FLOOR) - T
+                if over >= 0.5 * W:
+                    target = R * over
+                elif over > -0.5 * W:
+                    target = R * (over + 0.5 * W) ** 2 / (2.0 * W)
+            c = attack if target > r else release
+            r = c * r + (1.0 - c) * target
+            smoothed[row, n] = p
+            reduction[row, n] = r
+
+
+@numba.njit(cache=True, nogil=True)
+def _ballistics_adjoint(
+    grad: npt.NDArray[np.float64],
+    settings: npt.NDArray[np.float64],
+    detector: float,
+    smoothed: npt.NDArray[np.float64],
+    reduction: npt.NDArray[np.float64],
+    grad_power: npt.NDArray[np.float64],
+    out: npt.NDArray[np.float64],
+) -> None:
+    """Run it backwards; settings and out are (5, rows): threshold, slope, knee, attack, release.
+
+    From r[n] = c r[n-1] + (1 - c) g[n]: the adjoint of r goes on as c λ, of g as (1 - c) λ, and
+    that of c itself is (r[n-1] - g[n]) λ. Inside the knee g = R (o + W/2)² / 2W.
+    """
+    per_power = 10.0 / np.log(10.0)
+    for row in range(grad.shape[0]):
+        T, R, W = settings[0, row], settings[1, row], settings[2, row]
+        attack, release = settings[3, row], settings[4, row]
+        lowest = 10.0 ** ((T - 0.5 * W) / 10.0) - POWER_FLOOR
+        of_reduction = 0.0
+        of_power = 0.0
+        for n in range(grad.shape[1] - 1, -1, -1):
+            p = smoothed[row, n]
+            before = reduction[row, n - 1] if n > 0 else 0.0
+            target = 0.0
+            by_over = 0.0
+            by_slope = 0.0
+            by_knee = 0.0
+            if p > lowest:
+                over = 10.0 * np.log10(p + POWER_FLOOR) - T
+                if over >= 0.5 * W:
+                    target = R * over
+                    by_over = R
+                    by_slope = over
+                elif over > -0.5 * W:
+                    u = over / W + 0.5
+                    target = 0.5 * R * W * u * u
+                    by_over = R * u
+                    by_slope = 0.5 * W * u * u
+                    by_knee = 0.5 * R * u * (1.0 - u)
+            of_reduction += grad[row, n]
+            rises = target > before
+            c = attack if rises else release
+            of_target = (1.0 - c) * of_reduction
+            out[3 if rises else 4, row] += (before - target) * of_reduction
+            of_reduction *= c
+            out[0, row] -= by_over * of_target
+            out[1, row] += by_slope * of_target
+            out[2, row] += by_knee * of_target
+            of_power = detector * of_power + of_target * by_over * per_power / (p + POWER_FLOOR)
+            grad_power[row, n] = (1.0 - detector) * of_power
+
+
+class _Ballistics(torch.autograd.Function):
+    """Power (rows, frames) and five settings (rows,) to the gain reduction in dB, all float64."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        power: Tensor,
+        threshold_db: Tensor,
+        slope: Tensor,
+        knee_db: Tensor,
+        attack: Tensor,
+        release: Tensor,
+        detector: float,
+    ) -> Tensor:
+        settings = torch.stack([threshold_db, slope, knee_db, attack, release]).detach()
+        smoothed = np.empty(tuple(power.shape))
+        reduction = np.empty(tuple(power.shape))
+        _ballistics(_numpy(power), _numpy(settings), detector, smoothed, reduction)
+        out = torch.from_numpy(reduction)
+        ctx.detector = detector
+        ctx.save_for_backward(settings, torch.from_numpy(smoothed), out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        settings, smoothed, reduction = (_numpy(v) for v in ctx.saved_tensors)
+        grad_power = np.empty_like(smoothed)
+        out = np.zeros_like(settings)
+        _ballistics_adjoint(
+            _numpy(grad), settings, ctx.detector, smoothed, reduction, grad_power, out
+        )
+        return torch.from_numpy(grad_power), *torch.from_numpy(out), None
+
+
+def compressor_reduction_db(
+    power: Tensor,
+    *,
+    threshold_db: Tensor,
+    ratio: Tensor,
+    attack_ms: Tensor,
+    release_ms: Tensor,
+    knee_db: Tensor,
+    sample_rate: int,
+) -> Tensor:
+    """Return the compressor's gain reduction, per sample, differentiable in all its settings.
+
+    Parameters
+    ----------
+    power
+        ``(L² + R²)/2``, shape (..., frames).
+    threshold_db, ratio, attack_ms, release_ms, knee_db
+        Shape (...); as in :class:`pipeline.compressor.Compressor`.
+    sample_rate
+        In Hz.
+
+    Returns
+    -------
+    Tensor
+        float64, in dB at or above 0, shape of ``power``.
+    """
+    attack, release = (
+        torch.exp(-1000.0 / (v.to(torch.float64) * sample_rate)) for v in (attack_ms, release_ms)
+    )
+    slope = 1.0 - 1.0 / ratio.to(torch.float64)
+    shape = power.shape
+    settings = [
+        v.to(torch.float64).expand(shape[:-1]).reshape(-1)
+        for v in (threshold_db, slope, knee_db, attack, release)
+    ]
+    rows = power.to(torch.float64).reshape(-1, shape[-1])
+    detector = smoothing_coefficient(DETECTOR_MS, sample_rate=sample_rate)
+    reduction: Tensor = _Ballistics.apply(rows, *settings, detector)
+    return reduction.reshape(shape)
+
+
+def compress(x: Tensor, settings: Mapping[str, Tensor], *, sample_rate: int) -> Tensor:
+    """Compress ``x`` (..., 2, frames) and make up its gain, with settings of shape (...)."""
+    power = x.to(torch.float64).square().mean(dim=-2)
+    reduction_db = compressor_reduction_db(
+        power,
+        threshold_db=settings["threshold_db"],
+        ratio=settings["ratio"],
+        attack_ms=settings["attack_ms"],
+        release_ms=settings["release_ms"],
+        knee_db=settings["knee_db"],
+        sample_rate=sample_rate,
+    )
+    gain = _db_to_amplitude(settings["makeup_db"].to(torch.float64)[..., None] - reduction_db)
+    return x * gain[..., None, :].to(x.dtype)
+
+
+def stereo_image(x: Tensor, *, width: Tensor, spread: Tensor | None, sample_rate: int) -> Tensor:
+    """Apply width and spread to ``x`` (..., 2, frames); ``spread`` None leaves that out."""
+    left, right = x.unbind(-2)
+    mid = 0.5 * (left + right)
+    side = 0.5 * (left - right) * width[..., None].to(x.dtype)
+    if spread is not None:
+        length = _fft_length(x.shape[-1], tail_s=DECORRELATOR_TAIL_S, sample_rate=sample_rate)
+        frequencies = _bin_frequencies(length, sample_rate=sample_rate).numpy()
+        response = decorrelator_response(sample_rate=sample_rate, frequencies_hz=frequencies)
+        decorrelated = apply_response(mid, torch.from_numpy(response), length=length)
+        side = side + decorrelated * spread[..., None].to(x.dtype)
+    return torch.stack([mid + side, mid - side], dim=-2)
+
+
+def pan(x: Tensor, position: Tensor) -> Tensor:
+    """Balance ``x`` (..., 2, frames) by constant power, -1 left .. 1 right, unity at the centre."""
+    angle = (position.to(torch.float64) + 1.0) * (math.pi / 4.0)
+    gains = math.sqrt(2.0) * torch.stack([torch.cos(angle), torch.sin(angle)], dim=-1)
+    return x * gains[..., None].to(x.dtype)  # (..., 2, 1)

@@ -1,0 +1,279 @@
+"""What "style" is: a few features of a finished mix, and the distance between two of them.
+
+A style holds what a listener recognises a production by and what a console can change: the
+tonal balance, the stereo width, the left/right balance, the density, and the loudness. Its
+figures are long-term averages, so two different songs can be compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+from pipeline.delivery import median_crest_db
+from pipeline.loudness import measure
+from pipeline.plan import BUS_EQ_HZ
+from pipeline.units import FloatArray, power_to_db
+
+__all__ = [
+    "SCALES",
+    "SPECTRUM_FLOOR_DB",
+    "THIRD_OCTAVES_HZ",
+    "WIDTH_FLOOR_DB",
+    "WIDTH_RANGES_HZ",
+    "FineBands",
+    "Style",
+    "StyleDistance",
+    "blend",
+    "fft_size",
+    "measure_style",
+    "style_distance",
+    "third_octave_mean",
+]
+
+Float64 = npt.NDArray[np.float64]
+
+THIRD_OCTAVES_HZ: Float64 = np.asarray(BUS_EQ_HZ)
+# Below this, relative to the loudest band, music is masked and codecs leave nothing.
+SPECTRUM_FLOOR_DB = -60.0
+# A side signal this far under the mid is heard as mono.
+WIDTH_FLOOR_DB = -40.0
+WIDTH_RANGES_HZ: tuple[tuple[float, float], ...] = (
+    (0.0, 200.0),
+    (200.0, 1000.0),
+    (1000.0, 4000.0),
+    (4000.0, math.inf),
+)
+
+#: Differences that are clearly heard, by which the total weighs the five errors against each other.
+SCALES: dict[str, float] = {
+    "spectrum_db": 3.0,
+    "width_db": 6.0,
+    "imbalance_db": 1.0,
+    "crest_db": 3.0,
+    "loudness_lu": 3.0,
+}
+
+
+@dataclass(frozen=True)
+class FineBands:
+    """A partition of the spectrum finer than third octaves, and how FFT bins fall into it.
+
+    Third octaves are cut in four, at low frequencies in two or one, where the FFT resolves no
+    more. Averages over fine bands let an equaliser's response be applied band by band.
+
+    Parameters
+    ----------
+    centre_hz
+        Geometric centres, ``(bands,)``.
+    third_octave
+        Index of the third octave that each fine band belongs to, ``(bands,)``.
+    weights
+        Share of each FFT bin that falls into each band, ``(bands, bins)``.
+    """
+
+    centre_hz: Float64
+    third_octave: npt.NDArray[np.intp]
+    weights: Float64
+
+    @classmethod
+    def at(cls, sample_rate: int) -> FineBands:
+        """Return the bands for audio at ``sample_rate`` Hz and its :func:`fft_size`."""
+        low, high, owner = [], [], []
+        for index, centre in enumerate(THIRD_OCTAVES_HZ):
+            pieces = 1 if centre < 100.0 else 2 if centre < 250.0 else 4
+            edges = centre * 2.0 ** (np.linspace(-1.0, 1.0, pieces + 1) / 6.0)
+            low.extend(edges[:-1])
+            high.extend(edges[1:])
+            owner.extend([index] * pieces)
+        size = fft_size(sample_rate)
+        bin_hz = sample_rate / size
+        bins = np.arange(size // 2 + 1) * bin_hz
+        bottom = np.maximum(np.asarray(low)[:, None], bins[None] - bin_hz / 2)
+        top = np.minimum(np.asarray(high)[:, None], bins[None] + bin_hz / 2)
+        weights = np.clip((top - bottom) / bin_hz, 0.0, 1.0)
+        centres = np.sqrt(np.asarray(low) * np.asarray(high))
+        return cls(centres, np.asarray(owner, dtype=np.intp), weights)
+
+
+def fft_size(sample_rate: int) -> int:
+    """Return the FFT length, about a third of a second, that all style figures use."""
+    return int(2 ** round(math.log2(0.34 * sample_rate)))
+
+
+def third_octave_mean(fine_db: Float64, bands: FineBands) -> Float64:
+    """Return the mean over each third octave of a figure in dB per fine band."""
+    total = np.zeros(len(THIRD_OCTAVES_HZ))
+    np.add.at(total, bands.third_octave, fine_db)
+    return total / np.bincount(bands.third_octave, minlength=len(THIRD_OCTAVES_HZ))
+
+
+@dataclass(frozen=True)
+class Style:
+    """The style of a finished mix.
+
+    Parameters
+    ----------
+    spectrum_db
+        Power of each third octave from 25 Hz to 16 kHz, left and right averaged, relative to the
+        sum of all; not below ``SPECTRUM_FLOOR_DB`` under the loudest.
+    width_db
+        Side power over mid power, in dB; not below ``WIDTH_FLOOR_DB``.
+    width_by_range_db
+        The same in each of ``WIDTH_RANGES_HZ``.
+    imbalance_db
+        Right power over left power, in dB.
+    crest_db
+        Median over windows of 0.35 s of peak over RMS.
+    loudness_lufs
+        Integrated loudness (BS.1770).
+    """
+
+    spectrum_db: tuple[float, ...]
+    width_db: float
+    width_by_range_db: tuple[float, ...]
+    imbalance_db: float
+    crest_db: float
+    loudness_lufs: float
+
+    def to_record(self) -> dict[str, object]:
+        """Return the style as JSON-ready values."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: dict[str, object]) -> Style:
+        """Return the style that :meth:`to_record` wrote."""
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        return cls(**values)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class StyleDistance:
+    """How far two styles are apart, each figure in its own unit, all at least 0.
+
+    ``total`` is the mean of the five headline errors, each over its entry in :data:`SCALES`;
+    ``width_by_range_db`` is a further figure outside the total.
+    """
+
+    spectrum_db: float
+    width_db: float
+    imbalance_db: float
+    crest_db: float
+    loudness_lu: float
+    width_by_range_db: float
+
+    @property
+    def total(self) -> float:
+        """Mean of the normalised errors."""
+        return sum(getattr(self, name) / scale for name, scale in SCALES.items()) / len(SCALES)
+
+    def to_record(self) -> dict[str, float]:
+        """Return every figure and the total."""
+        return {**asdict(self), "total": self.total}
+
+
+def _mean_powers(audio: FloatArray, sample_rate: int) -> tuple[Float64, Float64, Float64]:
+    """Return the mean power per FFT bin of left, right, and the real part of their cross."""
+    size = fft_size(sample_rate)
+    hop = size // 2
+    frames = audio.shape[1]
+    if frames < size:
+        audio = np.pad(audio, ((0, 0), (0, size - frames)))
+        frames = size
+    window = np.hanning(size + 1)[:-1].astype(np.float32)
+    left = np.zeros(size // 2 + 1)
+    right = np.zeros_like(left)
+    cross = np.zeros_like(left)
+    starts = range(0, frames - size + 1, hop)
+    for first in range(0, len(starts), 32):
+        block = np.stack([audio[:, s : s + size] for s in starts[first : first + 32]])
+        spectra = scipy.fft.rfft(block * window, axis=-1)
+        l, r = spectra[:, 0], spectra[:, 1]  # noqa: E741
+        left += np.sum(np.square(np.abs(l)), axis=0)
+        right += np.sum(np.square(np.abs(r)), axis=0)
+        cross += np.sum((l * np.conj(r)).real, axis=0)
+    scale = 1.0 / (len(starts) * float(np.sum(np.square(window))) * size / 2.0)
+    return left * scale, right * scale, cross * scale
+
+
+def style_from_powers(
+    left: Float64, right: Float64, cross: Float64, bands: FineBands
+) -> tuple[Float64, float, tuple[float, ...], float]:
+    """Return spectrum, width, width by range and imbalance from powers per fine band."""
+    middle = np.maximum((left + right + 2.0 * cross) / 4.0, 0.0)
+    side = np.maximum((left + right - 2.0 * cross) / 4.0, 0.0)
+    power = np.bincount(bands.third_octave, weights=(left + right) / 2.0)
+    total = max(float(power.sum()), 1e-20)
+    level = 10.0 * np.log10(np.maximum(power / total, 1e-12))
+    level = np.maximum(level, level.max() + SPECTRUM_FLOOR_DB)
+
+    def width(mask: npt.NDArray[np.bool_]) -> float:
+        ratio = float(side[mask].sum()) / max(float(middle[mask].sum()), 1e-20)
+        return max(power_to_db(ratio), WIDTH_FLOOR_DB)
+
+    ranges = tuple(
+        width((bands.centre_hz >= low) & (bands.centre_hz < high)) for low, high in WIDTH_RANGES_HZ
+    )
+    everything = np.ones_like(left, dtype=bool)
+    balance = power_to_db(max(float(right.sum()), 1e-20) / max(float(left.sum()), 1e-20))
+    return level, width(everything), ranges, balance
+
+
+def measure_style(audio: FloatArray, *, sample_rate: int) -> Style:
+    """Measure the style of a finished mix.
+
+    Parameters
+    ----------
+    audio
+        ``(2, frames)`` or ``(1, frames)``; mono is measured as two equal channels.
+    sample_rate
+        In Hz.
+    """
+    if audio.shape[0] == 1:
+        audio = np.repeat(audio, 2, axis=0)
+    bands = FineBands.at(sample_rate)
+    left, right, cross = (bands.weights @ p for p in _mean_powers(audio, sample_rate))
+    level, width, ranges, balance = style_from_powers(left, right, cross, bands)
+    return Style(
+        spectrum_db=tuple(float(v) for v in level),
+        width_db=width,
+        width_by_range_db=ranges,
+        imbalance_db=balance,
+        crest_db=median_crest_db(audio, sample_rate=sample_rate),
+        loudness_lufs=measure(audio, sample_rate=sample_rate).integrated_lufs,
+    )
+
+
+def style_distance(style: Style, reference: Style) -> StyleDistance:
+    """Return how far ``style`` is from ``reference``."""
+    spectrum = np.asarray(style.spectrum_db) - np.asarray(reference.spectrum_db)
+    ranges = np.asarray(style.width_by_range_db) - np.asarray(reference.width_by_range_db)
+    return StyleDistance(
+        spectrum_db=float(np.mean(np.abs(spectrum - spectrum.mean()))),
+        width_db=abs(style.width_db - reference.width_db),
+        imbalance_db=abs(style.imbalance_db - reference.imbalance_db),
+        crest_db=abs(style.crest_db - reference.crest_db),
+        loudness_lu=abs(style.loudness_lufs - reference.loudness_lufs),
+        width_by_range_db=float(np.mean(np.abs(ranges))),
+    )
+
+
+def blend(styles: Sequence[Style]) -> Style:
+    """Return the style midway between several: the mean of each figure, in dB."""
+    if not styles:
+        raise ValueError("no style to blend: give at least one")
+    return Style(
+        spectrum_db=tuple(float(v) for v in np.mean([s.spectrum_db for s in styles], axis=0)),
+        width_db=float(np.mean([s.width_db for s in styles])),
+        width_by_range_db=tuple(
+            float(v) for v in np.mean([s.width_by_range_db for s in styles], axis=0)
+        ),
+        imbalance_db=float(np.mean([s.imbalance_db for s in styles])),
+        crest_db=float(np.mean([s.crest_db for s in styles])),
+        loudness_lufs=float(np.mean([s.loudness_lufs for s in styles])),
+    )
