@@ -124,14 +124,42 @@ class Delivered:
 
 
 def limit(
-    audio: FloatArray, *, sample_rate: int, ceiling_dbtp: float, drive_db: float = 0.0
+    audio: FloatArray,
+    *,
+    sample_rate: int,
+    ceiling_dbtp: float,
+    drive_db: float = 0.0,
+    trim_db: float = 0.0,
 ) -> FloatArray:
-    """Return ``audio``, ``(2, frames)``, driven into the limiter, latency compensated, float32."""
+    """Return what the bus's limiter and trim make of its audio, latency compensated.
+
+    Sample for sample what :class:`pipeline.processors.Bus` gives with these settings.
+
+    Parameters
+    ----------
+    audio
+        The bus before its gain, ``(2, frames)`` float64.
+
+    Returns
+    -------
+    FloatArray
+        float32, ``(2, frames)``.
+    """
+    return _trimmed(_limited(audio, sample_rate, ceiling_dbtp, drive_db), trim_db)
+
+
+def _limited(
+    audio: FloatArray, sample_rate: int, ceiling_dbtp: float, drive_db: float
+) -> FloatArray:
     limiter = TruePeakLimiter(ceiling_dbtp, sample_rate=sample_rate)
-    late = np.concatenate(
-        (audio * db_to_amplitude(drive_db), np.zeros((2, limiter.latency))), axis=1
-    )
-    return np.asarray(limiter.process(late)[:, limiter.latency :], dtype=np.float32)
+    driven = np.asarray(audio, dtype=np.float64) * db_to_amplitude(drive_db)
+    late = np.concatenate((limiter.process(driven), limiter.flush()), axis=1)
+    return late[:, limiter.latency :]
+
+
+def _trimmed(limited: FloatArray, trim_db: float) -> FloatArray:
+    trim = db_to_amplitude(trim_db)
+    return np.asarray(limited if trim == 1.0 else limited * trim, dtype=np.float32)
 
 
 def median_crest_db(audio: FloatArray, *, sample_rate: int) -> float:
@@ -239,14 +267,12 @@ def _deliver(
     """Limit at a drive and trim down to the target."""
     # Four decimals, as the plan stores them: what is measured here is what is rendered.
     drive = round(drive_db, 4)
-    limited = limit(audio, sample_rate=sample_rate, ceiling_dbtp=ceiling_dbtp, drive_db=drive)
+    limited = _limited(audio, sample_rate, ceiling_dbtp, drive)
     reached = measure(limited, sample_rate=sample_rate).integrated_lufs
     trim = round(min(target_lufs - reached, 0.0), 4)
     if trim > -0.005:
         trim = 0.0
-    return Delivered(
-        drive, trim, np.asarray(limited * np.float32(db_to_amplitude(trim))), reached + trim
-    )
+    return Delivered(drive, trim, _trimmed(limited, trim), reached + trim)
 
 
 def _reach_loudness(

@@ -366,7 +366,10 @@ def compose(seed: int, seconds: float, *, other: bool = False) -> Song:
         mode = "major" if mode == "minor" else "minor"
         tonic = (tonic + int(rng.choice([3, 5, 8, 10]))) % 12
         bpm -= float(rng.integers(14, 22))
-    bars = max(int((seconds - min(1.0, 0.1 * seconds)) * bpm / 240.0), 1)
+    played_s = seconds - min(1.0, 0.1 * seconds)
+    bars = int(played_s * bpm / 240.0)
+    if bars < 2:  # faster, so that a verse and a chorus fit
+        bars, bpm = 2, 480.0 / played_s
     sections = []
     passed = 0
     for letter, share in _FORM if bars >= 8 else _SHORT_FORM:

@@ -21,8 +21,8 @@ __all__ = ["REFERENCE_RATE", "mix_reference"]
 
 REFERENCE_RATE = 44_100
 
-_LOUDNESS_LUFS = -11.6
-_CEILING = 10.0 ** (-2.0 / 20.0)
+_LOUDNESS_LUFS = -11.5
+_CEILING = 10.0 ** (-2.8 / 20.0)
 _SIDE_TO_MID_DB = -10.0
 
 
@@ -87,7 +87,7 @@ def mix_reference(seed: int, seconds: float) -> FloatArray:
     """Return the reference of a demo, float32 ``(2, frames)`` at :data:`REFERENCE_RATE`.
 
     About -12 LUFS, a crest of about 12 dB, the side about 10 dB under the middle, and no sample
-    above -2 dBFS.
+    above -2.8 dBFS.
     """
     song = compose(seed, seconds, other=True)
     frames = round(seconds * REFERENCE_RATE)
@@ -164,12 +164,16 @@ def _widen(mix: Signal) -> Signal:
 
 def _loud(mix: Signal) -> Signal:
     """Return the mix limited, at the loudness of the reference."""
-    gain_db = 0.0
-    for _ in range(4):
+    gain_db = -18.0 - 20.0 * math.log10(_level(mix))
+    for _ in range(10):
         limited = _limit(mix * 10.0 ** (gain_db / 20.0))
         meter = EnergyMeter(sample_rate=REFERENCE_RATE, channels=2)
         meter.process(limited.astype(np.float32))
-        gain_db += _LOUDNESS_LUFS - meter.integrated_lufs
+        error_lu = _LOUDNESS_LUFS - meter.integrated_lufs
+        if abs(error_lu) < 0.05:
+            return limited
+        # The limiter takes back a part of each step, so the step may be a little longer.
+        gain_db += 1.2 * error_lu
     return _limit(mix * 10.0 ** (gain_db / 20.0))
 
 

@@ -211,5 +211,8 @@ def pluck(
     comb = max(int(position * period), 1)
     burst = np.append(burst, np.zeros(comb))
     burst[comb:] -= burst[:-comb].copy()
-    gain = 10.0 ** (-3.0 * period / (t60_s * sample_rate))
+    # What the two-point lowpass takes from the fundamental is given back, short of instability.
+    turn = 2.0 * math.pi / period
+    lost = math.sqrt(1.0 - 2.0 * damping * (1.0 - damping) * (1.0 - math.cos(turn)))
+    gain = min(10.0 ** (-3.0 * period / (t60_s * sample_rate)) / lost, 0.9999)
     return _pluck(burst, period, gain, damping, frames)

@@ -154,7 +154,7 @@ _GUITARS = (
     Track("AcGtr L.wav", -12.0, played("guitar_steel", _ACOUSTIC)),
     Track("AcGtr R.wav", -13.5, played("guitar_steel", _ACOUSTIC)),
     Track("Ac Gtr Nashville.wav", -17.0,
-          played("guitar_steel", arpeggio("ib", 67, 2, gate=2.5)), cut=True),
+          played("guitar_steel", arpeggio("iv", 67, 2, gate=2.5)), cut=True),
     Track("Gtr trem amp (noisy).wav", -15.0,
           played("guitar_noisy", chords("vb", _HALVES, 57, strum_s=0.02)), subtype="PCM_16"),
 )

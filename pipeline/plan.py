@@ -358,7 +358,8 @@ class Plan(_Record):
 
     def to_json(self) -> str:
         """Return the plan as indented JSON, in the order of the tables."""
-        return self.model_dump_json(indent=2) + "\n"
+        # ASCII: a file name that is no valid Unicode survives as an escape.
+        return json.dumps(self.model_dump(), indent=2) + "\n"
 
 
 def load_plan(path: Path) -> Plan:

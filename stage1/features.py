@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -149,7 +150,7 @@ class TrackFeatures:
         """Return the record as one row of a table: one plain value a column."""
         row: dict[str, str | int | float] = asdict(self)
         del row["third_octaves_db"]
-        names = (f"level_{round(centre)}hz_db" for centre in THIRD_OCTAVES_HZ)
+        names = (f"level_{centre:g}hz_db".replace(".", "_") for centre in THIRD_OCTAVES_HZ)
         return row | dict(zip(names, self.third_octaves_db, strict=True))
 
     def to_json(self) -> str:
@@ -331,8 +332,7 @@ def _stereo(audio: Float32Array) -> tuple[float, float, float]:
     """Side against mid in dB, correlation, and right against left in dB."""
     if audio.shape[0] == 1:
         return -math.inf, 1.0, 0.0
-    left, right = audio
-    ll, rr, lr = (_dot(a, b) for a, b in ((left, left), (right, right), (left, right)))
+    ll, rr, lr = _products(audio[0], audio[1])
     if ll == 0.0 or rr == 0.0:
         balance = 0.0 if ll == rr else math.copysign(math.inf, rr - ll)
         return -math.inf if ll == rr else 0.0, math.nan, balance
@@ -343,12 +343,16 @@ def _stereo(audio: Float32Array) -> tuple[float, float, float]:
     return side_to_mid_db, lr / math.sqrt(ll * rr), power_to_db(rr / ll)
 
 
-def _dot(a: Float32Array, b: Float32Array) -> float:
-    """Sum of products, in float64 block by block."""
-    return sum(
-        float(np.dot(a[i : i + BLOCK_FRAMES].astype(np.float64), b[i : i + BLOCK_FRAMES]))
-        for i in range(0, a.size, BLOCK_FRAMES)
-    )
+@numba.njit(cache=True, nogil=True)
+def _products(left: Float32Array, right: Float32Array) -> tuple[float, float, float]:
+    """Return the sums of left², right² and left x right, in float64."""
+    ll, rr, lr = 0.0, 0.0, 0.0
+    for i in range(left.size):
+        a, b = float(left[i]), float(right[i])
+        ll += a * a
+        rr += b * b
+        lr += a * b
+    return ll, rr, lr
 
 
 def _attacks(meter: EnergyMeter, active: BoolArray) -> tuple[int, float]:

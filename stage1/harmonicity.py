@@ -8,8 +8,7 @@ valleys alike. Unlike SWIPE', only proposed pitches are weighed, not a grid of t
 
 from __future__ import annotations
 
-import math
-
+import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
@@ -23,6 +22,50 @@ SPECTRUM_LENGTH = 8192
 HARMONICS = (1, 2, 3, 5, 7, 11, 13)
 """The first and the prime harmonics: a sub-harmonic of the pitch then shares but one of them."""
 HARMONIC_LIMIT_HZ = 8000.0
+TOLERANCE = 0.01
+"""How far from a multiple its peak may lie: pitches glide, strings are not quite harmonic, and the
+estimators' own steps are 10 and 33 cents."""
+SCALE_BINS = 3 * len(HARMONICS)
+
+
+@numba.njit(cache=True, nogil=True)
+def _largest_near(spectrum: Float32Array, place: float) -> float:
+    """Return the largest of the bins within the tolerance of a fractional bin."""
+    reach = max(1.0, TOLERANCE * place)
+    largest = 0.0
+    for k in range(max(int(np.rint(place - reach)), 0), int(np.rint(place + reach)) + 1):
+        if k < spectrum.size and spectrum[k] > largest:
+            largest = float(spectrum[k])
+    return largest
+
+
+@numba.njit(cache=True, nogil=True)
+def _weigh(
+    spectrum: Float32Array,
+    bins: Float64Array,
+    scale: Float64Array,
+    sample_rate: int,
+    strength: Float64Array,
+) -> None:
+    """Fill ``strength`` (windows, proposals) for fundamentals at ``bins``."""
+    limit = HARMONIC_LIMIT_HZ * SPECTRUM_LENGTH / sample_rate
+    for row in range(bins.shape[0]):
+        for column in range(bins.shape[1]):
+            f0 = bins[row, column]
+            if np.isnan(f0) or scale[row] == 0.0:
+                strength[row, column] = -np.inf
+                continue
+            total = 0.0
+            norm = 0.0
+            for k in HARMONICS:
+                if k * f0 >= limit:
+                    break
+                below = _largest_near(spectrum[row], (k - 0.5) * f0)
+                above = _largest_near(spectrum[row], (k + 0.5) * f0)
+                peak = _largest_near(spectrum[row], k * f0)
+                total += (peak - 0.5 * (below + above)) / np.sqrt(k)
+                norm += 1.0 / k
+            strength[row, column] = total / (np.sqrt(norm) * scale[row]) if norm else -np.inf
 
 
 def harmonic_strength(
@@ -47,28 +90,9 @@ def harmonic_strength(
     taper = np.hanning(SPECTRUM_LENGTH).astype(np.float32)
     # Square roots of magnitude, as SWIPE does: the kernel then matches a sawtooth's decay.
     spectrum = np.sqrt(np.abs(scipy.fft.rfft(windows * taper, axis=1)))
-    bin_hz = sample_rate / SPECTRUM_LENGTH
-    # The largest of three bins: pitches glide and strings are not quite harmonic.
-    padded = np.pad(spectrum, ((0, 0), (1, 1)))
-    widened = np.maximum(np.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
-    rows = np.arange(len(spectrum))[:, None]
-    safe = np.where(np.isfinite(f0_hz), f0_hz, 1000.0)
-
-    def amplitude(multiple: float) -> Float64Array:
-        bins = np.rint(safe * multiple / bin_hz).astype(int)
-        inside = safe * multiple < HARMONIC_LIMIT_HZ
-        return np.where(inside, widened[rows, np.minimum(bins, spectrum.shape[1] - 1)], 0.0)
-
-    total = np.zeros_like(safe)
-    norm = np.zeros_like(safe)
-    for k in HARMONICS:
-        weight = np.where(safe * k < HARMONIC_LIMIT_HZ, 1.0 / math.sqrt(k), 0.0)
-        between = 0.5 * (amplitude(k - 0.5) + amplitude(k + 0.5))
-        total += weight * (amplitude(k) - between)
-        norm += weight**2
+    teeth = np.partition(spectrum, -SCALE_BINS, axis=1)[:, -SCALE_BINS:].astype(np.float64)
     # Against the energy of as many of the window's strongest bins as the kernel has teeth.
-    teeth = np.partition(spectrum, -3 * len(HARMONICS), axis=1)[:, -3 * len(HARMONICS) :]
-    scale = np.sqrt((teeth**2).sum(axis=1) / 3.0)[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        strength = total / (np.sqrt(norm) * scale)
-    return np.where(np.isfinite(f0_hz) & np.isfinite(strength), strength, -np.inf)
+    scale = np.sqrt((teeth**2).sum(axis=1) / 3.0)
+    strength = np.empty(f0_hz.shape)
+    _weigh(spectrum, f0_hz / (sample_rate / SPECTRUM_LENGTH), scale, sample_rate, strength)
+    return strength

@@ -30,10 +30,12 @@ LONG_FRAME = 8192
 """For the third octaves: the lowest are 5 Hz wide."""
 BATCH_FRAMES = 256
 
-THIRD_OCTAVES_HZ: tuple[float, ...] = tuple(
-    1000.0 * 10.0 ** (band / 10.0) for band in range(-16, 14)
-)
-"""Exact centres of the third octaves from 25 Hz to 20 kHz (IEC 61260, base ten)."""
+THIRD_OCTAVES_HZ: tuple[float, ...] = (
+    25.0, 31.5, 40.0, 50.0, 63.0, 80.0, 100.0, 125.0, 160.0, 200.0, 250.0, 315.0, 400.0, 500.0,
+    630.0, 800.0, 1000.0, 1250.0, 1600.0, 2000.0, 2500.0, 3150.0, 4000.0, 5000.0, 6300.0, 8000.0,
+    10000.0, 12500.0, 16000.0, 20000.0,
+)  # fmt: skip
+"""Nominal centres (IEC 61260); the exact ones are 1000 Hz x 10 ^ (band / 10)."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,8 @@ def _third_octaves(audio: Float32Array, sample_rate: int, active: BoolArray) -> 
     edges = np.arange(cumulative.size) - 0.5  # a bin's energy lies half a bin to either side
     ratio = 10.0**0.05
     levels = []
-    for centre in THIRD_OCTAVES_HZ:
+    for nominal in THIRD_OCTAVES_HZ:
+        centre = 1000.0 * 10.0 ** (round(10.0 * math.log10(nominal / 1000.0)) / 10.0)
         if centre > sample_rate / 2:
             levels.append(-math.inf)
             continue
@@ -208,7 +211,7 @@ def analyse_spectrum(
         msg = f"expected audio of shape (channels, frames), got {audio.shape}"
         raise ValueError(msg)
     shapes, folded = frame_shapes(audio, sample_rate=sample_rate, hop_length=hop_length)
-    times_s = np.arange(len(shapes)) * (hop_length / sample_rate)
+    times_s = np.asarray(np.arange(len(shapes)) * (hop_length / sample_rate), np.float64)
     use = _active_at(active, times_s) & (shapes[:, 0] > 0.0)
     centroid, bandwidth, rolloff = shapes[use].mean(axis=0) if use.any() else (math.nan,) * 3
     sounding = bool(folded[:, 0].any())

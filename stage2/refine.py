@@ -432,7 +432,7 @@ def refine(
         for step in range(options.steps):
             optimiser.zero_grad()
             loss = objective(*evaluate())
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             with torch.no_grad():
                 for variable in variables:

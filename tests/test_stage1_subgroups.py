@@ -230,7 +230,7 @@ COMPOUNDS = {
     "percussion|tambourine|shaker": "Tamb+Shaker",
 }
 
-# Names set down after the vocabulary was finished.
+# Names set down after the vocabulary: 59 of 60 were right at first sight, then "bu vox" was added.
 HELD_OUT = {
     "kick": "01.Kick.in; Kick Ghost",
     "bass": "BASS_DI_TUBE",

@@ -1,0 +1,224 @@
+"""What a run writes beside its audio: plan, tables, report and DAW session."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.daw import write_dawproject
+from pipeline.plan import Plan
+from pipeline.report import Curve, FileNote, Report, StemLevel, describe, write_report
+from stage2.style import THIRD_OCTAVES_HZ, Style, style_distance
+
+if TYPE_CHECKING:
+    from flows.mix import AnalysedSession, MixOutcome
+
+__all__ = ["track_rows", "versions", "write_outcome"]
+
+_BRIEF = (
+    "track", "role", "subgroup", "confidence", "unsure", "f0_hz", "centroid_hz", "loudness_lufs",
+    "loudness_centroid", "loudness_p_lufs", "loudness_informed", "gain_db", "pan", "flags",
+)  # fmt: skip
+
+_DISTRIBUTIONS = (
+    "stemwright", "numpy", "scipy", "numba", "torch", "librosa", "pesto-pitch", "soundfile", "soxr",
+    "prefect",
+)  # fmt: skip
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    found = {"python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        found[name] = importlib.metadata.version(name)
+    return found
+
+
+def track_rows(
+    plan: Plan, analysed: AnalysedSession, *, brief: bool = False
+) -> list[dict[str, str | int | float | bool]]:
+    """Return one row a track: what it is, what was measured of it, what was decided for it.
+
+    Parameters
+    ----------
+    brief
+        Only the columns that fit a screen.
+    """
+    rows = []
+    for planned, found, features, check in zip(
+        plan.tracks, analysed.recognitions, analysed.features, analysed.checks, strict=True
+    ):
+        measured = features.to_row()
+        del measured["name"]
+        row: dict[str, str | int | float | bool] = {
+            "track": planned.path,
+            "role": planned.role,
+            "subgroup": planned.subgroup,
+            "confidence": round(found.confidence, 3),
+            "unsure": found.unsure,
+            "recognised_by": found.reason,
+            "presence": str(found.presence),
+            "source": found.source,
+            "gain_db": planned.gain_db,
+            "pan": planned.pan,
+            "mute": planned.mute,
+            "offset_s": planned.offset_s,
+            "reason": planned.reason,
+            "flags": "; ".join(check.flags),
+            "dc_dbfs": check.dc_dbfs,
+            "clipped_runs": check.clipped_runs,
+            **measured,
+        }
+        rows.append({name: row[name] for name in _BRIEF} if brief else row)
+    return rows
+
+
+def _finite(value: Any) -> Any:
+    """Return a value that JSON can hold: what is not a number is null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return value
+    return [_finite(item) for item in value]
+
+
+def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
+    """Write plan, results, report and DAW session into the outcome's folder; return their paths."""
+    folder, plan = outcome.folder, outcome.plan
+    rows = track_rows(plan, outcome.analysed)
+    paths = {
+        "mix": folder / f"mix.{plan.delivery.format}",
+        "plan": folder / "plan.json",
+        "stems": folder / "stems",
+        "results": folder / "results.csv",
+        "results with settings": folder / "results.json",
+        "report": folder / "report.html",
+        "DAW session": folder / "session.dawproject",
+    }
+    if (folder / "balanced").is_dir():
+        paths["balanced stems"] = folder / "balanced"
+    paths["plan"].write_text(plan.to_json(), encoding="utf-8")
+    pd.DataFrame(rows).to_csv(paths["results"], index=False, encoding="utf-8", errors="replace")
+    whole = {
+        "tracks": rows,
+        "stems": _stem_rows(outcome),
+        "mix": _mix_record(outcome),
+        "settings": outcome.settings.model_dump(mode="json"),
+        "left_out": [{"name": x.name, "why": x.why} for x in outcome.analysed.session.left_out],
+        "skipped": [{"name": p.subject, "why": p.what} for p in outcome.analysed.session.skipped],
+        "warnings": list(outcome.warnings),
+        "versions": versions(),
+    }
+    paths["results with settings"].write_text(
+        json.dumps(_finite(whole), indent=1) + "\n", encoding="utf-8"
+    )
+    write_report(paths["report"], _report(outcome, rows, paths["mix"]))
+    session = outcome.analysed.session
+    write_dawproject(
+        paths["DAW session"],
+        plan,
+        stems={name: s.path for name, s in outcome.stems.items() if s.path is not None},
+        session_root=session.root,
+        reference=session.references[0] if session.references else None,
+        title=session.root.name,
+    )
+    return paths
+
+
+def _stem_rows(outcome: MixOutcome) -> list[dict[str, object]]:
+    whole = outcome.mixdown.stem_sum_lufs
+    return [
+        {
+            "stem": name,
+            "loudness_lufs": summary.loudness.integrated_lufs,
+            "level_lu": summary.loudness.integrated_lufs - whole,
+            "intended_lu": outcome.stem_targets_lu.get(name),
+            "true_peak_dbtp": summary.loudness.true_peak_dbtp,
+            "compression_max_db": summary.compression.max_db,
+            "compression_mean_db": summary.compression.mean_db,
+        }
+        for name, summary in outcome.stems.items()
+    ]
+
+
+def _mix_record(outcome: MixOutcome) -> dict[str, object]:
+    loudness = outcome.mixdown.loudness
+    record: dict[str, object] = {
+        "integrated_lufs": loudness.integrated_lufs,
+        "target_lufs": outcome.target_lufs,
+        "true_peak_dbtp": loudness.true_peak_dbtp,
+        "ceiling_dbtp": outcome.plan.delivery.limiter_ceiling_dbtp,
+        "loudness_range_lu": loudness.loudness_range_lu,
+        "style": outcome.style.to_record(),
+        "seconds": round(outcome.seconds, 2),
+    }
+    if outcome.reference_style is not None:
+        reference = outcome.reference_style
+        record["reference_style"] = reference.to_record()
+        record["distance_of_balanced_start"] = style_distance(
+            outcome.start_style, reference
+        ).to_record()
+        record["distance"] = style_distance(outcome.style, reference).to_record()
+    return record
+
+
+def _styles(outcome: MixOutcome) -> dict[str, Style]:
+    styles = {"this mix": outcome.style}
+    if outcome.reference_style is not None:
+        styles["reference"] = outcome.reference_style
+    return {**styles, "balanced start": outcome.start_style}
+
+
+_WIDTH_WORDS = ("under 200 Hz", "200 Hz to 1 kHz", "1 to 4 kHz", "over 4 kHz")
+
+
+def _report(
+    outcome: MixOutcome, rows: list[dict[str, str | int | float | bool]], mix: Path
+) -> Report:
+    session = outcome.analysed.session
+    distances = {}
+    if outcome.reference_style is not None:
+        for label, style in (("balanced start", outcome.start_style), ("this mix", outcome.style)):
+            distances[label] = style_distance(style, outcome.reference_style).to_record()
+    whole = outcome.mixdown.stem_sum_lufs
+    return Report(
+        title=session.root.name,
+        plan=outcome.plan,
+        mix_audio=mix,
+        loudness=outcome.mixdown.loudness,
+        reference_audio=session.references,
+        target_lufs=outcome.target_lufs,
+        spectra={
+            label: Curve(THIRD_OCTAVES_HZ, np.asarray(style.spectrum_db))
+            for label, style in _styles(outcome).items()
+        },
+        widths={
+            label: dict(zip(_WIDTH_WORDS, style.width_by_range_db, strict=True))
+            for label, style in _styles(outcome).items()
+        },
+        distances=distances,
+        stem_levels={
+            name: StemLevel(
+                mix_lu=summary.loudness.integrated_lufs - whole,
+                start_lu=outcome.stem_targets_lu.get(name, math.nan),
+            )
+            for name, summary in outcome.stems.items()
+        },
+        words=describe(outcome.plan),
+        tracks=rows,
+        left_out=tuple(FileNote(x.name, x.why) for x in session.left_out),
+        skipped=tuple(FileNote(p.subject, p.what) for p in session.skipped),
+        warnings=outcome.warnings,
+        settings=outcome.settings.model_dump(mode="json"),
+        versions=versions(),
+    )

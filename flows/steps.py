@@ -1,0 +1,498 @@
+"""The steps of a mix: each takes and returns paths and small records, and owns its cache.
+
+A step looks its result up in the store by the content of its inputs, its settings and the version
+of its code; where it is not there it computes and commits it whole. None of them knows who runs
+it: they are called by any engine, in any process.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows.store import Store, code_version
+from pipeline.audio import AudioWriter, probe, read
+from pipeline.check import TrackCheck, check_track
+from pipeline.delivery import fit_delivery
+from pipeline.loudness import Loudness, LoudnessMeter, measure
+from pipeline.plan import Aspect, Plan
+from pipeline.processors import Bus, GainReduction, Strip
+from pipeline.render import BLOCK_FRAMES, StemSummary
+from pipeline.stem_sum import StemSum, place_tracks
+from pipeline.units import FloatArray
+from stage1.f0 import Mode
+from stage1.features import TrackFeatures, analyse
+from stage2.alignment import find_alignment
+from stage2.refine import Refined, RefineOptions, StemInput, refine
+from stage2.style import Style, StyleDistance, measure_style
+
+__all__ = [
+    "BalanceJob",
+    "BalancedStem",
+    "BusJob",
+    "Mixdown",
+    "RefineJob",
+    "StemJob",
+    "TrackJob",
+    "analyse_step",
+    "balance_step",
+    "bus_step",
+    "check_step",
+    "passages",
+    "refine_step",
+    "stem_step",
+    "style_step",
+]
+
+# Style is a long-term average: so much of a song, spread over it, tells all of it.
+_EXCERPT_S = 84.0
+_PASSAGES = 12
+_FADE_S = 0.005
+
+
+@dataclass(frozen=True)
+class TrackJob:
+    """One file to look at: a track by its name, or a reference."""
+
+    path: Path
+    name: str
+    store: Path
+    f0_mode: Mode = "windows"
+
+
+def check_step(job: TrackJob) -> TrackCheck:
+    """Decode a file from end to end and say what is wrong with it."""
+    store = Store(job.store)
+    try:
+        content = store.content_hash(job.path)
+    except OSError:
+        return check_track(job.path)  # says what keeps it from being read
+    key = store.key(
+        "check",
+        # MP3 and CAF are told from raw data by their suffix too
+        inputs={"content": content, "suffix": job.path.suffix.lower()},
+        code_version=code_version("pipeline.check", "pipeline.audio", "pipeline.containers"),
+    )
+    with store.entry("check", key) as entry:
+        if not entry.done:
+            entry.commit(asdict(check_track(job.path)))
+        return TrackCheck(**entry.record)
+
+
+def analyse_step(job: TrackJob) -> TrackFeatures:
+    """Measure everything about one track."""
+    store = Store(job.store)
+    key = store.key(
+        "analyse",
+        inputs={
+            "content": store.content_hash(job.path),
+            "suffix": job.path.suffix.lower(),
+            "f0_mode": job.f0_mode,
+        },
+        code_version=code_version(
+            "pipeline.audio",
+            "pipeline.loudness",
+            "pipeline.true_peak",
+            "stage1",
+            distributions=("librosa", "pesto-pitch", "numpy", "torch"),
+        ),
+    )
+    with store.entry("analyse", key) as entry:
+        if not entry.done:
+            found = analyse(job.path, name=job.name, f0_mode=job.f0_mode)
+            entry.commit({"features": found.to_json()})
+        features = TrackFeatures.from_json(entry.record["features"])
+    # The same file may be known by another name in another session.
+    return TrackFeatures(**{**_fields(features), "name": job.name})
+
+
+def _fields(record: TrackFeatures) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def passages(frames: int, sample_rate: int) -> list[tuple[int, int]]:
+    """Return where the excerpt that stage 2 works on lies: first frame and length of each piece.
+
+    A song of up to 84 s is taken whole, of a longer one twelve pieces of 7 s spread over it.
+    """
+    if frames <= round(_EXCERPT_S * sample_rate):
+        return [(0, frames)]
+    length = round(_EXCERPT_S * sample_rate) // _PASSAGES
+    return [(int(start), length) for start in np.linspace(0, frames - length, _PASSAGES)]
+
+
+def cut(audio: FloatArray, start: int, length: int, sample_rate: int) -> FloatArray:
+    """Return a piece of ``audio`` (2, frames), zero where there is none, its ends faded."""
+    out = np.zeros((audio.shape[0], length), dtype=np.float32)
+    first, last = max(start, 0), min(start + length, audio.shape[1])
+    if first < last:
+        out[:, first - start : last - start] = audio[:, first:last]
+    fade = min(round(_FADE_S * sample_rate), length // 2)
+    ramp = np.linspace(0.0, 1.0, fade, endpoint=False, dtype=np.float32)
+    out[:, :fade] *= ramp
+    out[:, length - fade :] *= ramp[::-1]
+    return out
+
+
+@dataclass(frozen=True)
+class BalanceJob:
+    """One subgroup to sum: the plan holds its tracks' gains and pans."""
+
+    plan: Plan
+    subgroup: str
+    session: Path
+    store: Path
+
+
+@dataclass(frozen=True)
+class BalancedStem:
+    """A subgroup's stem before the console.
+
+    Parameters
+    ----------
+    loudness_lufs
+        Of the whole stem; ``-inf`` if nothing sounds.
+    excerpt
+        A numpy file of the pieces that :func:`passages` names, ``(2, frames)`` float32.
+    key
+        What it was made from.
+    """
+
+    name: str
+    loudness_lufs: float
+    excerpt: Path
+    key: str
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing sounds."""
+        return not math.isfinite(self.loudness_lufs)
+
+
+def _subgroup_plan(plan: Plan, subgroup: str) -> Plan:
+    return plan.model_copy(
+        update={
+            "tracks": tuple(t for t in plan.tracks if t.subgroup == subgroup),
+            "stems": tuple(s for s in plan.stems if s.name == subgroup),
+        }
+    )
+
+
+def balance_step(job: BalanceJob) -> BalancedStem:
+    """Sum the tracks of one subgroup at their gains and pans, and keep an excerpt."""
+    store = Store(job.store)
+    plan = _subgroup_plan(job.plan, job.subgroup)
+    heard = [track for track in plan.tracks if not track.mute]
+    key = store.key(
+        "balance",
+        inputs={
+            "tracks": [
+                [store.content_hash(job.session / t.path), t.gain_db, t.pan, t.offset_s]
+                for t in heard
+            ],
+            "sample_rate": plan.sample_rate,
+            "frames": plan.frames,
+        },
+        code_version=code_version("flows.steps", "pipeline.audio", "pipeline.stem_sum"),
+    )
+    with store.entry("balance", key) as entry:
+        if not entry.done:
+            placed = place_tracks(plan, job.session)[job.subgroup]
+            stem = StemSum(placed, sample_rate=plan.sample_rate)
+            meter = LoudnessMeter(sample_rate=plan.sample_rate, channels=2)
+            pieces = passages(plan.frames, plan.sample_rate)
+            whole = np.zeros((2, sum(length for _, length in pieces)), dtype=np.float32)
+            try:
+                for start in range(0, plan.frames, BLOCK_FRAMES):
+                    block = stem.read(min(BLOCK_FRAMES, plan.frames - start))
+                    meter.process(block)
+                    _keep(whole, block, start, pieces)
+            finally:
+                stem.close()
+            if len(pieces) > 1:
+                edges = np.cumsum([0, *(length for _, length in pieces)])
+                whole = np.concatenate(
+                    [
+                        cut(whole, int(first), int(last - first), plan.sample_rate)
+                        for first, last in itertools.pairwise(edges)
+                    ],
+                    axis=1,
+                )
+            np.save(entry.path / "excerpt.npy", whole)
+            entry.commit({"loudness_lufs": meter.integrated_lufs})
+        return BalancedStem(
+            job.subgroup, entry.record["loudness_lufs"], entry.path / "excerpt.npy", key
+        )
+
+
+def _keep(
+    whole: FloatArray, block: FloatArray, start: int, pieces: Sequence[tuple[int, int]]
+) -> None:
+    """Copy what of a block belongs to the excerpt into its place."""
+    position = 0
+    for first, length in pieces:
+        begin, end = max(first, start), min(first + length, start + block.shape[1])
+        if begin < end:
+            at = position + begin - first
+            whole[:, at : at + end - begin] = block[:, begin - start : end - start]
+        position += length
+
+
+def style_step(job: TrackJob) -> Style:
+    """Measure the style of a reference."""
+    store = Store(job.store)
+    key = store.key(
+        "style",
+        inputs={"content": store.content_hash(job.path), "suffix": job.path.suffix.lower()},
+        code_version=code_version("stage2.style", "pipeline.audio", "pipeline.delivery"),
+    )
+    with store.entry("style", key) as entry:
+        if not entry.done:
+            audio = read(job.path)
+            style = measure_style(audio, sample_rate=probe(job.path).sample_rate)
+            entry.commit({"style": style.to_record()})
+        return Style.from_record(entry.record["style"])
+
+
+@dataclass(frozen=True)
+class RefineJob:
+    """What stage 2 needs: the stems' excerpts, where they start, and the style that is wanted."""
+
+    stems: tuple[BalancedStem, ...]
+    start_gain_db: tuple[float, ...]
+    centred: tuple[bool, ...]
+    max_spread: tuple[float, ...]
+    style: Style
+    references: tuple[Path, ...]
+    match: tuple[Aspect, ...]
+    target_lufs: float
+    ceiling_dbtp: float
+    sample_rate: int
+    pieces: tuple[tuple[int, int], ...]
+    store: Path
+    on_step: Callable[[int, int], None] | None = None
+
+
+def refine_step(job: RefineJob) -> tuple[Refined, str]:
+    """Find the console settings; return them and what is to be said about how."""
+    store = Store(job.store)
+    key = store.key(
+        "refine",
+        inputs={
+            "stems": [[stem.name, stem.key] for stem in job.stems],
+            "start_gain_db": job.start_gain_db,
+            "centred": job.centred,
+            "max_spread": job.max_spread,
+            "style": job.style.to_record(),
+            "references": [store.content_hash(path) for path in job.references],
+            "match": list(job.match),
+            "target_lufs": job.target_lufs,
+            "ceiling_dbtp": job.ceiling_dbtp,
+        },
+        code_version=code_version(
+            "stage2", "pipeline.delivery", "pipeline.limiter", "pipeline.processors",
+            "pipeline.compressor", "pipeline.response", "pipeline.plan", distributions=("torch",),
+        ),
+    )  # fmt: skip
+    with store.entry("refine", key) as entry:
+        if not entry.done:
+            refined, note = _refine(job)
+            entry.commit({"refined": _refined_record(refined), "note": note})
+        return _refined_from(entry.record["refined"]), entry.record["note"]
+
+
+def _refine(job: RefineJob) -> tuple[Refined, str]:
+    stems = tuple(
+        StemInput(
+            name=stem.name,
+            audio=np.load(stem.excerpt),
+            gain_db=gain_db,
+            centred=centred,
+            max_spread=spread,
+        )
+        for stem, gain_db, centred, spread in zip(
+            job.stems, job.start_gain_db, job.centred, job.max_spread, strict=True
+        )
+    )
+    aligned, note = _aligned_reference(job, stems)
+    refined = refine(
+        stems,
+        job.style,
+        sample_rate=job.sample_rate,
+        target_lufs=job.target_lufs,
+        ceiling_dbtp=job.ceiling_dbtp,
+        aligned=aligned,
+        options=RefineOptions(match=frozenset(job.match)),
+        on_step=job.on_step,
+    )
+    return refined, note
+
+
+def _aligned_reference(job: RefineJob, stems: Sequence[StemInput]) -> tuple[FloatArray | None, str]:
+    """Return a reference that is a mix of this very song, cut to the excerpt, where there is one.
+
+    Only where it is the one reference: with several, a blend of styles is wanted.
+    """
+    if len(job.references) != 1 or Aspect.LEVEL not in job.match:
+        return None, ""
+    reference = read(job.references[0], sample_rate=job.sample_rate)
+    if reference.shape[0] == 1:
+        reference = np.repeat(reference, 2, axis=0)
+    total = np.zeros_like(stems[0].audio)
+    for stem in stems:
+        total += stem.audio * np.float32(10.0 ** (stem.gain_db / 20.0))
+    edges = np.cumsum([0, *(length for _, length in job.pieces)])
+    found = find_alignment(
+        [
+            (start / job.sample_rate, total[:, first:last])
+            for (start, _), first, last in zip(job.pieces, edges[:-1], edges[1:], strict=True)
+        ],
+        reference,
+        sample_rate=job.sample_rate,
+    )
+    if not found.same_song:
+        return None, ""
+    lag = round(found.lag_s * job.sample_rate)
+    aligned = np.concatenate(
+        [cut(reference, start - lag, length, job.sample_rate) for start, length in job.pieces],
+        axis=1,
+    )
+    name = job.references[0].name
+    note = (
+        f"{name} is a mix of this very song (onsets correlate {found.similarity:.2f} at "
+        f"{found.lag_s:+.2f} s), so the stem levels follow it moment by moment"
+    )
+    return aligned, note
+
+
+def _refined_record(refined: Refined) -> dict[str, Any]:
+    return asdict(refined)
+
+
+def _refined_from(record: Mapping[str, Any]) -> Refined:
+    def distance(values: Mapping[str, float]) -> StyleDistance:
+        return StyleDistance(**values)
+
+    return Refined(
+        strips=tuple(record["strips"]),
+        bus=record["bus"],
+        start=distance(record["start"]),
+        end=distance(record["end"]),
+        history=tuple(distance(values) for values in record["history"]),
+        level_change_lu=tuple(record["level_change_lu"]),
+    )
+
+
+@dataclass(frozen=True)
+class StemJob:
+    """One stem to render through its strip into a file."""
+
+    plan: Plan
+    name: str
+    session: Path
+    path: Path
+    balanced_path: Path | None = None
+
+
+def stem_step(job: StemJob) -> StemSummary:
+    """Render one stem, from its tracks through its strip, as 32-bit float WAV."""
+    plan = _subgroup_plan(job.plan, job.name)
+    strip = Strip(plan.stems[0].settings, sample_rate=plan.sample_rate)
+    stem = StemSum(place_tracks(plan, job.session)[job.name], sample_rate=plan.sample_rate)
+    meter = LoudnessMeter(sample_rate=plan.sample_rate, channels=2)
+
+    def float_wav(path: Path) -> AudioWriter:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return AudioWriter(
+            path, sample_rate=plan.sample_rate, channels=2, format="wav", subtype="FLOAT"
+        )
+
+    writers = [float_wav(job.path)]
+    if job.balanced_path is not None:
+        writers.append(float_wav(job.balanced_path))
+    try:
+        with _all(writers):
+            for start in range(0, plan.frames, BLOCK_FRAMES):
+                balanced = stem.read(min(BLOCK_FRAMES, plan.frames - start))
+                processed = strip.process(balanced)
+                meter.process(processed)
+                for writer, block in zip(writers, (processed, balanced), strict=False):
+                    writer.write(block)
+    finally:
+        stem.close()
+    return StemSummary(meter.result(), strip.compressor.gain_reduction, job.path, job.balanced_path)
+
+
+def _all(writers: Sequence[AudioWriter]) -> Any:
+    from contextlib import ExitStack
+
+    stack = ExitStack()
+    for writer in writers:
+        stack.enter_context(writer)
+    return stack
+
+
+@dataclass(frozen=True)
+class BusJob:
+    """Rendered stems to sum through the bus, limit and deliver."""
+
+    plan: Plan
+    stems: tuple[Path, ...]
+    mix_path: Path
+    target_lufs: float
+    crest_db: float | None
+
+
+@dataclass(frozen=True)
+class Mixdown:
+    """The delivered mix, and the drive and trim that were found for it."""
+
+    drive_db: float
+    trim_db: float
+    loudness: Loudness
+    style: Style
+    bus_compression: GainReduction
+    stem_sum_lufs: float
+
+
+def bus_step(job: BusJob) -> Mixdown:
+    """Sum stems through the bus, find the drive and trim of the delivery, and write the mix."""
+    plan = job.plan
+    delivery = plan.delivery
+    bus = Bus({**plan.bus, "gain_db": 0.0}, sample_rate=plan.sample_rate)
+    total = np.zeros((2, plan.frames))
+    for path in job.stems:
+        total += read(path)
+    before = LoudnessMeter(sample_rate=plan.sample_rate, channels=2)
+    before.process(total)
+    driven = bus.process(total)
+    fitted = fit_delivery(
+        driven,
+        sample_rate=plan.sample_rate,
+        target_lufs=job.target_lufs,
+        ceiling_dbtp=delivery.limiter_ceiling_dbtp,
+        crest_db=job.crest_db,
+    )
+    with AudioWriter(
+        job.mix_path,
+        sample_rate=plan.sample_rate,
+        channels=2,
+        format=delivery.format,
+        subtype=delivery.subtype,
+        dither_seed=delivery.dither_seed,
+    ) as mix:
+        mix.write(fitted.audio)
+    return Mixdown(
+        drive_db=fitted.drive_db,
+        trim_db=fitted.trim_db,
+        loudness=measure(fitted.audio, sample_rate=plan.sample_rate),
+        style=measure_style(fitted.audio, sample_rate=plan.sample_rate),
+        bus_compression=bus.compressor.gain_reduction,
+        stem_sum_lufs=before.integrated_lufs,
+    )

@@ -1,0 +1,164 @@
+"""The record of one track: from known signals, through files, rows and JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile as sf
+
+from pipeline.loudness import measure
+from stage1.features import TrackFeatures, analyse, analyse_audio
+from stage1.narrowband import METHODS
+
+RATE = 48000
+
+
+def harmonic(f0_hz: float, seconds: float, *, level: float = 0.1) -> np.ndarray:
+    time = np.arange(round(seconds * RATE)) / RATE
+    tone = sum(np.sin(2 * np.pi * f0_hz * k * time + k) / k for k in range(1, 13))
+    return np.asarray(level * tone, np.float32)
+
+
+@pytest.fixture(scope="module")
+def cello() -> TrackFeatures:
+    """Two seconds of rest, four of tone, two of rest, in stereo, the right 6 dB down."""
+    rest = np.zeros(2 * RATE, np.float32)
+    tone = np.concatenate([rest, harmonic(130.0, 4.0), rest])
+    return analyse_audio(np.stack([tone, 0.5 * tone]), name="cello", sample_rate=RATE)
+
+
+def test_activity(cello: TrackFeatures) -> None:
+    # A gating block reaches 300 ms over either end.
+    assert cello.duration_s == 8.0
+    assert cello.active_s == pytest.approx(4.3, abs=0.35)
+    assert cello.active_share == pytest.approx(cello.active_s / 8.0)
+    assert cello.first_active_s == pytest.approx(1.8, abs=0.2)
+    assert cello.last_active_s == pytest.approx(6.2, abs=0.2)
+    assert not cello.silent
+
+
+def test_pitch_and_band(cello: TrackFeatures) -> None:
+    assert cello.pitched
+    assert cello.f0_hz == pytest.approx(130.0, rel=0.02)
+    assert cello.band_low_hz < 130.0 < cello.band_high_hz
+
+
+def test_levels_and_stereo(cello: TrackFeatures) -> None:
+    tone = harmonic(130.0, 4.0)
+    assert cello.peak_dbfs == pytest.approx(20 * math.log10(np.abs(tone).max()), abs=1e-4)
+    assert cello.true_peak_dbtp >= cello.peak_dbfs
+    rms = 10 * math.log10(np.mean(tone.astype(float) ** 2) * (1 + 0.25) / 2)
+    # Four seconds of tone, averaged over the active time.
+    assert cello.rms_dbfs == pytest.approx(rms + 10 * math.log10(4 / cello.active_s), abs=0.01)
+    assert cello.crest_db == pytest.approx(cello.peak_dbfs - cello.rms_dbfs)
+    assert cello.correlation == pytest.approx(1.0, abs=1e-6)
+    assert cello.lr_balance_db == pytest.approx(-6.02, abs=0.01)
+    assert cello.side_to_mid_db == pytest.approx(20 * math.log10(0.25 / 0.75), abs=0.01)
+
+
+def test_loudness_is_that_of_the_meter() -> None:
+    audio = np.stack([harmonic(220.0, 2.0), harmonic(331.0, 2.0)])
+    track = analyse_audio(audio, name="two", sample_rate=RATE)
+    expected = measure(audio, sample_rate=RATE)
+    assert track.integrated_lufs == expected.integrated_lufs
+    assert track.true_peak_dbtp == expected.true_peak_dbtp
+    assert [track.loudness(method) for method in METHODS] == [
+        track.loudness_lufs, track.loudness_centroid, track.loudness_p_lufs,
+        track.loudness_informed,
+    ]  # fmt: skip
+    assert track.integrated_lufs - 6.0 <= track.loudness_informed <= track.integrated_lufs
+    with pytest.raises(ValueError, match="'phon'"):
+        track.loudness("phon")
+
+
+def test_opposite_and_one_sided_channels() -> None:
+    tone = harmonic(220.0, 1.0)
+    opposite = analyse_audio(np.stack([tone, -tone]), name="x", sample_rate=RATE)
+    assert opposite.correlation == pytest.approx(-1.0, abs=1e-6)
+    assert opposite.side_to_mid_db == math.inf
+    left = analyse_audio(np.stack([tone, 0 * tone]), name="x", sample_rate=RATE)
+    assert left.lr_balance_db == -math.inf
+    assert left.side_to_mid_db == 0.0
+    assert math.isnan(left.correlation)
+
+
+def test_attacks_are_counted() -> None:
+    rng = np.random.default_rng(0)
+    decay = np.exp(-(np.arange(6 * RATE) % (RATE // 2)) / (0.03 * RATE))
+    hits = (0.3 * rng.standard_normal(6 * RATE) * decay).astype(np.float32)
+    drum = analyse_audio(hits[None], name="drum", sample_rate=RATE)
+    assert drum.onsets_per_s == pytest.approx(2.0, abs=0.2)
+    pad = analyse_audio(harmonic(220.0, 6.0)[None], name="pad", sample_rate=RATE)
+    assert pad.onsets_per_s < 0.4
+    assert drum.transient_db > pad.transient_db + 6.0
+    assert not drum.pitched
+
+
+def test_the_noise_floor_is_the_hiss_between_the_notes() -> None:
+    rng = np.random.default_rng(1)
+    hiss = rng.standard_normal(6 * RATE) * 10 ** (-72 / 20)
+    audio = hiss + np.concatenate([harmonic(220.0, 3.0), np.zeros(3 * RATE)])
+    track = analyse_audio(audio.astype(np.float32)[None], name="x", sample_rate=RATE)
+    assert track.noise_floor_dbfs == pytest.approx(-72.0, abs=0.3)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("frames", [0, 1, 700, 100000])
+def test_silence_is_no_error(channels: int, frames: int) -> None:
+    audio = np.zeros((channels, frames), np.float32)
+    track = analyse_audio(audio, name="silent", sample_rate=RATE)
+    assert track.silent
+    assert not track.pitched
+    assert [track.loudness(method) for method in METHODS] == [-math.inf] * 4
+    assert track.peak_dbfs == track.rms_dbfs == track.noise_floor_dbfs == -math.inf
+    assert track.lr_balance_db == 0.0
+    assert math.isnan(track.first_active_s)
+    assert repr(TrackFeatures.from_json(track.to_json())) == repr(track)
+
+
+def test_json_keeps_every_field_exactly(cello: TrackFeatures) -> None:
+    mono = dataclasses.replace(cello, f0_hz=math.nan, side_to_mid_db=-math.inf, name="nan")
+    for track in (cello, mono):
+        again = TrackFeatures.from_json(track.to_json())
+        # repr, because NaN is not equal to itself
+        assert repr(again) == repr(track)
+    # strict JSON: no bare NaN or Infinity
+    json.loads(mono.to_json(), parse_constant=lambda word: pytest.fail(word))
+
+
+def test_json_of_another_version_is_refused(cello: TrackFeatures) -> None:
+    data = json.loads(cello.to_json())
+    del data["f0_hz"]
+    data["pitch"] = 1.0
+    with pytest.raises(ValueError, match="f0_hz, pitch"):
+        TrackFeatures.from_json(json.dumps(data))
+
+
+def test_a_row_makes_a_table(cello: TrackFeatures) -> None:
+    table = pd.DataFrame([cello.to_row(), cello.to_row()])
+    assert list(table["name"]) == ["cello", "cello"]
+    assert table["level_125hz_db"].dtype == float
+    assert not any(table[column].map(lambda v: isinstance(v, tuple)).any() for column in table)
+    assert len(table.columns) == len(dataclasses.fields(TrackFeatures)) - 1 + 30
+
+
+@pytest.mark.parametrize("sample_rate", [None, 32000])
+def test_a_file_is_analysed_at_the_rate_asked_for(tmp_path: Path, sample_rate: int | None) -> None:
+    path = tmp_path / "tone.wav"
+    sf.write(path, harmonic(220.0, 2.0), RATE, subtype="PCM_24")
+    track = analyse(path, name="tone", sample_rate=sample_rate)
+    assert track.sample_rate == (sample_rate or RATE)
+    assert track.duration_s == pytest.approx(2.0, abs=1e-3)
+    assert track.channels == 1
+    assert track.f0_hz == pytest.approx(220.0, rel=0.02)
+
+
+def test_more_than_two_channels_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(3, 10\)"):
+        analyse_audio(np.zeros((3, 10), np.float32), name="x", sample_rate=RATE)
