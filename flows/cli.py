@@ -294,10 +294,10 @@ def _present(screen: _Screen, outcome: MixOutcome) -> None:
         )
     screen.out.print(table)
     if distances:
-        style = Table(title="distance from the reference", title_justify="left")
+        style = Table(title="distance from the reference (dB, LU)", title_justify="left")
         style.add_column("")
         for name in next(iter(distances.values())):
-            style.add_column(name.replace("_", " "), justify="right")
+            style.add_column(name.removesuffix("_db").replace("_", " "), justify="right")
         for label, figures in distances.items():
             style.add_row(label, *(f"{value:.2f}" for value in figures.values()))
         screen.out.print(style)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from flows.engine import one_torch_thread
 from flows.store import Store, code_version
 from pipeline.audio import AudioWriter, probe, read
 from pipeline.check import TrackCheck, check_track
@@ -302,7 +303,10 @@ def refine_step(job: RefineJob) -> tuple[Refined, str]:
     )  # fmt: skip
     with store.entry("refine", key) as entry:
         if not entry.done:
-            refined, note = _refine(job)
+            # On one thread the settings do not depend on the machine, and on a busy one the many
+            # small operations do not wait for each other.
+            with one_torch_thread():
+                refined, note = _refine(job)
             entry.commit({"refined": _refined_record(refined), "note": note})
         return _refined_from(entry.record["refined"]), entry.record["note"]
 

@@ -114,9 +114,7 @@ SUBGROUP_OF: dict[Role, Subgroup] = {
         Role.ACOUSTIC_GUITAR,
         Role.PLUCKED,
     ),
-    **_roles(
-        Subgroup.KEYS, Role.PIANO, Role.ELECTRIC_PIANO, Role.ORGAN, Role.KEYS, Role.MALLET
-    ),
+    **_roles(Subgroup.KEYS, Role.PIANO, Role.ELECTRIC_PIANO, Role.ORGAN, Role.KEYS, Role.MALLET),
     **_roles(Subgroup.SYNTHS, Role.SYNTH, Role.SYNTH_LEAD, Role.SYNTH_PAD, Role.ARPEGGIO),
     **_roles(Subgroup.STRINGS, Role.VIOLIN, Role.VIOLA, Role.CELLO, Role.STRINGS),
     **_roles(

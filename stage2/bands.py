@@ -156,11 +156,17 @@ def digest_stems(stems: Sequence[FloatArray], *, sample_rate: int) -> Digest:
     count = len(stems)
     length = max(stems[0].shape[1], size)
     starts = list(range(0, length - size + 1, hop))
-    matrix = np.zeros((bins, 3 * count, 3 * count), dtype=np.complex128)
+    # only the bins of a band, weighted by how much of them falls into it
+    spans = [np.flatnonzero(row) for row in bands.weights]
+    roots = [
+        np.sqrt(row[span]).astype(np.float32)
+        for row, span in zip(bands.weights, spans, strict=True)
+    ]
+    cross = np.zeros((bands.centre_hz.size, 3 * count, 3 * count), dtype=np.complex128)
     frames = np.zeros((count, len(starts), bands.centre_hz.size))
     scale = float(np.sum(np.square(_windows(size)))) * size / 2.0
-    for first in range(0, len(starts), 16):
-        block = starts[first : first + 16]
+    for first in range(0, len(starts), 32):
+        block = starts[first : first + 32]
         signals = np.empty((3 * count, len(block), bins), dtype=np.complex64)
         for index, stem in enumerate(stems):
             left, right = _spectra(stem[:, block[0] : block[-1] + size], size, hop)
@@ -169,10 +175,12 @@ def digest_stems(stems: Sequence[FloatArray], *, sample_rate: int) -> Digest:
             signals[3 * index + 2] = signals[3 * index] * spread
             power = (np.square(np.abs(left)) + np.square(np.abs(right))) / 2.0
             frames[index, first : first + len(block)] = power @ bands.weights.T / scale
-        by_bin = np.ascontiguousarray(signals.transpose(2, 0, 1))  # (bins, signals, frames)
-        matrix += by_bin @ by_bin.conj().transpose(0, 2, 1)
-    matrix /= scale * len(starts)
-    cross = np.tensordot(bands.weights, matrix, axes=(1, 0))
+        for band, (span, root) in enumerate(zip(spans, roots, strict=True)):
+            if span.size:
+                part = signals[:, :, span[0] : span[-1] + 1] * root
+                part = part.reshape(3 * count, -1)  # (signals, frames * bins)
+                cross[band] += part @ part.conj().T
+    cross /= scale * len(starts)
     k_power = _k_power(bands.centre_hz, sample_rate)
     offsets = np.zeros(count)
     for index, stem in enumerate(stems):

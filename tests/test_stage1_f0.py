@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,6 +24,15 @@ from stage1.pyin import pyin
 AUDIO = Path(__file__).resolve().parents[2] / "shared" / "audio"
 C1, C8 = 32.70319566257483, 4186.009044809578
 RATE = 22050
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """As the workers run: torch's threads spin for each other where the cores are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def harmonic(

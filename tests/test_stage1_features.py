@@ -5,18 +5,29 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile as sf
+import torch
 
 from pipeline.loudness import measure
 from stage1.features import TrackFeatures, analyse, analyse_audio
 from stage1.narrowband import METHODS
 
 RATE = 48000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """As the workers run: torch's threads spin for each other where the cores are busy."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def harmonic(f0_hz: float, seconds: float, *, level: float = 0.1) -> np.ndarray:
