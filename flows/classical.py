@@ -10,15 +10,18 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from flows.analysis import AnalysedSession, analyse_session
+from flows.decisions import first_plan
 from flows.engine import Engine
-from flows.mix import AnalysedSession, analyse_session, new_folder
 from flows.outcome import versions
+from flows.output_folder import choose_folder, new_folder
 from flows.settings import MixSettings
 from pipeline.audio import AudioStream, AudioWriter
 from pipeline.loudness import LoudnessMeter
+from pipeline.plan import Delivery, Plan
 from pipeline.session import Session, Track
 from pipeline.units import FloatArray, db_to_amplitude
-from stage1.balance import balance, published_gain_db
+from stage1.balance import balance, balanced_lufs, published_gain_db
 from stage1.narrowband import METHODS
 
 __all__ = ["BalanceOutcome", "balance_session"]
@@ -37,12 +40,15 @@ class BalanceOutcome:
         One row a track: loudness and gain by each method.
     sum_lufs
         Loudness of each method's sum.
+    warnings
+        What else the user should know.
     """
 
     folder: Path
     table: pd.DataFrame
     sum_lufs: dict[str, float]
     analysed: AnalysedSession
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,20 +56,48 @@ class _MethodJob:
     session: Session
     gains_db: tuple[float, ...]
     folder: Path
+    plan: Plan
 
 
 def _gains(analysed: AnalysedSession, method: str) -> tuple[float, ...]:
     """Return each track's gain: as published for the classical methods, else by our rules."""
     features = analysed.features
     if method in _CLASSICAL:
-        return tuple(published_gain_db(f.loudness(method), f.peak_dbfs) for f in features)
+        return tuple(published_gain_db(balanced_lufs(f, method), f.peak_dbfs) for f in features)
     overrides = [track.overrides for track in analysed.session.tracks]
     decided = balance(features, analysed.recognitions, overrides, method=method)
     return tuple(level.gain_db for level in decided)
 
 
+def _plan(plan: Plan, method: str, gains_db: Sequence[float]) -> Plan:
+    """Return a method's balance as a plan: its gains, everything else neutral."""
+    tracks = tuple(
+        track.model_copy(update={"gain_db": gain_db, "pan": 0.0, "reason": f"balanced by {method}"})
+        for track, gain_db in zip(plan.tracks, gains_db, strict=True)
+    )
+    delivery = Delivery(target="none", limiter_ceiling_dbtp=0.0, subtype="FLOAT")
+    return plan.model_copy(update={"tracks": tracks, "delivery": delivery})
+
+
+def _without_loudness(analysed: AnalysedSession, methods: Sequence[str]) -> tuple[str, ...]:
+    """Say which tracks a published method has no loudness for."""
+    found = []
+    for method in methods:
+        lost = [
+            features.name
+            for features in analysed.features
+            if not np.isfinite(features.loudness(method)) and not features.silent
+        ]
+        if lost:
+            found.append(
+                f"{method} finds no loudness in {', '.join(lost)} (never over -50 LUFS in mono); "
+                "balanced by the informed one there"
+            )
+    return tuple(found)
+
+
 def _render_method(job: _MethodJob) -> float:
-    """Write a method's gained tracks and their sum, both 32-bit float; return its loudness."""
+    """Write a method's gained tracks, their sum (32-bit float) and plan; return its loudness."""
     rate = job.session.sample_rate
     total = np.zeros((2, job.session.frames))
     for track, gain_db in zip(job.session.tracks, job.gains_db, strict=True):
@@ -76,6 +110,7 @@ def _render_method(job: _MethodJob) -> float:
         job.folder / "sum.wav", sample_rate=rate, channels=2, format="wav", subtype="FLOAT"
     ) as writer:
         writer.write(block)
+    (job.folder / "plan.json").write_text(job.plan.to_json(), encoding="utf-8")
     return meter.integrated_lufs
 
 
@@ -108,7 +143,7 @@ def balance_session(
     *,
     methods: Sequence[str],
     settings: MixSettings,
-    folder: Path,
+    folder: Path | None,
     store: Path,
 ) -> BalanceOutcome:
     """Balance a session by several methods, each into a folder of its own.
@@ -118,7 +153,8 @@ def balance_session(
     methods
         Of :data:`stage1.narrowband.METHODS`.
     folder
-        Gets ``<method>/tracks/``, ``<method>/sum.wav``, ``results.csv`` and ``results.json``.
+        New; None for one in the session's ``mixes``. Gets ``<method>/tracks/``,
+        ``<method>/sum.wav``, ``<method>/plan.json``, ``results.csv`` and ``results.json``.
 
     Raises
     ------
@@ -128,7 +164,8 @@ def balance_session(
     unknown = [method for method in methods if method not in METHODS]
     if unknown:
         raise ValueError(f"unknown method {unknown[0]!r}: use one of {', '.join(METHODS)}")
-    analysed = analyse_session(engine, root, settings=settings, store=store)
+    chosen, faults = choose_folder(folder, root, "balances")
+    analysed = analyse_session(engine, root, settings=settings, store=store, faults=faults)
     gains = {method: _gains(analysed, method) for method in methods}
     rows = [
         {
@@ -146,11 +183,13 @@ def balance_session(
         )
     ]
     table = pd.DataFrame(rows)
-    with new_folder(folder) as part:
+    warnings = (*analysed.session.notes, *_without_loudness(analysed, methods))
+    with new_folder(chosen) as part:
         jobs = []
         for method in methods:
             (part / method).mkdir()
-            jobs.append(_MethodJob(analysed.session, gains[method], part / method))
+            plan = _plan(first_plan(analysed, chosen / method), method, gains[method])
+            jobs.append(_MethodJob(analysed.session, gains[method], part / method, plan))
         loudness = engine.map(_render_method, jobs, name="balance", labels=list(methods))
         sums = dict(zip(methods, loudness, strict=True))
         table.to_csv(part / "results.csv", index=False, encoding="utf-8", errors="replace")
@@ -159,7 +198,9 @@ def balance_session(
             "sum_lufs": {
                 name: value if np.isfinite(value) else None for name, value in sums.items()
             },
+            "skipped": [{"name": p.subject, "why": p.what} for p in analysed.session.skipped],
+            "warnings": list(warnings),
             "versions": versions(),
         }
         (part / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return BalanceOutcome(folder, table, sums, analysed)
+    return BalanceOutcome(chosen, table, sums, analysed, warnings)

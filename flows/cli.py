@@ -6,32 +6,23 @@ to be skipped, 130 interrupted.
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from flows.progress import JsonProgress, Progress, RichProgress, SilentProgress
+from flows.screen import EXIT_SKIPPED, Screen, guard, number, present_balances, present_mix
 from pipeline.problems import InputError, Problem
 
 if TYPE_CHECKING:
-    from flows.mix import MixOutcome
     from flows.settings import MixSettings
 
 __all__ = ["app", "main"]
-
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_SKIPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 app = typer.Typer(
     help="Mix a folder of raw tracks in the style of a reference recording.",
@@ -76,85 +67,25 @@ SettingsOption = Annotated[
 ]
 
 
-class _Screen:
-    """How a command speaks: quietly, verbosely, as JSON or to a person."""
-
-    def __init__(self, *, quiet: bool, verbose: bool, as_json: bool) -> None:
-        self.quiet, self.as_json = quiet, as_json
-        # Names are data: no markup in them is obeyed.
-        self.out = Console(highlight=False, markup=False, soft_wrap=True)
-        self.errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        self.verbose = verbose
-        logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, force=True)
-        for name in ("numba", "matplotlib", "asyncio", "httpx", "httpcore"):
-            logging.getLogger(name).setLevel(logging.WARNING)
-
-    def progress(self) -> AbstractContextManager[Progress]:
-        """Return the progress that fits, as a context manager."""
-        if self.as_json:
-            return nullcontext(JsonProgress())
-        if self.quiet:
-            return nullcontext(SilentProgress())
-        return RichProgress(verbose=self.verbose)
-
-    def say(self, text: str = "") -> None:
-        """Print a line to a person who wants to hear."""
-        if not (self.quiet or self.as_json):
-            self.out.print(Text(_printable(text)))
-
-    def result(self, record: dict[str, Any]) -> None:
-        """Print the result as JSON where it was asked for."""
-        if self.as_json:
-            self.out.file.write(json.dumps(record, ensure_ascii=True) + "\n")
-
-    def problems(self, error: InputError) -> None:
-        """Print everything that is wrong with the input."""
-        if self.as_json:
-            record = [
-                {"subject": p.subject, "what": p.what, "remedy": p.remedy} for p in error.problems
-            ]
-            self.out.file.write(json.dumps({"problems": record}) + "\n")
-            return
-        count = len(error.problems)
-        self.errors.print(
-            Text(f"{count} problem{'s' if count != 1 else ''}, nothing was written:", style="bold")
-        )
-        for problem in error.problems:
-            self.errors.print(Text(f"  {problem}"))
-
-
-def _printable(text: str) -> str:
-    """Make what a file name could do to a terminal visible instead."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
-
-
-def _guard(screen: _Screen, work: Callable[[], int]) -> None:
-    """Run a command's work and leave with its exit status."""
-    try:
-        status = work()
-    except InputError as error:
-        screen.problems(error)
-        status = EXIT_BAD_INPUT
-    except KeyboardInterrupt:
-        screen.errors.print("interrupted; finished steps are kept and nothing is half-written")
-        status = EXIT_INTERRUPTED
-    except Exception as error:
-        if screen.verbose:
-            raise
-        notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
-        screen.errors.print(
-            Text(f"failed: {type(error).__name__}: {_printable(str(error))}{_printable(notes)}")
-        )
-        screen.errors.print("run again with --verbose for the whole story")
-        status = EXIT_FAILED
-    if status:
-        raise typer.Exit(status)
+# Settings whose flag is called otherwise.
+_FLAGS = {
+    "--references": "--reference",
+    "--ceiling-dbtp": "--ceiling",
+    "--subtype": "--bits",
+    "--f0-mode": "--f0",
+}
 
 
 def _settings(file: Path | None, flags: dict[str, Any]) -> MixSettings:
     from flows.settings import from_toml
 
-    return from_toml(file, flags)
+    try:
+        return from_toml(file, flags)
+    except InputError as error:
+        raise InputError(
+            replace(problem, subject=_FLAGS.get(problem.subject, problem.subject))
+            for problem in error.problems
+        ) from error
 
 
 @app.command()
@@ -203,7 +134,7 @@ def mix(
     json_: JsonOption = False,
 ) -> None:
     """Mix SESSION, in the style of the reference if one is given."""
-    screen = _Screen(quiet=quiet, verbose=verbose, as_json=json_)
+    screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
         chosen = _settings(
@@ -228,11 +159,11 @@ def mix(
         )
         return _mix(screen, session, chosen, output, store)
 
-    _guard(screen, work)
+    guard(screen, work)
 
 
 def _mix(
-    screen: _Screen,
+    screen: Screen,
     session: Path,
     settings: MixSettings,
     output: Path | None,
@@ -244,79 +175,8 @@ def _mix(
         outcome = mix_session(
             session, settings=settings, folder=output, store=store, progress=progress
         )
-    _present(screen, outcome)
+    present_mix(screen, outcome)
     return EXIT_SKIPPED if outcome.analysed.session.skipped else 0
-
-
-def _present(screen: _Screen, outcome: MixOutcome) -> None:
-    """Show a finished mix: the summary, and the paths of everything written."""
-    from stage2.style import style_distance
-
-    session = outcome.analysed.session
-    loudness = outcome.mixdown.loudness
-    record: dict[str, Any] = {
-        "folder": str(outcome.folder),
-        "files": {name: str(path) for name, path in outcome.files.items()},
-        "tracks": len(session.tracks),
-        "integrated_lufs": _number(loudness.integrated_lufs),
-        "true_peak_dbtp": _number(loudness.true_peak_dbtp),
-        "target_lufs": outcome.target_lufs,
-        "skipped": [p.subject for p in session.skipped],
-        "left_out": [x.name for x in session.left_out],
-        "warnings": list(outcome.warnings),
-        "seconds": round(outcome.seconds, 2),
-    }
-    distances = {}
-    if outcome.reference_style is not None:
-        distances = {
-            "balanced start": style_distance(
-                outcome.start_style, outcome.reference_style
-            ).to_record(),
-            "this mix": style_distance(outcome.style, outcome.reference_style).to_record(),
-        }
-        record["distance"] = distances["this mix"]
-    screen.result(record)
-    if screen.quiet or screen.as_json:
-        return
-    whole = outcome.mixdown.stem_sum_lufs
-    table = Table(title=f"{session.root.name}: {len(session.tracks)} tracks", title_justify="left")
-    for heading in ("stem", "tracks", "level LU", "intended LU", "compression dB"):
-        table.add_column(heading, justify="left" if heading == "stem" else "right")
-    for name, summary in outcome.stems.items():
-        count = sum(t.subgroup == name for t in outcome.plan.tracks)
-        intended = outcome.stem_targets_lu.get(name)
-        table.add_row(
-            Text(_printable(name)),
-            str(count),
-            f"{summary.loudness.integrated_lufs - whole:.1f}",
-            "" if intended is None else f"{intended:.1f}",
-            f"{summary.compression.max_db:.1f}",
-        )
-    screen.out.print(table)
-    if distances:
-        style = Table(title="distance from the reference (dB, LU)", title_justify="left")
-        style.add_column("")
-        for name in next(iter(distances.values())):
-            style.add_column(name.removesuffix("_db").replace("_", " "), justify="right")
-        for label, figures in distances.items():
-            style.add_row(label, *(f"{value:.2f}" for value in figures.values()))
-        screen.out.print(style)
-    for left in session.left_out:
-        screen.say(f"left out: {left.name} ({left.why})")
-    for problem in session.skipped:
-        screen.say(f"skipped: {problem}")
-    for warning in outcome.warnings:
-        screen.say(f"note: {warning}")
-    screen.say(
-        f"{loudness.integrated_lufs:.1f} LUFS (target {outcome.target_lufs:.1f}), "
-        f"true peak {loudness.true_peak_dbtp:.2f} dBTP, {outcome.seconds:.1f} s"
-    )
-    for name, path in outcome.files.items():
-        screen.say(f"{name}: {path}")
-
-
-def _number(value: float) -> float | None:
-    return round(value, 3) if abs(value) < float("inf") else None
 
 
 @app.command()
@@ -332,22 +192,27 @@ def render(
     json_: JsonOption = False,
 ) -> None:
     """Render PLAN to its mix and stems: the same plan gives the same samples."""
-    screen = _Screen(quiet=quiet, verbose=verbose, as_json=json_)
+    screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
         from flows.engine import default_workers
-        from flows.mix import new_folder
+        from flows.output_folder import folder_problems, new_folder, relative_path
         from pipeline.plan import load_plan
         from pipeline.render import render_to_files
 
-        loaded = load_plan(plan)
+        chosen = _settings(None, {"workers": workers})
+        folder = (output or plan.parent / f"{plan.stem}-render").absolute()
+        problems = list(folder_problems(folder))
+        try:
+            loaded = load_plan(plan)
+        except InputError as error:
+            raise InputError([*error.problems, *problems]) from error
         root = session or (plan.parent / loaded.session)
         if not root.is_dir():
-            problem = Problem(
-                str(root), "the session's folder is not there", "name it with --session"
-            )
-            raise InputError([problem])
-        folder = (output or plan.parent / f"{plan.stem}-render").absolute()
+            what = "the session's folder is not there"
+            problems.append(Problem(str(root), what, "name it with --session"))
+        if problems:
+            raise InputError(problems)
         with screen.progress() as progress, new_folder(folder) as part:
             progress.start("render", 100)
             done = 0
@@ -364,9 +229,9 @@ def render(
                 mix_path=part / f"mix.{loaded.delivery.format}",
                 stems_dir=part / "stems",
                 on_progress=advance,
-                workers=workers or default_workers(),
+                workers=chosen.workers or default_workers(),
             )
-            moved = loaded.model_copy(update={"session": os.path.relpath(root, folder)})
+            moved = loaded.model_copy(update={"session": relative_path(root, folder)})
             (part / "plan.json").write_text(moved.to_json(), encoding="utf-8")
             progress.finish("render")
         path = folder / summary.mix_path.name
@@ -374,8 +239,8 @@ def render(
             {
                 "folder": str(folder),
                 "mix": str(path),
-                "integrated_lufs": _number(summary.mix.integrated_lufs),
-                "true_peak_dbtp": _number(summary.mix.true_peak_dbtp),
+                "integrated_lufs": number(summary.mix.integrated_lufs),
+                "true_peak_dbtp": number(summary.mix.true_peak_dbtp),
             }
         )
         screen.say(
@@ -385,7 +250,7 @@ def render(
         screen.say(f"mix: {path}")
         return 0
 
-    _guard(screen, work)
+    guard(screen, work)
 
 
 @app.command()
@@ -405,11 +270,9 @@ def balance(
     json_: JsonOption = False,
 ) -> None:
     """Balance SESSION by loudness: gained tracks and their sum, a folder a method."""
-    screen = _Screen(quiet=quiet, verbose=verbose, as_json=json_)
+    screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
-        import time
-
         from flows.classical import balance_session
         from flows.engine import run_recipe
         from flows.store import default_root
@@ -418,8 +281,6 @@ def balance(
         chosen = _settings(
             None, {"f0_mode": f0, "skip_bad": skip_bad, "engine": engine, "workers": workers}
         )
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        folder = (output or session / "mixes" / f"{stamp}-balances").absolute()
         with screen.progress() as progress:
             outcome = run_recipe(
                 session.resolve().name,
@@ -428,38 +289,17 @@ def balance(
                     session,
                     methods=METHODS if method is _Method.ALL else (method.value,),
                     settings=chosen,
-                    folder=folder,
+                    folder=output,
                     store=store or default_root(),
                 ),
                 engine=chosen.engine,
                 workers=chosen.workers,
                 progress=progress,
             )
-        skipped = outcome.analysed.session.skipped
-        screen.result(
-            {
-                "folder": str(folder),
-                "sum_lufs": {name: _number(value) for name, value in outcome.sum_lufs.items()},
-                "skipped": [problem.subject for problem in skipped],
-            }
-        )
-        table = Table()
-        table.add_column("track")
-        for name in outcome.sum_lufs:
-            table.add_column(f"{name} gain dB", justify="right")
-        for _, row in outcome.table.iterrows():
-            table.add_row(
-                Text(_printable(str(row["track"]))),
-                *(f"{row[f'gain_{name}_db']:+.1f}" for name in outcome.sum_lufs),
-            )
-        if not (screen.quiet or screen.as_json):
-            screen.out.print(table)
-        for problem in skipped:
-            screen.say(f"skipped: {problem}")
-        screen.say(f"gained tracks, sums and results.csv: {folder}")
-        return EXIT_SKIPPED if skipped else 0
+        present_balances(screen, outcome)
+        return EXIT_SKIPPED if outcome.analysed.session.skipped else 0
 
-    _guard(screen, work)
+    guard(screen, work)
 
 
 @app.command()
@@ -470,25 +310,36 @@ def init(
     json_: JsonOption = False,
 ) -> None:
     """Write a session.toml into SESSION with what each track was recognised as, to edit."""
-    screen = _Screen(quiet=quiet, verbose=verbose, as_json=json_)
+    screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
         from pipeline.session import open_session
         from pipeline.session_settings import SESSION_TOML, write_session_toml
         from stage1.subgroups import recognise
 
+        path = session / SESSION_TOML
+        if path.exists():
+            raise InputError([Problem(str(path), "exists already", "edit it, or move it away")])
         opened, _ = open_session(session, skip_bad=True)
         found = recognise([track.name for track in opened.tracks])
-        path = session / SESSION_TOML
         write_session_toml(opened, {record.name: record for record in found}, path)
         unsure = [record.name for record in found if record.unsure]
-        screen.result({"path": str(path), "tracks": len(found), "unsure": unsure})
+        screen.result(
+            {
+                "path": str(path),
+                "tracks": len(found),
+                "unsure": unsure,
+                "skipped": [problem.subject for problem in opened.skipped],
+            }
+        )
         screen.say(f"{path}: {len(found)} tracks, {len(unsure)} of them unsure")
         for name in unsure:
             screen.say(f"  unsure: {name}")
+        for problem in opened.skipped:
+            screen.say(f"  not in it: {problem}")
         return 0
 
-    _guard(screen, work)
+    guard(screen, work)
 
 
 @app.command()
@@ -498,7 +349,7 @@ def demo(
         Path | None, typer.Option("--mix", help="Mix it too; a new folder is made in this one.")
     ] = None,
     seconds: Annotated[float, typer.Option(help="Length of the song.")] = 40.0,
-    seed: Annotated[int, typer.Option(help="Of the synthesis.")] = 1,
+    seed: Annotated[int, typer.Option(help="Of the synthesis.", min=0)] = 1,
     engine: EngineOption = None,
     workers: WorkersOption = None,
     quiet: QuietOption = False,
@@ -506,7 +357,7 @@ def demo(
     json_: JsonOption = False,
 ) -> None:
     """Synthesise a session of 112 tracks and a reference of other material; mix it if asked."""
-    screen = _Screen(quiet=quiet, verbose=verbose, as_json=json_)
+    screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
         import time
@@ -514,6 +365,7 @@ def demo(
         from flows.engine import default_workers
         from pipeline.demo import make_demo
 
+        chosen = _settings(None, {"engine": engine, "workers": workers})
         with screen.progress() as progress:
             begun = False
 
@@ -528,7 +380,7 @@ def demo(
                 folder,
                 seconds=seconds,
                 seed=seed,
-                workers=workers or default_workers(),
+                workers=chosen.workers or default_workers(),
                 on_progress=advance,
             )
             if begun:
@@ -538,13 +390,11 @@ def demo(
         if mix_into is None:
             screen.result({"session": str(made.session), "reference": str(made.reference)})
             return 0
-        chosen = _settings(
-            None, {"references": (made.reference,), "engine": engine, "workers": workers}
-        )
         output = mix_into / time.strftime("%Y%m%d-%H%M%S")
-        return _mix(screen, made.session, chosen, output, None)
+        with_reference = chosen.model_copy(update={"references": (made.reference,)})
+        return _mix(screen, made.session, with_reference, output, None)
 
-    _guard(screen, work)
+    guard(screen, work)
 
 
 @app.command()
@@ -554,7 +404,7 @@ def dashboard(
     verbose: VerboseOption = False,
 ) -> None:
     """Start a private Prefect server on this machine and watch runs in its pages; Ctrl-C stops."""
-    screen = _Screen(quiet=quiet, verbose=verbose, as_json=False)
+    screen = Screen(quiet=quiet, verbose=verbose, as_json=False)
 
     def work() -> int:
         from flows.dashboard import start_server
@@ -569,7 +419,7 @@ def dashboard(
         )
         return 0
 
-    _guard(screen, work)
+    guard(screen, work)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar, cast
 
+from flows.interrupts import Stopped, lost_interrupts
 from flows.progress import Progress, SilentProgress
 
 __all__ = [
@@ -100,13 +101,6 @@ class Engine(Protocol):
     ) -> None: ...
 
 
-class _Stopped(SystemExit):
-    """Raised inside a step at work after Ctrl-C, so that it cleans up and ends.
-
-    A ``SystemExit``, because a thread that dies of one dies without a word.
-    """
-
-
 class LocalEngine:
     """Runs steps in threads of this process; numpy, numba and torch release the GIL.
 
@@ -132,7 +126,7 @@ class LocalEngine:
             raise ValueError(f"{name}: {len(items)} items but {len(labels)} labels")
         self.progress.start(name, len(items))
         try:
-            with one_torch_thread():
+            with one_torch_thread(), lost_interrupts():
                 crew = _Crew(step, items, workers=min(self.workers, len(items)))
                 return crew.collect(name, labels, self.progress)
         finally:
@@ -142,7 +136,9 @@ class LocalEngine:
         """Run a step once, in the calling thread; see :meth:`Engine.run`."""
         self.progress.start(name, 1)
         try:
-            result = step(item)
+            with lost_interrupts() as raise_lost:
+                result = step(item)
+                raise_lost()
             self.progress.advance(name, label)
         except Exception as error:
             error.add_note(f"while working on {label!r} ({name})")
@@ -246,7 +242,7 @@ class _Crew:
             self._closed = True
             for ident in self._at_work:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(ident), ctypes.py_object(_Stopped)
+                    ctypes.c_ulong(ident), ctypes.py_object(Stopped)
                 )
         share_s = _STOP_GRACE_S / max(len(self._threads), 1)
         for thread in self._threads:

@@ -19,7 +19,8 @@ from pipeline.report import Curve, FileNote, Report, StemLevel, describe, write_
 from stage2.style import THIRD_OCTAVES_HZ, Style, style_distance
 
 if TYPE_CHECKING:
-    from flows.mix import AnalysedSession, MixOutcome
+    from flows.analysis import AnalysedSession
+    from flows.mix import MixOutcome
 
 __all__ = ["track_rows", "versions", "write_outcome"]
 

@@ -31,7 +31,7 @@ POWER_FLOOR = 1e-12
 """Added to the detected power: the level of silence is -120 dB, not -inf."""
 
 
-def smoothing_coefficient(time_ms: float, *, sample_rate: int) -> float:
+def smoothing_coefficient(time_ms: float, *, sample_rate: float) -> float:
     """Return the feedback of a one-pole that covers 63 % of a step in ``time_ms``."""
     return math.exp(-1.0 / (time_ms * 1e-3 * sample_rate))
 

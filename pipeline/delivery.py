@@ -230,9 +230,9 @@ def fit_delivery(
         drive = max(drive, wanted)
     if drive <= open_drive:
         return _deliver(audio, sample_rate, ceiling_dbtp, drive, target_lufs)
-    if start_drive_db is not None:
-        drive = max(drive, start_drive_db)
-    return _reach_loudness(audio, sample_rate, ceiling_dbtp, drive, target_lufs)
+    return _reach_loudness(
+        audio, sample_rate, ceiling_dbtp, drive, target_lufs, start_drive_db=start_drive_db
+    )
 
 
 def _spread_excerpt(audio: FloatArray, sample_rate: int) -> FloatArray:
@@ -276,20 +276,30 @@ def _deliver(
 
 
 def _reach_loudness(
-    audio: FloatArray, sample_rate: int, ceiling_dbtp: float, drive_db: float, target_lufs: float
+    audio: FloatArray,
+    sample_rate: int,
+    ceiling_dbtp: float,
+    least_drive_db: float,
+    target_lufs: float,
+    *,
+    start_drive_db: float | None,
 ) -> Delivered:
-    """Raise the drive until the limited audio is as loud as the target."""
-    best = _deliver(audio, sample_rate, ceiling_dbtp, drive_db, target_lufs)
+    """Find the least drive from ``least_drive_db`` up that makes the limited audio loud enough."""
+    drive = max(least_drive_db, start_drive_db or -math.inf)
+    best = _deliver(audio, sample_rate, ceiling_dbtp, drive, target_lufs)
     slope = 0.8
     for _ in range(_PASSES):
-        missing = target_lufs - best.loudness_lufs
-        if missing <= _TOLERANCE_LU:
+        # what the trim takes off is too much drive, but for the least that is wanted
+        missing = target_lufs - best.loudness_lufs + best.trim_db
+        if abs(missing) <= _TOLERANCE_LU or (missing < 0.0 and best.drive_db <= least_drive_db):
             break
-        step = min(missing / slope, 6.0)
-        drive_db += step
-        following = _deliver(audio, sample_rate, ceiling_dbtp, drive_db, target_lufs)
-        gained = following.loudness_lufs - best.loudness_lufs
-        if gained < 0.01:  # the limiter is saturated
+        step = min(max(missing / slope, least_drive_db - drive), 6.0)
+        if abs(step) < 1e-3:
+            break
+        drive += step
+        following = _deliver(audio, sample_rate, ceiling_dbtp, drive, target_lufs)
+        gained = (following.loudness_lufs - following.trim_db) - (best.loudness_lufs - best.trim_db)
+        if step > 0.0 and gained < 0.01:  # the limiter is saturated
             break
         slope = min(max(gained / step, 0.15), 1.0)
         best = following

@@ -298,9 +298,21 @@ class TrackPlan(_Record):
 
 
 class StemPlan(_Record):
-    """One strip of the console: the settings of one subgroup's stem."""
+    """One strip of the console: the settings of one subgroup's stem.
+
+    Parameters
+    ----------
+    settings
+        Values of :data:`STRIP`, complete.
+    balance_gain_db
+        For the record: the fader that gives the intended balance. What ``settings["gain_db"]``
+        says more or less than it is the reference's doing, or the user's.
+    reason
+        Why it got these settings, in words.
+    """
 
     name: str
+    balance_gain_db: float = 0.0
     settings: StripSettings = Field(default_factory=lambda: default_settings(STRIP))
     mute: bool = False
     reason: str = ""

@@ -30,12 +30,12 @@ def describe(plan: Plan) -> tuple[str, ...]:
 
 
 def stem_phrase(stem: StemPlan) -> str:
-    """Return what one strip does to its stem, without the stem's name."""
+    """Return what one strip does to the balanced stem, without the stem's name."""
     if stem.mute:
         return "muted"
     settings = stem.settings
     parts = [
-        *_gain(settings["gain_db"], "louder", "quieter"),
+        *_gain(settings["gain_db"] - stem.balance_gain_db, "louder", "quieter"),
         *_equaliser(settings, STRIP_EQ_BANDS),
         *_compressor(settings),
         *_width(settings),

@@ -25,6 +25,7 @@ __all__ = [
     "Levels",
     "TrackBalance",
     "balance",
+    "balanced_lufs",
     "published_gain_db",
     "stem_targets",
 ]
@@ -114,6 +115,16 @@ def _offsets() -> dict[str, dict[str, float]]:
     }
 
 
+def balanced_lufs(levels: Levels, method: str) -> float:
+    """Return the loudness in LUFS that a track is balanced by; ``-inf`` for silence alone.
+
+    The published methods find none in a track that never exceeds -50 LUFS, and none where left
+    and right cancel in the mono fold. Such a track is no silence: it is balanced by our own.
+    """
+    lufs = levels.loudness(method)
+    return lufs if math.isfinite(lufs) else levels.loudness("informed")
+
+
 def published_gain_db(loudness_lufs: float, peak_dbfs: float) -> float:
     """Return the gain of the published method: -50 LUFS, without exceeding -1 dBFS.
 
@@ -173,7 +184,7 @@ def balance(
         if levels.name != record.name:
             raise ValueError(f"features of {levels.name!r} stand beside {record.name!r}")
     muted = [wish is not None and wish.mute for wish in wishes]
-    loudness = [levels.loudness(method) for levels in features]
+    loudness = [balanced_lufs(levels, method) for levels in features]
     heard = [math.isfinite(lufs) and not mute for lufs, mute in zip(loudness, muted, strict=True)]
     shares = _shares(recognitions, heard)
     level = _pair_loudness(recognitions, loudness)

@@ -21,22 +21,18 @@ import scipy.fft
 import scipy.signal
 import torch
 
-from pipeline.delivery import CREST_WINDOW_S
 from pipeline.loudness import k_weighting, measure
 from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS
 from pipeline.response import decorrelator_response
 from pipeline.units import FloatArray
+from stage2.envelopes import BAND_EDGES_HZ, CONTROL_RATE_HZ, RANGES_HZ, band_envelope, punch_db
 from stage2.functional import compressor_reduction_db, eq_response
-from stage2.style import THIRD_OCTAVES_HZ, WIDTH_RANGES_HZ, FineBands, fft_size
+from stage2.style import THIRD_OCTAVES_HZ, FineBands, fft_size
 
 __all__ = ["BandModel", "Digest", "ModelledMix", "digest_stems", "frame_powers"]
 
-_ENVELOPE_HOP_S = 256 / 48000
-_COARSE_EDGES_HZ = (0.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, math.inf)
-_COARSE = len(_COARSE_EDGES_HZ) - 1
+_COARSE = len(BAND_EDGES_HZ) - 1
 _EPSILON = 1e-12
-# Dynamics are judged on a few passages spread over the song: more costs time and changes nothing.
-_PASSAGES, _PASSAGE_S = 6, 4.0
 
 Float64 = npt.NDArray[np.float64]
 
@@ -105,30 +101,6 @@ def _spectra(audio: FloatArray, size: int, hop: int) -> npt.NDArray[np.complex64
     return np.asarray(scipy.fft.rfft(framed * _windows(size), axis=-1, workers=2))
 
 
-def _envelope(audio: FloatArray, sample_rate: int) -> Float64:
-    """Return the mean power per control frame and coarse band, ``(frames, coarse)``."""
-    hop = max(round(_ENVELOPE_HOP_S * sample_rate), 1)
-    size = 2 * hop
-    edges = np.asarray(_COARSE_EDGES_HZ)
-    frequency = np.arange(size // 2 + 1) * sample_rate / size
-    owner = np.clip(np.searchsorted(edges, frequency, side="right") - 1, 0, _COARSE - 1)
-    gather = np.zeros((frequency.size, _COARSE))
-    gather[np.arange(frequency.size), owner] = 1.0
-    scale = float(np.sum(np.square(_windows(size)))) * size / 2.0
-    length = round(_PASSAGE_S * sample_rate)
-    starts = [0]
-    if audio.shape[1] > _PASSAGES * length:
-        starts = [int(v) for v in np.linspace(0, audio.shape[1] - length, _PASSAGES)]
-    else:
-        length = audio.shape[1]
-    out = []
-    for start in starts:
-        spectra = _spectra(audio[:, start : start + length], size, hop)
-        power = np.square(np.abs(spectra)).sum(axis=0) / 2.0
-        out.append(power @ gather / scale)
-    return np.concatenate(out)
-
-
 def _k_power(frequencies_hz: Float64, sample_rate: int) -> Float64:
     """Return the K-weighting's power gain at frequencies."""
     _, response = scipy.signal.freqz_sos(
@@ -192,7 +164,7 @@ def digest_stems(stems: Sequence[FloatArray], *, sample_rate: int) -> Digest:
         sample_rate=sample_rate,
         bands=bands,
         cross=cross,
-        envelope=np.stack([_envelope(stem, sample_rate) for stem in stems]),
+        envelope=np.stack([band_envelope(stem, sample_rate=sample_rate) for stem in stems]),
         frames=frames,
         level_offset_lu=offsets,
         frame_s=hop / sample_rate,
@@ -204,12 +176,14 @@ class ModelledMix:
     """What the model says of a mix, each a float64 tensor that carries gradients.
 
     ``features`` holds, in the order of :attr:`BandModel.feature_names`, the figures of a style;
-    ``stem_lufs`` the loudness of each stem after its strip, ``(stems,)``; ``frames`` the power per
-    style frame and fine band, ``(frames, bands)``, or None where it was not asked for.
+    ``stem_lufs`` the loudness of each stem after its strip, ``(stems,)``; ``sum_lufs`` that of
+    their sum before the bus, not gated; ``frames`` the power per style frame and fine band,
+    ``(frames, bands)``, or None where it was not asked for.
     """
 
     features: torch.Tensor
     stem_lufs: torch.Tensor
+    sum_lufs: torch.Tensor
     frames: torch.Tensor | None
 
 
@@ -235,7 +209,7 @@ class BandModel:
         self._envelope = torch.from_numpy(digest.envelope.transpose(2, 0, 1).copy())
         self._coarse_total = self._envelope.sum(dim=2) + _EPSILON  # (coarse, stems)
         self._rests = self._coarse_total < 1e3 * _EPSILON * self._envelope.shape[2]
-        owner = np.searchsorted(_COARSE_EDGES_HZ, bands.centre_hz, side="right") - 1
+        owner = np.searchsorted(BAND_EDGES_HZ, bands.centre_hz, side="right") - 1
         self._coarse_of = torch.from_numpy(np.clip(owner, 0, _COARSE - 1))
         self._frames = torch.from_numpy(digest.frames)
         power = digest.frames.mean(axis=1)  # (stems, bands)
@@ -249,20 +223,23 @@ class BandModel:
         self._third = torch.from_numpy(third)
         self._ranges = torch.from_numpy(
             np.stack(
-                [(bands.centre_hz >= lo) & (bands.centre_hz < hi) for lo, hi in WIDTH_RANGES_HZ]
+                [(bands.centre_hz >= lo) & (bands.centre_hz < hi) for lo, hi in RANGES_HZ]
             ).astype(np.float64)
         )
         self._offset = torch.from_numpy(digest.level_offset_lu)
         self._strip_index = {p.name: i for i, p in enumerate(STRIP)}
         self._bus_index = {p.name: i for i, p in enumerate(BUS)}
-        self._control_rate = 1.0 / _ENVELOPE_HOP_S
-        self._crest_frames = max(round(CREST_WINDOW_S * self._control_rate), 1)
+        edges = np.asarray(BAND_EDGES_HZ[:-1])
+        self._coarse_ranges = torch.from_numpy(
+            np.stack([(edges >= lo) & (edges < hi) for lo, hi in RANGES_HZ]).astype(np.float64)
+        )
 
     feature_names: tuple[str, ...] = (
         *(f"spectrum_{hz:g}hz_db" for hz in THIRD_OCTAVES_HZ),
         "width_db",
-        *(f"width_{index}_db" for index in range(len(WIDTH_RANGES_HZ))),
+        *(f"width_{index}_db" for index in range(len(RANGES_HZ))),
         "imbalance_db",
+        *(f"punch_{index}_db" for index in range(len(RANGES_HZ))),
         "crest_db",
     )
 
@@ -275,7 +252,7 @@ class BandModel:
             attack_ms=settings["attack_ms"],
             release_ms=settings["release_ms"],
             knee_db=settings["knee_db"],
-            sample_rate=round(self._control_rate),
+            sample_rate=CONTROL_RATE_HZ,
         )
         return torch.pow(10.0, -reduction / 10.0)
 
@@ -335,6 +312,7 @@ class BandModel:
         stem_right = self._own_power(right, count)
         weighted = torch.einsum("b,bs->s", self._k_power, stem_left + stem_right)
         stem_lufs = 10.0 * torch.log10(weighted + _EPSILON) - 0.691 + self._offset
+        sum_lufs = 10.0 * torch.log10(weighted.sum() + _EPSILON) - 0.691
 
         bus_response = eq_response(
             master, BUS_EQ_BANDS, sample_rate=rate, frequencies_hz=self._frequency
@@ -358,13 +336,13 @@ class BandModel:
             power_right * bus_power,
             power_cross * bus_power,
             master["width"][0],
-            whole * bus_reduced,
+            mixed * bus_reduced,
         )
         frames = None
         if with_frames:
             own = self._frames.mean(dim=1).T + _EPSILON  # (bands, stems)
             frames = torch.einsum("sfb,bs->fb", self._frames, stem_power / own)
-        return ModelledMix(features, stem_lufs, frames)
+        return ModelledMix(features, stem_lufs, sum_lufs, frames)
 
     def _own_power(self, weights: torch.Tensor, count: int) -> torch.Tensor:
         """Return each stem's own power per band, ``(bands, stems)``."""
@@ -394,20 +372,13 @@ class BandModel:
         )
         difference = tilt.sum() / total.sum()
         imbalance = 10.0 * torch.log10((1.0 - difference) / (1.0 + difference))
-        length = self._crest_frames
-        count = max(envelope.shape[0] // length, 1)
-        windows = envelope[: count * length].reshape(count, -1)
-        mean = windows.mean(dim=1)
-        heard = mean > mean.max() * 1e-5
-        crest = 10.0 * torch.log10((windows.amax(dim=1) + _EPSILON) / (mean + _EPSILON))
-        ordered = torch.sort(crest[heard]).values
-        quarter = ordered.shape[0] // 4
-        middle_half = ordered[quarter : ordered.shape[0] - quarter].mean()
+        by_range = self._coarse_ranges @ envelope
+        punch = punch_db(torch.cat((by_range, envelope.sum(dim=0, keepdim=True))))
         return torch.cat(
             (
                 spectrum - 10.0 * torch.log10(total.sum() / 2.0 + _EPSILON),
                 widths,
                 imbalance[None],
-                middle_half[None],
+                punch,
             )
         )

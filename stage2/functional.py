@@ -346,7 +346,7 @@ def compressor_reduction_db(
     attack_ms: Tensor,
     release_ms: Tensor,
     knee_db: Tensor,
-    sample_rate: int,
+    sample_rate: float,
 ) -> Tensor:
     """Return the compressor's gain reduction, per sample, differentiable in all its settings.
 

@@ -22,29 +22,34 @@ from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
 from pipeline.processors import Bus, Strip
 from pipeline.units import FloatArray
 from stage2.bands import BandModel, ModelledMix, digest_stems, frame_powers
+from stage2.envelopes import RANGES_HZ
 from stage2.style import (
     SCALES,
     SPECTRUM_FLOOR_DB,
     THIRD_OCTAVES_HZ,
     WIDTH_FLOOR_DB,
-    WIDTH_RANGES_HZ,
     Style,
     StyleDistance,
     measure_style,
     style_distance,
 )
 
-__all__ = ["RefineOptions", "Refined", "StemInput", "blend_settings", "refine"]
+__all__ = ["HIGHEST_STEM_LU", "RefineOptions", "Refined", "StemInput", "blend_settings", "refine"]
 
 Float64 = npt.NDArray[np.float64]
 
 # Crest that the limiter takes off after the compressors; left to it, it is inaudible.
 _LIMITER_CREST_DB = 2.5
+# Price of jumps between neighbouring bands of the bus: follow a tilt, not single notes.
+_ROUGH_EQ = 0.2
+#: No stem may be louder than this against the sum of all: a part is not the whole.
+HIGHEST_STEM_LU = -0.5
 _BANDS = len(THIRD_OCTAVES_HZ)
 _WIDTH = _BANDS
-_RANGES = slice(_BANDS + 1, _BANDS + 1 + len(WIDTH_RANGES_HZ))
+_RANGES = slice(_BANDS + 1, _BANDS + 1 + len(RANGES_HZ))
 _IMBALANCE = _RANGES.stop
-_CREST = _IMBALANCE + 1
+_PUNCH = slice(_IMBALANCE + 1, _IMBALANCE + 1 + len(RANGES_HZ))
+_CREST = _PUNCH.stop
 
 
 @dataclass(frozen=True)
@@ -95,7 +100,7 @@ class RefineOptions:
     aligned_corridor_lu: float = 9.0
     rounds: int = 4
     steps: int = 60
-    rate: float = 0.03
+    rate: float = 0.06
 
 
 @dataclass(frozen=True)
@@ -238,6 +243,7 @@ class _Objective:
         self.width = max(reference.width_db, WIDTH_FLOOR_DB)
         self.ranges = torch.tensor(reference.width_by_range_db, dtype=torch.float64)
         self.imbalance = reference.imbalance_db
+        self.punch = torch.tensor(reference.punch_by_range_db, dtype=torch.float64)
         self.crest = reference.crest_db
         self.match = options.match
         self.intended = intended_lufs - intended_lufs.mean()
@@ -249,6 +255,7 @@ class _Objective:
             self.audible = (self.aligned > self.aligned.max() - 55.0).double()
         self.offset = torch.zeros(_CREST + 1, dtype=torch.float64)
         self.stem_offset = torch.zeros_like(intended_lufs)
+        self.sum_offset = 0.0
 
     def __call__(self, mix: ModelledMix, strips: torch.Tensor, bus: torch.Tensor) -> torch.Tensor:
         figures = mix.features + self.offset
@@ -270,6 +277,8 @@ class _Objective:
             over = torch.relu(figures[_CREST] - self.crest - _LIMITER_CREST_DB)
             under = torch.relu(self.crest - figures[_CREST])
             loss = loss + (over + under) / SCALES["crest_db"]
+            punch = figures[_PUNCH] - self.punch
+            loss = loss + _near(punch).mean() / SCALES["crest_db"]
         if self.aligned is not None and mix.frames is not None:
             level = 10.0 * torch.log10(mix.frames + 1e-12)
             apart = level - self.aligned
@@ -280,6 +289,8 @@ class _Objective:
         moved = level - level.mean() - self.intended
         outside = torch.relu(moved.abs() - self.corridor * 0.9)
         loss = loss + outside.square().mean() * 2.0 + moved.square().mean() * 0.002
+        above = torch.relu(level - (mix.sum_lufs + self.sum_offset) - HIGHEST_STEM_LU + 0.3)
+        loss = loss + above.square().mean() * 2.0
         return loss + self._effort(strips, bus)
 
     @staticmethod
@@ -292,7 +303,7 @@ class _Objective:
         return (
             (strips[:, strip_eq] / 6.0).square().mean() * 0.03
             + (bus_eq / 6.0).square().mean() * 0.03
-            + (bus_eq.diff() / 6.0).square().mean() * 0.05
+            + (bus_eq.diff() / 6.0).square().mean() * _ROUGH_EQ
             + torch.log(ratio).square().mean() * 0.01
             + pan.square().mean() * 0.02
         )
@@ -303,15 +314,15 @@ def _render(
     strips: Sequence[Mapping[str, float]],
     bus: Mapping[str, float],
     sample_rate: int,
-) -> tuple[FloatArray, list[FloatArray]]:
-    """Render the excerpt for real, up to the limiter."""
+) -> tuple[FloatArray, list[FloatArray], FloatArray]:
+    """Render the excerpt for real: the mix up to the limiter, the stems, and their sum."""
     processed = []
     total = np.zeros(stems[0].audio.shape, dtype=np.float64)
     for stem, settings in zip(stems, strips, strict=True):
         out = Strip(settings, sample_rate=sample_rate).process(stem.audio)
         processed.append(out)
         total += out
-    return np.asarray(Bus(bus, sample_rate=sample_rate).process(total)), processed
+    return np.asarray(Bus(bus, sample_rate=sample_rate).process(total)), processed, total
 
 
 def _loudness(audio: FloatArray, sample_rate: int) -> float:
@@ -388,7 +399,7 @@ def refine(
     for turn in range(options.rounds + 1):
         with torch.no_grad():
             modelled, strips, bus = evaluate()
-        mix, processed = _render(
+        mix, processed, total = _render(
             stems, _as_dicts(strips, STRIP), _as_dicts(bus, BUS)[0], sample_rate
         )
         delivered = fit_delivery(
@@ -408,6 +419,7 @@ def refine(
                 style.width_db,
                 *style.width_by_range_db,
                 style.imbalance_db,
+                *style.punch_by_range_db,
                 before_limiter.crest_db,
             ],
             dtype=torch.float64,
@@ -419,6 +431,7 @@ def refine(
         history.append(style_distance(style, reference))
         objective.offset = rendered - modelled.features
         objective.stem_offset = level - modelled.stem_lufs
+        objective.sum_offset = _loudness(total, sample_rate) - float(modelled.sum_lufs)
         with torch.no_grad():
             price = float(objective(modelled, strips, bus))
         price += history[-1].crest_db / SCALES["crest_db"]

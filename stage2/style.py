@@ -14,18 +14,19 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
+import torch
 
 from pipeline.delivery import median_crest_db
 from pipeline.loudness import measure
 from pipeline.plan import BUS_EQ_HZ
 from pipeline.units import FloatArray, power_to_db
+from stage2.envelopes import BAND_EDGES_HZ, RANGES_HZ, band_envelope, punch_db
 
 __all__ = [
     "SCALES",
     "SPECTRUM_FLOOR_DB",
     "THIRD_OCTAVES_HZ",
     "WIDTH_FLOOR_DB",
-    "WIDTH_RANGES_HZ",
     "FineBands",
     "Style",
     "StyleDistance",
@@ -43,12 +44,6 @@ THIRD_OCTAVES_HZ: Float64 = np.asarray(BUS_EQ_HZ)
 SPECTRUM_FLOOR_DB = -60.0
 # A side signal this far under the mid is heard as mono.
 WIDTH_FLOOR_DB = -40.0
-WIDTH_RANGES_HZ: tuple[tuple[float, float], ...] = (
-    (0.0, 200.0),
-    (200.0, 1000.0),
-    (1000.0, 4000.0),
-    (4000.0, math.inf),
-)
 
 #: Differences that are clearly heard, by which the total weighs the five errors against each other.
 SCALES: dict[str, float] = {
@@ -125,9 +120,11 @@ class Style:
     width_db
         Side power over mid power, in dB; not below ``WIDTH_FLOOR_DB``.
     width_by_range_db
-        The same in each of ``WIDTH_RANGES_HZ``.
+        The same in each of ``RANGES_HZ``.
     imbalance_db
         Right power over left power, in dB.
+    punch_by_range_db
+        How far the loudest 5 ms stand over a third of a second, in each of ``RANGES_HZ``.
     crest_db
         Median over windows of 0.35 s of peak over RMS.
     loudness_lufs
@@ -138,6 +135,7 @@ class Style:
     width_db: float
     width_by_range_db: tuple[float, ...]
     imbalance_db: float
+    punch_by_range_db: tuple[float, ...]
     crest_db: float
     loudness_lufs: float
 
@@ -157,7 +155,7 @@ class StyleDistance:
     """How far two styles are apart, each figure in its own unit, all at least 0.
 
     ``total`` is the mean of the five headline errors, each over its entry in :data:`SCALES`;
-    ``width_by_range_db`` is a further figure outside the total.
+    ``width_by_range_db`` and ``punch_by_range_db`` are further figures outside the total.
     """
 
     spectrum_db: float
@@ -166,6 +164,7 @@ class StyleDistance:
     crest_db: float
     loudness_lu: float
     width_by_range_db: float
+    punch_by_range_db: float
 
     @property
     def total(self) -> float:
@@ -217,11 +216,18 @@ def style_from_powers(
         return max(power_to_db(ratio), WIDTH_FLOOR_DB)
 
     ranges = tuple(
-        width((bands.centre_hz >= low) & (bands.centre_hz < high)) for low, high in WIDTH_RANGES_HZ
+        width((bands.centre_hz >= low) & (bands.centre_hz < high)) for low, high in RANGES_HZ
     )
     everything = np.ones_like(left, dtype=bool)
     balance = power_to_db(max(float(right.sum()), 1e-20) / max(float(left.sum()), 1e-20))
     return level, width(everything), ranges, balance
+
+
+def _punch_by_range(audio: FloatArray, sample_rate: int) -> tuple[float, ...]:
+    envelope = band_envelope(audio, sample_rate=sample_rate)
+    edges = np.asarray(BAND_EDGES_HZ[:-1])
+    by_range = [envelope[:, (edges >= low) & (edges < high)].sum(axis=1) for low, high in RANGES_HZ]
+    return tuple(punch_db(torch.from_numpy(np.stack(by_range))).tolist())
 
 
 def measure_style(audio: FloatArray, *, sample_rate: int) -> Style:
@@ -244,6 +250,7 @@ def measure_style(audio: FloatArray, *, sample_rate: int) -> Style:
         width_db=width,
         width_by_range_db=ranges,
         imbalance_db=balance,
+        punch_by_range_db=_punch_by_range(audio, sample_rate),
         crest_db=median_crest_db(audio, sample_rate=sample_rate),
         loudness_lufs=measure(audio, sample_rate=sample_rate).integrated_lufs,
     )
@@ -253,6 +260,7 @@ def style_distance(style: Style, reference: Style) -> StyleDistance:
     """Return how far ``style`` is from ``reference``."""
     spectrum = np.asarray(style.spectrum_db) - np.asarray(reference.spectrum_db)
     ranges = np.asarray(style.width_by_range_db) - np.asarray(reference.width_by_range_db)
+    punch = np.asarray(style.punch_by_range_db) - np.asarray(reference.punch_by_range_db)
     return StyleDistance(
         spectrum_db=float(np.mean(np.abs(spectrum - spectrum.mean()))),
         width_db=abs(style.width_db - reference.width_db),
@@ -260,6 +268,7 @@ def style_distance(style: Style, reference: Style) -> StyleDistance:
         crest_db=abs(style.crest_db - reference.crest_db),
         loudness_lu=abs(style.loudness_lufs - reference.loudness_lufs),
         width_by_range_db=float(np.mean(np.abs(ranges))),
+        punch_by_range_db=float(np.mean(np.abs(punch))),
     )
 
 
@@ -274,6 +283,9 @@ def blend(styles: Sequence[Style]) -> Style:
             float(v) for v in np.mean([s.width_by_range_db for s in styles], axis=0)
         ),
         imbalance_db=float(np.mean([s.imbalance_db for s in styles])),
+        punch_by_range_db=tuple(
+            float(v) for v in np.mean([s.punch_by_range_db for s in styles], axis=0)
+        ),
         crest_db=float(np.mean([s.crest_db for s in styles])),
         loudness_lufs=float(np.mean([s.loudness_lufs for s in styles])),
     )

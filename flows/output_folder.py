@@ -1,0 +1,99 @@
+"""The new folder that a run writes into: where it lies, and that it is whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from flows.interrupts import lost_interrupts
+from pipeline.problems import InputError, Problem
+
+__all__ = ["choose_folder", "folder_problems", "new_folder", "relative_path"]
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary neighbour of ``folder`` to write into, renamed to it when all went well.
+
+    Raises
+    ------
+    InputError
+        If ``folder`` exists: nothing is ever overwritten.
+    """
+    _refuse(folder)
+    made = [parent for parent in folder.parents if not parent.exists()]
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    part.mkdir()
+    try:
+        with lost_interrupts() as raise_lost:
+            yield part
+            raise_lost()
+        _refuse(folder)
+        if folder.exists():  # empty: Windows renames over nothing at all
+            folder.rmdir()
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if not folder.exists():
+            for parent in made:
+                with contextlib.suppress(OSError):  # others write there too
+                    parent.rmdir()
+
+
+def folder_problems(folder: Path) -> tuple[Problem, ...]:
+    """Return what keeps a new output folder from being written, if anything does."""
+    remedy = "name another folder with --output"
+    if folder.is_symlink() or folder.exists():
+        empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
+        return () if empty else (Problem(str(folder), "exists already", remedy),)
+    above = next(parent for parent in folder.parents if parent.exists())
+    if not above.is_dir():
+        return (Problem(str(folder), f"cannot be made, as {above.name!r} is a file", remedy),)
+    if not os.access(above, os.W_OK | os.X_OK):
+        return (Problem(str(folder), "cannot be made there (permission denied)", remedy),)
+    return ()
+
+
+def _refuse(folder: Path) -> None:
+    problems = folder_problems(folder)
+    if problems:
+        raise InputError(problems)
+
+
+def choose_folder(named: Path | None, session: Path, name: str) -> tuple[Path, tuple[Problem, ...]]:
+    """Return where output goes, and what keeps it from going there.
+
+    Parameters
+    ----------
+    named
+        By the user; None for ``SESSION/mixes/<time>-<name>``.
+    """
+    if named is not None:
+        return named.absolute(), folder_problems(named.absolute())
+    folder = _default_folder(session.absolute(), name)
+    # Of a session that is not there only that is said.
+    return folder, folder_problems(folder) if session.is_dir() else ()
+
+
+def _default_folder(session: Path, name: str) -> Path:
+    safe = re.sub(r"[^\w.-]+", "_", name)[:60] or "reference"
+    wish = session / "mixes" / f"{time.strftime('%Y%m%d-%H%M%S')}-{safe}"
+    folder, count = wish, 2
+    while folder.exists():  # two runs within a second
+        folder, count = wish.with_name(f"{wish.name}-{count}"), count + 1
+    return folder
+
+
+def relative_path(path: Path, folder: Path) -> str:
+    """Return a path relative to a folder, so that both can move together; else absolute."""
+    try:
+        return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
+    except ValueError:  # another drive
+        return path.resolve().as_posix()

@@ -1,0 +1,219 @@
+"""How a command speaks, to a person or as JSON, and with which exit status it leaves."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from flows.progress import JsonProgress, Progress, RichProgress, SilentProgress
+from pipeline.problems import InputError
+
+if TYPE_CHECKING:
+    from flows.classical import BalanceOutcome
+    from flows.mix import MixOutcome
+
+__all__ = [
+    "EXIT_BAD_INPUT",
+    "EXIT_FAILED",
+    "EXIT_INTERRUPTED",
+    "EXIT_SKIPPED",
+    "Screen",
+    "guard",
+    "number",
+    "present_balances",
+    "present_mix",
+    "printable",
+]
+
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_SKIPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
+
+
+class Screen:
+    """How a command speaks: quietly, verbosely, as JSON or to a person."""
+
+    def __init__(self, *, quiet: bool, verbose: bool, as_json: bool) -> None:
+        self.quiet, self.as_json = quiet, as_json
+        # Names are data: no markup in them is obeyed.
+        self.out = Console(highlight=False, markup=False, soft_wrap=True)
+        self.errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self.verbose = verbose
+        logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, force=True)
+        for name in ("numba", "matplotlib", "asyncio", "httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+    def progress(self) -> AbstractContextManager[Progress]:
+        """Return the progress that fits, as a context manager."""
+        if self.as_json:
+            return nullcontext(JsonProgress())
+        if self.quiet:
+            return nullcontext(SilentProgress())
+        return RichProgress(verbose=self.verbose)
+
+    def say(self, text: str = "") -> None:
+        """Print a line to a person who wants to hear."""
+        if not (self.quiet or self.as_json):
+            self.out.print(Text(printable(text)))
+
+    def result(self, record: dict[str, Any]) -> None:
+        """Print the result as JSON where it was asked for."""
+        if self.as_json:
+            self.out.file.write(json.dumps(record, ensure_ascii=True) + "\n")
+
+    def problems(self, error: InputError) -> None:
+        """Print everything that is wrong with the input."""
+        if self.as_json:
+            record = [
+                {"subject": p.subject, "what": p.what, "remedy": p.remedy} for p in error.problems
+            ]
+            self.out.file.write(json.dumps({"problems": record}) + "\n")
+            return
+        count = len(error.problems)
+        self.errors.print(
+            Text(f"{count} problem{'s' if count != 1 else ''}, nothing was written:", style="bold")
+        )
+        for problem in error.problems:
+            self.errors.print(Text(f"  {printable(str(problem))}"))
+
+
+def printable(text: str) -> str:
+    """Make what a file name could do to a terminal, or to a line of output, visible instead."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def guard(screen: Screen, work: Callable[[], int]) -> None:
+    """Run a command's work and leave with its exit status."""
+    try:
+        status = work()
+    except InputError as error:
+        screen.problems(error)
+        status = EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        screen.errors.print("interrupted; finished steps are kept and nothing is half-written")
+        status = EXIT_INTERRUPTED
+    except Exception as error:
+        if screen.verbose:
+            raise
+        told = [f"failed: {type(error).__name__}: {error}", *getattr(error, "__notes__", ())]
+        for line in "\n".join(told).split("\n"):
+            screen.errors.print(Text(printable(line)))
+        screen.errors.print("run again with --verbose for the whole story")
+        status = EXIT_FAILED
+    if status:
+        raise typer.Exit(status)
+
+
+def present_mix(screen: Screen, outcome: MixOutcome) -> None:
+    """Show a finished mix: the summary, and the paths of everything written."""
+    from stage2.style import style_distance
+
+    session = outcome.analysed.session
+    loudness = outcome.mixdown.loudness
+    record: dict[str, Any] = {
+        "folder": str(outcome.folder),
+        "files": {name: str(path) for name, path in outcome.files.items()},
+        "tracks": len(session.tracks),
+        "integrated_lufs": number(loudness.integrated_lufs),
+        "true_peak_dbtp": number(loudness.true_peak_dbtp),
+        "target_lufs": outcome.target_lufs,
+        "skipped": [p.subject for p in session.skipped],
+        "left_out": [x.name for x in session.left_out],
+        "warnings": list(outcome.warnings),
+        "seconds": round(outcome.seconds, 2),
+    }
+    distances = {}
+    if outcome.reference_style is not None:
+        distances = {
+            "balanced start": style_distance(
+                outcome.start_style, outcome.reference_style
+            ).to_record(),
+            "this mix": style_distance(outcome.style, outcome.reference_style).to_record(),
+        }
+        record["distance"] = distances["this mix"]
+    screen.result(record)
+    if screen.quiet or screen.as_json:
+        return
+    whole = outcome.mixdown.stem_sum_lufs
+    table = Table(title=f"{session.root.name}: {len(session.tracks)} tracks", title_justify="left")
+    for heading in ("stem", "tracks", "level LU", "intended LU", "compression dB"):
+        table.add_column(heading, justify="left" if heading == "stem" else "right")
+    for name, summary in outcome.stems.items():
+        count = sum(t.subgroup == name for t in outcome.plan.tracks)
+        intended = outcome.stem_targets_lu.get(name)
+        table.add_row(
+            Text(printable(name)),
+            str(count),
+            _figure(summary.loudness.integrated_lufs - whole),
+            _figure(math.nan if intended is None else intended),
+            f"{summary.compression.max_db:.1f}",
+        )
+    screen.out.print(table)
+    if distances:
+        style = Table(title="distance from the reference (dB, LU)", title_justify="left")
+        for label in ("", *distances):
+            style.add_column(label, justify="right" if label else "left")
+        for name in next(iter(distances.values())):
+            words = name.removesuffix("_db").removesuffix("_lu").replace("_", " ")
+            style.add_row(words, *(f"{figures[name]:.2f}" for figures in distances.values()))
+        screen.out.print(style)
+    for left in session.left_out:
+        screen.say(f"left out: {left.name} ({left.why})")
+    for problem in session.skipped:
+        screen.say(f"skipped: {problem}")
+    for warning in outcome.warnings:
+        screen.say(f"note: {warning}")
+    if math.isfinite(loudness.integrated_lufs):
+        told = f"{loudness.integrated_lufs:.1f} LUFS (target {outcome.target_lufs:.1f})"
+        told += f", true peak {loudness.true_peak_dbtp:.2f} dBTP"
+    else:
+        told = "the mix is silent"
+    screen.say(f"{told}, {outcome.seconds:.1f} s")
+    for name, path in outcome.files.items():
+        screen.say(f"{name}: {path}")
+
+
+def _figure(value: float) -> str:
+    return f"{value:.1f}" if math.isfinite(value) else "–"
+
+
+def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
+    """Show the gains of several balances side by side."""
+    skipped = outcome.analysed.session.skipped
+    screen.result(
+        {
+            "folder": str(outcome.folder),
+            "sum_lufs": {name: number(value) for name, value in outcome.sum_lufs.items()},
+            "skipped": [problem.subject for problem in skipped],
+            "warnings": list(outcome.warnings),
+        }
+    )
+    if screen.quiet or screen.as_json:
+        return
+    table = Table()
+    table.add_column("track")
+    for name in outcome.sum_lufs:
+        table.add_column(f"{name} gain dB", justify="right")
+    for _, row in outcome.table.iterrows():
+        table.add_row(
+            Text(printable(str(row["track"]))),
+            *(f"{row[f'gain_{name}_db']:+.1f}" for name in outcome.sum_lufs),
+        )
+    screen.out.print(table)
+    for problem in skipped:
+        screen.say(f"skipped: {problem}")
+    for warning in outcome.warnings:
+        screen.say(f"note: {warning}")
+    screen.say(f"gained tracks, sums and results.csv: {outcome.folder}")
+
+
+def number(value: float) -> float | None:
+    """Return a figure as JSON can hold it: rounded, null where there is none."""
+    return round(value, 3) if math.isfinite(value) else None

@@ -1,0 +1,125 @@
+"""How close stem levels come to an engineer's, where the reference is a mix of the same song.
+
+Run ``python tests/benchmarks/stem_levels.py AUDIO``. The engineer's processed stems are known, and
+the mix is their sum, each times one gain. That gain is fitted to the band powers over time of the
+mix, which a phase or a sample's shift between stem and mix does not disturb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.optimize
+import soundfile
+
+from flows.mix import mix_session
+from flows.settings import MixSettings
+from pipeline.audio import read
+from pipeline.loudness import measure
+from pipeline.session import open_session
+from pipeline.units import FloatArray
+from stage1.subgroups import recognise
+from stage2.bands import frame_powers
+from stage2.style import FineBands
+
+SONGS = {"delta_rock": "rock_delta", "delta_hendrix": "psychedelic_rock_delta"}
+
+
+def loudness(audio: FloatArray, rate: int) -> float:
+    """Return integrated loudness in LUFS."""
+    return measure(audio.astype(np.float32), sample_rate=rate).integrated_lufs
+
+
+def fit(length: int, audio: FloatArray) -> FloatArray:
+    """Return audio cut or padded to a length."""
+    out = np.zeros((audio.shape[0], length), dtype=np.float32)
+    out[:, : audio.shape[1]] = audio[:, :length]
+    return out
+
+
+def engineer_gains(stems: list[FloatArray], mix: FloatArray, rate: int) -> FloatArray:
+    """Return each stem's gain in the mix, from band powers over time."""
+    bands = FineBands.at(rate)
+    powers = np.stack([frame_powers(x, sample_rate=rate, bands=bands).ravel() for x in stems], 1)
+    wanted = frame_powers(mix, sample_rate=rate, bands=bands).ravel()
+    # relative errors: a loud band must not hide a quiet one
+    weight = 1.0 / (wanted + wanted.max() * 1e-5)
+    squared, _ = scipy.optimize.nnls(powers * weight[:, None], wanted * weight)
+    return np.sqrt(squared)
+
+
+def relative(levels: dict[str, float]) -> dict[str, float]:
+    """Return levels less their power sum."""
+    total = 10.0 * np.log10(sum(10.0 ** (v / 10.0) for v in levels.values()))
+    return {name: level - total for name, level in levels.items()}
+
+
+def by_subgroup(stems: dict[str, FloatArray]) -> dict[str, str]:
+    """Return the subgroup of each track."""
+    return {r.name: r.subgroup for r in recognise(sorted(stems))}
+
+
+def main() -> None:
+    """Print each stem's level by the engineer, at equal loudness, intended and mixed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("audio", type=Path)
+    chosen = parser.parse_args()
+    rows = []
+    for session, reference in SONGS.items():
+        folder = chosen.audio / "engineer_stems" / session
+        path = chosen.audio / "references" / f"{reference}.flac"
+        rate = soundfile.info(path).samplerate
+        mix = read(path)
+        stems = {p.name: fit(mix.shape[1], read(p)) for p in sorted(folder.iterdir())}
+        gains = engineer_gains(list(stems.values()), mix, rate)
+        group = by_subgroup(stems)
+        sums: dict[str, FloatArray] = {}
+        for (name, audio), gain in zip(stems.items(), gains, strict=True):
+            sums[group[name]] = sums.get(group[name], 0.0) + audio * gain
+        truth = relative({name: loudness(x, rate) for name, x in sums.items()})
+
+        opened, _ = open_session(chosen.audio / "sessions" / session)
+        raw: dict[str, FloatArray] = {}
+        for track in opened.tracks:
+            audio = read(track.path)
+            level = loudness(audio, rate)
+            stereo = np.repeat(audio, 2, axis=0) if audio.shape[0] == 1 else audio
+            piece = stereo * 10.0 ** ((-23.0 - level) / 20.0)
+            name = group[track.name]
+            raw[name] = raw[name] + piece if name in raw else piece
+        equal = relative({name: loudness(x, rate) for name, x in raw.items()})
+
+        with tempfile.TemporaryDirectory() as scratch:
+            outcome = mix_session(
+                opened.root,
+                settings=MixSettings(references=(path,), engine="local"),
+                folder=Path(scratch) / "mix",
+            )
+        ours = relative({n: s.loudness.integrated_lufs for n, s in outcome.stems.items()})
+        rows += [
+            {
+                "session": session,
+                "stem": name,
+                "engineer": truth[name],
+                "equal loudness": equal[name],
+                "intended": outcome.stem_targets_lu[name],
+                "stemwright": ours[name],
+            }
+            for name in truth
+        ]
+    table = pd.DataFrame(rows)
+    sys.stdout.write(table.round(2).to_string() + "\n\nmean absolute error, LU\n")
+    columns = ["equal loudness", "intended", "stemwright"]
+    errors = table[columns].sub(table["engineer"], axis=0).abs()
+    errors["session"] = table["session"]
+    sys.stdout.write(errors.groupby("session").mean().round(2).to_string() + "\n")
+    sys.stdout.write(errors[columns].mean().round(2).to_string() + "\n")
+
+
+if __name__ == "__main__":
+    main()

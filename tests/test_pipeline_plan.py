@@ -1,0 +1,284 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from pipeline.plan import (
+    BUS,
+    BUS_EQ_BANDS,
+    STRIP,
+    STRIP_EQ_BANDS,
+    Aspect,
+    Delivery,
+    EqBand,
+    Parameter,
+    Plan,
+    StemPlan,
+    TrackPlan,
+    default_settings,
+    load_plan,
+)
+from pipeline.problems import InputError
+
+TABLES = pytest.mark.parametrize("table", [STRIP, BUS], ids=["strip", "bus"])
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    """Return a small plan as its JSON's values."""
+    return {
+        "version": 1,
+        "session": "song",
+        "sample_rate": 44100,
+        "frames": 1000,
+        "tracks": [{"path": "kick.wav", "role": "kick", "subgroup": "drums"}],
+        "stems": [{"name": "drums"}],
+    } | changes
+
+
+def stored(folder: Path, content: object) -> Path:
+    path = folder / "plan.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def problems_of(folder: Path, content: object) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        load_plan(stored(folder, content))
+    return [str(problem) for problem in caught.value.problems]
+
+
+@TABLES
+def test_names_are_unique_and_end_in_their_unit(table: tuple[Parameter, ...]) -> None:
+    names = [p.name for p in table]
+    assert len(set(names)) == len(names)
+    units = ("_db", "_hz", "_ms", "_q")
+    assert {n for n in names if not n.endswith(units)} <= {"ratio", "width", "spread", "pan"}
+
+
+@TABLES
+def test_defaults_lie_in_the_safe_range_and_that_in_the_range(
+    table: tuple[Parameter, ...],
+) -> None:
+    for p in table:
+        assert p.low <= p.safe_low <= p.default <= p.safe_high <= p.high, p.name
+        assert p.low < p.high, p.name
+        assert p.scale == "linear" or p.low > 0.0, p.name
+        assert p.doc, p.name
+
+
+@pytest.mark.parametrize(
+    ("table", "bands"), [(STRIP, STRIP_EQ_BANDS), (BUS, BUS_EQ_BANDS)], ids=["strip", "bus"]
+)
+def test_every_band_is_driven_by_parameters_of_the_table(
+    table: tuple[Parameter, ...], bands: tuple[EqBand, ...]
+) -> None:
+    known = {p.name: p for p in table}
+    driven = set()
+    for band in bands:
+        assert known[band.gain_name].default == 0.0
+        driven.add(band.gain_name)
+        for value in (band.frequency_hz, band.q):
+            if isinstance(value, str):
+                assert known[value].low > 0.0
+                driven.add(value)
+            else:
+                assert value > 0.0
+    assert driven == {p.name for p in table if p.aspect is Aspect.EQ}
+
+
+def test_the_bus_equaliser_has_the_nominal_third_octaves() -> None:
+    # IEC 61260: preferred values of 10^(n/10) Hz, n from 14 (25 Hz) to 42 (16 kHz).
+    exact = [10.0 ** (n / 10.0) for n in range(14, 43)]
+    centres = [band.frequency_hz for band in BUS_EQ_BANDS]
+    assert centres == pytest.approx(exact, rel=0.02)  # nominal values are rounded by up to 2 %
+
+
+@TABLES
+def test_default_settings_are_neutral_and_in_the_tables_order(
+    table: tuple[Parameter, ...],
+) -> None:
+    neutral = default_settings(table)
+    assert list(neutral) == [p.name for p in table]
+    assert {v for k, v in neutral.items() if k.endswith("gain_db")} == {0.0}
+    wanted = {"ratio": 1.0, "makeup_db": 0.0, "width": 1.0, "spread": 0.0, "pan": 0.0}
+    assert {k: neutral[k] for k in wanted if k in neutral} == {
+        k: v for k, v in wanted.items() if k in neutral
+    }
+
+
+def test_default_settings_are_a_copy_each_time() -> None:
+    default_settings(STRIP)["pan"] = 1.0
+    assert default_settings(STRIP)["pan"] == 0.0
+    assert StemPlan(name="a").settings["pan"] == 0.0
+
+
+def in_range(table: tuple[Parameter, ...]) -> st.SearchStrategy[dict[str, float]]:
+    return st.fixed_dictionaries({}, optional={p.name: st.floats(p.low, p.high) for p in table})
+
+
+NAMES = st.text(min_size=1, max_size=8)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    strip=in_range(STRIP),
+    bus=in_range(BUS),
+    names=st.lists(NAMES, min_size=1, max_size=3, unique=True),
+    text=st.text(max_size=20),
+    gain_db=st.floats(-120.0, 120.0),
+    trim_db=st.floats(-80.0, 0.0),
+)
+def test_a_plan_survives_its_json(
+    tmp_path_factory: pytest.TempPathFactory,
+    strip: dict[str, float],
+    bus: dict[str, float],
+    names: list[str],
+    text: str,
+    gain_db: float,
+    trim_db: float,
+) -> None:
+    plan = Plan(
+        session=text,
+        sample_rate=48000,
+        frames=7,
+        references=(text,),
+        tracks=tuple(
+            TrackPlan(path=f"{text}/{n}", role="kick", subgroup=n, gain_db=gain_db, reason=text)
+            for n in names
+        ),
+        stems=tuple(StemPlan(name=n, settings=strip) for n in names),
+        bus=bus,
+        delivery=Delivery(trim_db=trim_db, target_lufs=-9.5, format="flac"),
+        notes=(text,),
+    )
+    path = stored(tmp_path_factory.mktemp("plan"), plan.to_json())
+    assert load_plan(path) == plan  # every float to the last bit
+    assert load_plan(path).to_json() == plan.to_json()
+
+
+def test_a_path_that_is_no_unicode_survives(tmp_path: Path) -> None:
+    name = b"caf\xe9.wav".decode("utf-8", "surrogateescape")
+    plan = Plan.model_validate(record(tracks=[{"path": name, "role": "kick", "subgroup": "drums"}]))
+    written = plan.to_json()
+    assert written.isascii()
+    read = load_plan(stored(tmp_path, written))
+    assert read.tracks[0].path.encode("utf-8", "surrogateescape") == b"caf\xe9.wav"
+
+
+def test_what_is_left_out_is_neutral(tmp_path: Path) -> None:
+    plan = load_plan(stored(tmp_path, record(stems=[{"name": "drums", "settings": {"pan": 0.5}}])))
+    assert plan.stems[0].settings == default_settings(STRIP) | {"pan": 0.5}
+    assert list(plan.stems[0].settings) == [p.name for p in STRIP]
+    assert plan.bus == default_settings(BUS)
+    assert plan.delivery == Delivery()
+
+
+def test_a_plan_cannot_be_changed_after_its_checks() -> None:
+    plan = Plan.model_validate(record())
+    with pytest.raises(ValidationError):
+        plan.frames = 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sesion": "x"}, "did you mean 'session'?"),
+        ({"delivery": {"trim": -1.0}}, "did you mean 'trim_db'?"),
+        (
+            {"tracks": [{"path": "a", "role": "kick", "subgroup": "drums", "gain": 1.0}]},
+            "did you mean 'gain_db'?",
+        ),
+        ({"stems": [{"name": "drums", "setings": {}}]}, "did you mean 'settings'?"),
+        ({"stems": [{"name": "drums", "settings": {"treshold_db": -9}}]}, "'threshold_db'?"),
+        ({"bus": {"widht": 1.0}}, "did you mean 'width'?"),
+        ({"stems": [{"name": "drum"}]}, "no stem for subgroup 'drums': did you mean 'drum'?"),
+        ({"stems": [{"name": "drums"}, {"name": "drums"}]}, "stem 'drums' stands twice"),
+    ],
+)
+def test_a_misspelling_is_named_with_its_remedy(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    assert any(said in problem for problem in problems_of(tmp_path, record(**changes)))
+
+
+@TABLES
+def test_a_value_outside_its_range_is_named_with_the_range(
+    tmp_path: Path, table: tuple[Parameter, ...]
+) -> None:
+    for p in table:
+        for value in (math.nextafter(p.low, -math.inf), math.nextafter(p.high, math.inf)):
+            values = {p.name: value}
+            if table is STRIP:
+                content = record(stems=[{"name": "drums", "settings": values}])
+            else:
+                content = record(bus=values)
+            (said,) = problems_of(tmp_path, content)
+            assert p.name in said
+            assert f"use a value from {p.low:g} to {p.high:g}" in said
+
+
+@TABLES
+def test_the_ends_of_every_range_are_allowed(table: tuple[Parameter, ...]) -> None:
+    for ends in ({p.name: p.low for p in table}, {p.name: p.high for p in table}):
+        if table is STRIP:
+            assert StemPlan(name="a", settings=ends).settings == ends
+        else:
+            assert Plan.model_validate(record(bus=ends)).bus == ends
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        '"bus": {"width": %s}',
+        '"stems": [{"name": "drums", "settings": {"ratio": %s}}]',
+        '"delivery": {"trim_db": %s}',
+        '"delivery": {"target_lufs": %s}',
+    ],
+)
+def test_a_value_that_is_no_number_is_refused(tmp_path: Path, value: str, where: str) -> None:
+    whole = json.dumps(record())
+    assert problems_of(tmp_path, whole[:-1] + ", " + where % value + "}")
+
+
+def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
+    said = problems_of(
+        tmp_path,
+        record(
+            frames=0,
+            colour="red",
+            delivery={"format": "aiff", "trim_db": 3.0},
+            bus={"width": 9.0, "wdth": 1.0},
+        ),
+    )
+    text = "\n".join(said)
+    for part in ("frames", "colour", "format", "trim_db", "width is 9", "'wdth'"):
+        assert part in text
+    assert all("plan.json" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ('{"version": 1,', "is not JSON (line 1"),
+        ("[]", "plan.json"),
+        ("null", "plan.json"),
+        (json.dumps(record(version=2)), "version"),
+        (json.dumps({}), "session"),
+    ],
+)
+def test_what_is_no_plan_is_said_so(tmp_path: Path, content: str, part: str) -> None:
+    assert any(part in line for line in problems_of(tmp_path, content))
+
+
+def test_a_missing_file_and_one_that_is_no_text_are_said_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        load_plan(tmp_path / "none.json")
+    (tmp_path / "plan.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_plan(tmp_path / "plan.json")
