@@ -86,7 +86,8 @@ def _without_loudness(analysed: AnalysedSession, methods: Sequence[str]) -> tupl
         lost = [
             features.name
             for features in analysed.features
-            if not np.isfinite(features.loudness(method)) and not features.silent
+            if not np.isfinite(features.loudness(method))
+            and np.isfinite(balanced_lufs(features, method))
         ]
         if lost:
             found.append(

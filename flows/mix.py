@@ -31,17 +31,15 @@ from flows.steps import (
     BalanceJob,
     BusJob,
     Mixdown,
-    RefineJob,
     StemJob,
     TrackJob,
     balance_step,
     bus_step,
     passages,
-    refine_step,
     stem_step,
-    style_step,
 )
 from flows.store import default_root
+from flows.style_steps import RefineJob, refine_step, style_step
 from pipeline.delivery import DEFAULT_LUFS, parse_target
 from pipeline.plan import Aspect, Delivery, Plan
 from pipeline.problems import Problem

@@ -198,7 +198,7 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
     if screen.quiet or screen.as_json:
         return
     table = Table()
-    table.add_column("track")
+    table.add_column("track", overflow="fold")
     for name in outcome.sum_lufs:
         table.add_column(f"{name} gain dB", justify="right")
     for _, row in outcome.table.iterrows():

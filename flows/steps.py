@@ -9,47 +9,54 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flows.engine import one_torch_thread
 from flows.store import Store, code_version
-from pipeline.audio import AudioWriter, probe, read
+from pipeline.audio import AudioWriter, read
 from pipeline.check import TrackCheck, check_track
 from pipeline.delivery import fit_delivery
 from pipeline.loudness import Loudness, LoudnessMeter, measure
-from pipeline.plan import Aspect, Plan
+from pipeline.plan import Plan
 from pipeline.processors import Bus, GainReduction, Strip
 from pipeline.render import BLOCK_FRAMES, StemSummary
 from pipeline.stem_sum import StemSum, place_tracks
 from pipeline.units import FloatArray
 from stage1.f0 import Mode
 from stage1.features import TrackFeatures, analyse
-from stage2.alignment import find_alignment
-from stage2.refine import Refined, RefineOptions, StemInput, refine
-from stage2.style import Style, StyleDistance, measure_style
+from stage2.style import Style, measure_style
 
 __all__ = [
     "BalanceJob",
     "BalancedStem",
     "BusJob",
     "Mixdown",
-    "RefineJob",
     "StemJob",
     "TrackJob",
     "analyse_step",
     "balance_step",
     "bus_step",
     "check_step",
+    "cut",
     "passages",
-    "refine_step",
     "stem_step",
-    "style_step",
 ]
+
+# The code that a step's results depend on: what :func:`flows.store.code_version` takes.
+CHECK_CODE = ("pipeline.check", "pipeline.audio", "pipeline.containers", "pipeline.units")
+ANALYSE_CODE = (
+    "stage1", "pipeline.audio", "pipeline.containers", "pipeline.loudness", "pipeline.true_peak",
+    "pipeline.units",
+)  # fmt: skip
+BALANCE_CODE = (
+    "flows.steps", "pipeline.stem_sum", "pipeline.audio", "pipeline.containers",
+    "pipeline.loudness", "pipeline.true_peak", "pipeline.processors", "pipeline.units",
+)  # fmt: skip
 
 # Style is a long-term average: so much of a song, spread over it, tells all of it.
 _EXCERPT_S = 84.0
@@ -78,7 +85,7 @@ def check_step(job: TrackJob) -> TrackCheck:
         "check",
         # MP3 and CAF are told from raw data by their suffix too
         inputs={"content": content, "suffix": job.path.suffix.lower()},
-        code_version=code_version("pipeline.check", "pipeline.audio", "pipeline.containers"),
+        code_version=code_version(*CHECK_CODE),
     )
     with store.entry("check", key) as entry:
         if not entry.done:
@@ -97,11 +104,7 @@ def analyse_step(job: TrackJob) -> TrackFeatures:
             "f0_mode": job.f0_mode,
         },
         code_version=code_version(
-            "pipeline.audio",
-            "pipeline.loudness",
-            "pipeline.true_peak",
-            "stage1",
-            distributions=("librosa", "pesto-pitch", "numpy", "torch"),
+            *ANALYSE_CODE, distributions=("librosa", "pesto-pitch", "numpy", "torch")
         ),
     )
     with store.entry("analyse", key) as entry:
@@ -200,7 +203,7 @@ def balance_step(job: BalanceJob) -> BalancedStem:
             "sample_rate": plan.sample_rate,
             "frames": plan.frames,
         },
-        code_version=code_version("flows.steps", "pipeline.audio", "pipeline.stem_sum"),
+        code_version=code_version(*BALANCE_CODE),
     )
     with store.entry("balance", key) as entry:
         if not entry.done:
@@ -245,154 +248,6 @@ def _keep(
         position += length
 
 
-def style_step(job: TrackJob) -> Style:
-    """Measure the style of a reference."""
-    store = Store(job.store)
-    key = store.key(
-        "style",
-        inputs={"content": store.content_hash(job.path), "suffix": job.path.suffix.lower()},
-        code_version=code_version("stage2.style", "pipeline.audio", "pipeline.delivery"),
-    )
-    with store.entry("style", key) as entry:
-        if not entry.done:
-            audio = read(job.path)
-            style = measure_style(audio, sample_rate=probe(job.path).sample_rate)
-            entry.commit({"style": style.to_record()})
-        return Style.from_record(entry.record["style"])
-
-
-@dataclass(frozen=True)
-class RefineJob:
-    """What stage 2 needs: the stems' excerpts, where they start, and the style that is wanted."""
-
-    stems: tuple[BalancedStem, ...]
-    start_gain_db: tuple[float, ...]
-    centred: tuple[bool, ...]
-    max_spread: tuple[float, ...]
-    style: Style
-    references: tuple[Path, ...]
-    match: tuple[Aspect, ...]
-    target_lufs: float
-    ceiling_dbtp: float
-    sample_rate: int
-    pieces: tuple[tuple[int, int], ...]
-    store: Path
-    on_step: Callable[[int, int], None] | None = None
-
-
-def refine_step(job: RefineJob) -> tuple[Refined, str]:
-    """Find the console settings; return them and what is to be said about how."""
-    store = Store(job.store)
-    key = store.key(
-        "refine",
-        inputs={
-            "stems": [[stem.name, stem.key] for stem in job.stems],
-            "start_gain_db": job.start_gain_db,
-            "centred": job.centred,
-            "max_spread": job.max_spread,
-            "style": job.style.to_record(),
-            "references": [store.content_hash(path) for path in job.references],
-            "match": list(job.match),
-            "target_lufs": job.target_lufs,
-            "ceiling_dbtp": job.ceiling_dbtp,
-        },
-        code_version=code_version(
-            "stage2", "pipeline.delivery", "pipeline.limiter", "pipeline.processors",
-            "pipeline.compressor", "pipeline.response", "pipeline.plan", distributions=("torch",),
-        ),
-    )  # fmt: skip
-    with store.entry("refine", key) as entry:
-        if not entry.done:
-            # On one thread the settings do not depend on the machine, and on a busy one the many
-            # small operations do not wait for each other.
-            with one_torch_thread():
-                refined, note = _refine(job)
-            entry.commit({"refined": _refined_record(refined), "note": note})
-        return _refined_from(entry.record["refined"]), entry.record["note"]
-
-
-def _refine(job: RefineJob) -> tuple[Refined, str]:
-    stems = tuple(
-        StemInput(
-            name=stem.name,
-            audio=np.load(stem.excerpt),
-            gain_db=gain_db,
-            centred=centred,
-            max_spread=spread,
-        )
-        for stem, gain_db, centred, spread in zip(
-            job.stems, job.start_gain_db, job.centred, job.max_spread, strict=True
-        )
-    )
-    aligned, note = _aligned_reference(job, stems)
-    refined = refine(
-        stems,
-        job.style,
-        sample_rate=job.sample_rate,
-        target_lufs=job.target_lufs,
-        ceiling_dbtp=job.ceiling_dbtp,
-        aligned=aligned,
-        options=RefineOptions(match=frozenset(job.match)),
-        on_step=job.on_step,
-    )
-    return refined, note
-
-
-def _aligned_reference(job: RefineJob, stems: Sequence[StemInput]) -> tuple[FloatArray | None, str]:
-    """Return a reference that is a mix of this very song, cut to the excerpt, where there is one.
-
-    Only where it is the one reference: with several, a blend of styles is wanted.
-    """
-    if len(job.references) != 1 or Aspect.LEVEL not in job.match:
-        return None, ""
-    reference = read(job.references[0], sample_rate=job.sample_rate)
-    if reference.shape[0] == 1:
-        reference = np.repeat(reference, 2, axis=0)
-    total = np.zeros_like(stems[0].audio)
-    for stem in stems:
-        total += stem.audio * np.float32(10.0 ** (stem.gain_db / 20.0))
-    edges = np.cumsum([0, *(length for _, length in job.pieces)])
-    found = find_alignment(
-        [
-            (start / job.sample_rate, total[:, first:last])
-            for (start, _), first, last in zip(job.pieces, edges[:-1], edges[1:], strict=True)
-        ],
-        reference,
-        sample_rate=job.sample_rate,
-    )
-    if not found.same_song:
-        return None, ""
-    lag = round(found.lag_s * job.sample_rate)
-    aligned = np.concatenate(
-        [cut(reference, start - lag, length, job.sample_rate) for start, length in job.pieces],
-        axis=1,
-    )
-    name = job.references[0].name
-    note = (
-        f"{name} is a mix of this very song (onsets correlate {found.similarity:.2f} at "
-        f"{found.lag_s:+.2f} s), so the stem levels follow it moment by moment"
-    )
-    return aligned, note
-
-
-def _refined_record(refined: Refined) -> dict[str, Any]:
-    return asdict(refined)
-
-
-def _refined_from(record: Mapping[str, Any]) -> Refined:
-    def distance(values: Mapping[str, float]) -> StyleDistance:
-        return StyleDistance(**values)
-
-    return Refined(
-        strips=tuple(record["strips"]),
-        bus=record["bus"],
-        start=distance(record["start"]),
-        end=distance(record["end"]),
-        history=tuple(distance(values) for values in record["history"]),
-        level_change_lu=tuple(record["level_change_lu"]),
-    )
-
-
 @dataclass(frozen=True)
 class StemJob:
     """One stem to render through its strip into a file."""
@@ -421,7 +276,9 @@ def stem_step(job: StemJob) -> StemSummary:
     if job.balanced_path is not None:
         writers.append(float_wav(job.balanced_path))
     try:
-        with _all(writers):
+        with ExitStack() as stack:
+            for writer in writers:
+                stack.enter_context(writer)
             for start in range(0, plan.frames, BLOCK_FRAMES):
                 balanced = stem.read(min(BLOCK_FRAMES, plan.frames - start))
                 processed = strip.process(balanced)
@@ -431,15 +288,6 @@ def stem_step(job: StemJob) -> StemSummary:
     finally:
         stem.close()
     return StemSummary(meter.result(), strip.compressor.gain_reduction, job.path, job.balanced_path)
-
-
-def _all(writers: Sequence[AudioWriter]) -> Any:
-    from contextlib import ExitStack
-
-    stack = ExitStack()
-    for writer in writers:
-        stack.enter_context(writer)
-    return stack
 
 
 @dataclass(frozen=True)

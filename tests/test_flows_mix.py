@@ -163,7 +163,7 @@ def test_the_daw_session_finds_its_files(styled: MixOutcome) -> None:
     assert len(files) == 5 + 4 + 1  # tracks, stems, reference
     for file in files:
         path = styled.folder / unquote(str(file.get("path")))
-        assert path.is_file() or "\n" in str(path) or "Gtr" in str(path)
+        assert path.is_file()
 
 
 def test_stems_sum_to_the_mix(styled: MixOutcome, balanced: MixOutcome) -> None:
@@ -318,7 +318,7 @@ def test_same_samples_whatever_the_workers_and_the_cache(
         raise AssertionError("done again")
 
     monkeypatch.setattr("flows.steps.analyse", never)
-    monkeypatch.setattr("flows.steps.refine", never)
+    monkeypatch.setattr("flows.style_steps.refine", never)
     monkeypatch.setattr("flows.steps.check_track", never)
     cached = mixed("cached", references=(reference,), workers=2)
     for outcome in (alone, cached):

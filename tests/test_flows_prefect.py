@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -14,10 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from flows import dashboard
 from flows.engine import Engine, make_engine, resolve_engine, run_recipe
+from flows.mix import mix_session
+from flows.settings import MixSettings
 from pipeline.problems import InputError, Problem
 
 pytestmark = [
@@ -177,6 +181,59 @@ def test_interrupt_ends_the_flow_promptly(server: str) -> None:
     assert flow_run(server, "interrupted")["state_type"] == "CRASHED"
     crashed = {"long · a": ("CRASHED", 1), "long · b": ("CRASHED", 1)}
     assert until(lambda: task_runs(server, "interrupted") == crashed)
+
+
+def test_a_mix_as_a_flow_is_the_local_one(
+    server: str, tmp_path: Path, make_song: Callable[[Path], Path], samples: Callable[[Path], Any]
+) -> None:
+    song = make_song(tmp_path / "A {song}")
+    mixes = {
+        engine: mix_session(
+            song,
+            settings=MixSettings(engine=engine, workers=2),
+            folder=tmp_path / engine,
+            store=tmp_path / f"store of {engine}",
+        )
+        for engine in ("local", "prefect")
+    }
+    local, flow = mixes["local"], mixes["prefect"]
+    assert flow.plan == local.plan
+    for name in ("mix.wav", *(f"stems/{stem.name}.wav" for stem in local.plan.stems)):
+        one, other = samples(local.folder / name), samples(flow.folder / name)
+        assert np.array_equal(one, other)
+
+    tracks = [" ".join(track.path.split("\n")) for track in local.plan.tracks]
+    stems = [stem.name for stem in local.plan.stems]
+    assert (len(tracks), len(stems)) == (5, 4)
+    expected = {f"{phase} · {track}" for phase in ("check", "analyse") for track in tracks}
+    expected |= {f"{phase} · {stem}" for phase in ("balance", "console") for stem in stems}
+    expected |= {"deliver · bus, limiter, loudness", "report · plan, tables, report"}
+    assert until(lambda: len(task_runs(server, "A {song}")) == len(expected))
+    done = ("COMPLETED", 1)
+    assert until(lambda: set(task_runs(server, "A {song}").values()) == {done})
+    assert set(task_runs(server, "A {song}")) == expected
+    artifacts = {found["key"]: found for found in dashboard.ask(f"{server}/artifacts/filter", {})}
+    assert {row["track"] for row in json.loads(artifacts["tracks"]["data"])} == {
+        track.path for track in local.plan.tracks
+    }
+    assert f"{local.mixdown.loudness.integrated_lufs:.1f} LUFS" in artifacts["mix"]["data"]
+
+
+def test_a_bad_session_is_said_as_ever(
+    server: str, tmp_path: Path, stemwright: Callable[..., Any], contents: Callable[[Path], Any]
+) -> None:
+    (tmp_path / "song").mkdir()
+    (tmp_path / "song" / "Kick.wav").write_text("no audio")
+    before = contents(tmp_path / "song")
+    told = {}
+    for engine in ("local", "prefect"):
+        arguments = ("--engine", engine, "--json", "--store", tmp_path / "store")
+        result = stemwright("mix", tmp_path / "song", *arguments)
+        assert result.exit_code == 2
+        told[engine] = json.loads(result.stdout)
+    assert told["prefect"] == told["local"]
+    assert len(told["local"]["problems"]) == 2
+    assert contents(tmp_path / "song") == before
 
 
 def test_arguments_and_results_pass_through_untouched(server: str) -> None:

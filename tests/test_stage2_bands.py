@@ -412,6 +412,17 @@ def test_a_digest_does_not_depend_on_what_comes_with_a_stem() -> None:
     )
 
 
+def test_a_digest_does_not_depend_on_the_number_of_threads() -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    digests = []
+    for threads in (1, 2):
+        with threadpoolctl.threadpool_limits(threads):
+            digests.append(digest_stems(stems(), sample_rate=RATE))
+    np.testing.assert_array_equal(digests[0].cross, digests[1].cross)
+    np.testing.assert_array_equal(digests[0].frames, digests[1].frames)
+    np.testing.assert_array_equal(digests[0].envelope, digests[1].envelope)
+
+
 def test_audio_shorter_than_a_window_is_digested() -> None:
     short = [stem[:, :3000] for stem in stems()]
     out = modelled(

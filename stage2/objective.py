@@ -1,0 +1,179 @@
+"""What refinement minimises: the distance from the reference, the guardrails, and the effort."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from pipeline.plan import BUS, STRIP, Aspect
+from stage2.bands import ModelledMix
+from stage2.envelopes import RANGES_HZ
+from stage2.style import SCALES, SPECTRUM_FLOOR_DB, THIRD_OCTAVES_HZ, WIDTH_FLOOR_DB, Style
+
+__all__ = ["HIGHEST_STEM_LU", "Objective", "RefineOptions", "figures_of"]
+
+# Crest that the limiter takes off after the compressors; left to it, it is inaudible.
+_LIMITER_CREST_DB = 2.5
+# Price of jumps between neighbouring bands of the bus: follow a tilt, not single notes.
+_ROUGH_EQ = 0.2
+_STRIP_EQ_EFFORT = 0.5
+#: No stem may be louder than this against the sum of all: a part is not the whole.
+HIGHEST_STEM_LU = -0.5
+_BANDS = len(THIRD_OCTAVES_HZ)
+_WIDTH = _BANDS
+_RANGES = slice(_BANDS + 1, _BANDS + 1 + len(RANGES_HZ))
+_IMBALANCE = _RANGES.stop
+_PUNCH = slice(_IMBALANCE + 1, _IMBALANCE + 1 + len(RANGES_HZ))
+_CREST = _PUNCH.stop
+
+
+@dataclass(frozen=True)
+class RefineOptions:
+    """How refinement works.
+
+    Parameters
+    ----------
+    match
+        Aspects of the style to follow; parameters of the others stay neutral.
+    corridor_lu
+        How far a stem may leave the intended balance, in LU.
+    aligned_corridor_lu
+        The same where the reference is a mix of this very song, and so tells the levels.
+    rounds, steps
+        Real renders, and gradient steps before each.
+    rate
+        Adam's step in normalised parameters.
+    """
+
+    match: frozenset[Aspect] = frozenset(Aspect)
+    corridor_lu: float = 2.5
+    aligned_corridor_lu: float = 9.0
+    rounds: int = 4
+    steps: int = 60
+    rate: float = 0.06
+
+
+def figures_of(style: Style, *, crest_db: float) -> torch.Tensor:
+    """Return a style's figures in the order of :class:`stage2.bands.ModelledMix`'s features.
+
+    Parameters
+    ----------
+    crest_db
+        Of the mix before the limiter, which is what the compressors answer for.
+    """
+    return torch.tensor(
+        [
+            *style.spectrum_db,
+            style.width_db,
+            *style.width_by_range_db,
+            style.imbalance_db,
+            *style.punch_by_range_db,
+            crest_db,
+        ],
+        dtype=torch.float64,
+    )
+
+
+def _near(error: torch.Tensor, *, within: float = 0.3) -> torch.Tensor:
+    """Return an absolute value with a smooth bottom."""
+    return torch.sqrt(error.square() + within * within) - within
+
+
+class Objective:
+    """The distance to the reference, with guardrails, as the optimiser sees it."""
+
+    def __init__(
+        self,
+        reference: Style,
+        options: RefineOptions,
+        *,
+        intended_lufs: torch.Tensor,
+        aligned: torch.Tensor | None,
+    ) -> None:
+        self.spectrum = torch.tensor(reference.spectrum_db, dtype=torch.float64)
+        self.width = max(reference.width_db, WIDTH_FLOOR_DB)
+        self.ranges = torch.tensor(reference.width_by_range_db, dtype=torch.float64)
+        self.imbalance = reference.imbalance_db
+        self.punch = torch.tensor(reference.punch_by_range_db, dtype=torch.float64)
+        self.crest = reference.crest_db
+        self.match = options.match
+        self.intended = intended_lufs - intended_lufs.mean()
+        self.corridor = options.corridor_lu
+        self.aligned: torch.Tensor | None = None
+        if aligned is not None:
+            self.corridor = options.aligned_corridor_lu
+            self.aligned = 10.0 * torch.log10(aligned + 1e-12)
+            self.audible = (self.aligned > self.aligned.max() - 55.0).double()
+        self.offset = torch.zeros(_CREST + 1, dtype=torch.float64)
+        self.stem_offset = torch.zeros_like(intended_lufs)
+        self.sum_offset = 0.0
+
+    def correct(
+        self,
+        modelled: ModelledMix,
+        *,
+        figures: torch.Tensor,
+        stem_lufs: torch.Tensor,
+        sum_lufs: float,
+    ) -> None:
+        """Add to the model what it was off a real render, from here on."""
+        self.offset = figures - modelled.features
+        # a stem that rests in the whole excerpt has no loudness, and nothing to correct
+        heard = torch.isfinite(stem_lufs)
+        self.stem_offset = torch.where(heard, stem_lufs - modelled.stem_lufs, 0.0)
+        self.sum_offset = sum_lufs - float(modelled.sum_lufs) if math.isfinite(sum_lufs) else 0.0
+
+    def __call__(self, mix: ModelledMix, strips: torch.Tensor, bus: torch.Tensor) -> torch.Tensor:
+        """Return the loss of a modelled mix and of the settings that made it."""
+        figures = mix.features + self.offset
+        spectrum = figures[:_BANDS]
+        spectrum = torch.maximum(spectrum, spectrum.detach().max() + SPECTRUM_FLOOR_DB)
+        difference = spectrum - self.spectrum
+        loss = torch.zeros((), dtype=torch.float64)
+        if Aspect.EQ in self.match:
+            centred = difference - difference.mean()
+            loss = loss + _near(centred).mean() / SCALES["spectrum_db"] * 2.0
+        if Aspect.WIDTH in self.match:
+            loss = loss + _near(figures[_WIDTH] - self.width) / SCALES["width_db"]
+            ranges = torch.clamp(figures[_RANGES], min=WIDTH_FLOOR_DB)
+            loss = loss + 0.5 * _near(ranges - self.ranges).mean() / SCALES["width_db"]
+        if {Aspect.PAN, Aspect.WIDTH} & self.match:
+            imbalance = figures[_IMBALANCE] - self.imbalance
+            loss = loss + _near(imbalance, within=0.05) / SCALES["imbalance_db"]
+        if Aspect.DYNAMICS in self.match:
+            over = torch.relu(figures[_CREST] - self.crest - _LIMITER_CREST_DB)
+            under = torch.relu(self.crest - figures[_CREST])
+            loss = loss + (over + under) / SCALES["crest_db"]
+            punch = figures[_PUNCH] - self.punch
+            loss = loss + _near(punch).mean() / SCALES["crest_db"]
+        if self.aligned is not None and mix.frames is not None:
+            level = 10.0 * torch.log10(mix.frames + 1e-12)
+            apart = level - self.aligned
+            count = self.audible.sum().clamp_min(1.0)
+            apart = (apart - (apart * self.audible).sum() / count) * self.audible
+            loss = loss + 2.0 * _near(apart, within=1.0).sum() / count / SCALES["spectrum_db"]
+        level = mix.stem_lufs + self.stem_offset
+        moved = level - level.mean() - self.intended
+        outside = torch.relu(moved.abs() - self.corridor * 0.9)
+        loss = loss + outside.square().mean() * 2.0 + moved.square().mean() * 0.002
+        above = torch.relu(level - (mix.sum_lufs + self.sum_offset) - HIGHEST_STEM_LU + 0.3)
+        loss = loss + above.square().mean() * 2.0
+        return loss + self._effort(strips, bus)
+
+    @staticmethod
+    def _effort(strips: torch.Tensor, bus: torch.Tensor) -> torch.Tensor:
+        """Return the price of settings: of two ways to one sound, the smaller move."""
+        column = {p.name: i for i, p in enumerate(STRIP)}
+        strip_eq = [i for name, i in column.items() if name.endswith("_gain_db")]
+        bus_eq = bus[[i for i, p in enumerate(BUS) if p.name.startswith("eq_")]]
+        return (
+            (strips[:, strip_eq] / 6.0).square().mean() * _STRIP_EQ_EFFORT
+            + (bus_eq / 6.0).square().mean() * 0.03
+            + (bus_eq.diff() / 6.0).square().mean() * _ROUGH_EQ
+            + torch.log(strips[:, column["ratio"]]).square().mean() * 0.01
+            + strips[:, column["pan"]].square().mean() * 0.05
+            + (strips[:, column["width"]] - 1.0).square().mean() * 0.03
+            + strips[:, column["spread"]].square().mean() * 0.02
+        )

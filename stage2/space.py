@@ -1,0 +1,207 @@
+"""The space that refinement searches: normalised vectors, held inside what keeps a mix music.
+
+Also what turns its points into readable settings: tidied, and blended with the neutral start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
+from pipeline.units import FloatArray
+from stage2.style import THIRD_OCTAVES_HZ
+
+__all__ = ["Space", "StemInput", "as_dicts", "blend_settings", "bus_space", "strip_space", "tidy"]
+
+Float64 = npt.NDArray[np.float64]
+
+# A compressor that never takes off this much is not worth a place in the plan.
+_LEAST_REDUCTION_DB = 0.1
+
+
+@dataclass(frozen=True)
+class StemInput:
+    """One stem as refinement sees it.
+
+    Parameters
+    ----------
+    name
+        The subgroup's name.
+    audio
+        The balanced stem, ``(2, frames)``; all stems of one length.
+    gain_db
+        Fader that gives the intended balance; refinement starts there.
+    centred
+        Whether its pan must stay in the middle.
+    max_spread
+        How much decorrelated side it may get, 0 to 1.
+    """
+
+    name: str
+    audio: FloatArray
+    gain_db: float
+    centred: bool = False
+    max_spread: float = 0.7
+
+
+class Space:
+    """Maps normalised 0..1 vectors to settings within the safe ranges."""
+
+    def __init__(self, table: tuple[Parameter, ...], count: int) -> None:
+        self.names = [p.name for p in table]
+        self.low = np.tile([p.safe_low for p in table], (count, 1)).astype(np.float64)
+        self.high = np.tile([p.safe_high for p in table], (count, 1)).astype(np.float64)
+        self.start = np.tile([p.default for p in table], (count, 1)).astype(np.float64)
+        self.log = np.asarray([p.scale == "log" for p in table])
+        self.start = np.clip(self.start, self.low, self.high)
+
+    def column(self, name: str) -> int:
+        """Return the index of a parameter."""
+        return self.names.index(name)
+
+    def hold(self, name: str, row: int | slice = slice(None), value: float | None = None) -> None:
+        """Keep a parameter where it starts, or at ``value``."""
+        column = self.column(name)
+        if value is not None:
+            self.start[row, column] = value
+        self.low[row, column] = self.start[row, column]
+        self.high[row, column] = self.start[row, column]
+
+    def _warp(self, values: Float64) -> Float64:
+        return np.where(self.log, np.log(np.where(self.log, np.maximum(values, 1e-9), 1.0)), values)
+
+    def normalised_start(self) -> torch.Tensor:
+        """Return where the search begins, 0..1, ``(rows, parameters)``."""
+        low, high, start = self._warp(self.low), self._warp(self.high), self._warp(self.start)
+        span = np.where(high > low, high - low, 1.0)
+        return torch.from_numpy(np.clip((start - low) / span, 0.0, 1.0))
+
+    def settings(self, normalised: torch.Tensor) -> torch.Tensor:
+        """Return normalised values in the table's units, differentiable."""
+        low, high = torch.from_numpy(self._warp(self.low)), torch.from_numpy(self._warp(self.high))
+        warped = low + (high - low) * normalised
+        log = torch.from_numpy(self.log)
+        return torch.where(log, torch.exp(torch.where(log, warped, 0.0)), warped)
+
+
+def as_dicts(values: torch.Tensor, table: tuple[Parameter, ...]) -> tuple[dict[str, float], ...]:
+    """Return rows of settings by name, held within what the console accepts."""
+    rows = np.atleast_2d(values.detach().numpy())
+    return tuple(
+        {p.name: float(np.clip(value, p.low, p.high)) for p, value in zip(table, row, strict=True)}
+        for row in rows
+    )
+
+
+def strip_space(
+    stems: Sequence[StemInput], match: frozenset[Aspect], loud_db: Sequence[float]
+) -> Space:
+    """Return the space of the strips: one row a stem, its guardrails as bounds.
+
+    Parameters
+    ----------
+    loud_db
+        Power of each balanced stem in its loud moments, in dB.
+    """
+    space = Space(STRIP, len(stems))
+    for row, stem in enumerate(stems):
+        gain = space.column("gain_db")
+        space.start[row, gain] = stem.gain_db
+        space.low[row, gain] = max(stem.gain_db - 12.0, STRIP[0].low)
+        space.high[row, gain] = min(stem.gain_db + 12.0, STRIP[0].high)
+        spread = space.column("spread")
+        space.high[row, spread] = stem.max_spread
+        # off zero, where a decorrelated side has no gradient
+        space.start[row, spread] = min(0.1, stem.max_spread)
+        pan = space.column("pan")
+        space.low[row, pan], space.high[row, pan] = -0.5, 0.5
+        # a threshold under the loud moments, so that the ratio has a gradient from the start
+        threshold = space.column("threshold_db")
+        space.start[row, threshold] = np.clip(loud_db[row] + stem.gain_db - 3.0, -60.0, -1.0)
+        if stem.centred:
+            space.hold("pan", row)
+        if stem.max_spread == 0.0:
+            space.high[row, space.column("width")] = 1.0
+    space.hold("makeup_db")
+    space.hold("knee_db")
+    _hold_aspects(space, STRIP, match)
+    return space
+
+
+def bus_space(match: frozenset[Aspect], sample_rate: int) -> Space:
+    """Return the space of the bus, bands out of the sample rate's reach held flat."""
+    space = Space(BUS, 1)
+    space.start[0, space.column("threshold_db")] = -15.0
+    space.start[0, space.column("attack_ms")] = 30.0
+    for frequency, parameter in zip(THIRD_OCTAVES_HZ, BUS, strict=False):
+        if frequency > 0.4 * sample_rate:
+            space.hold(parameter.name)
+    space.hold("gain_db")
+    space.hold("makeup_db")
+    space.hold("knee_db")
+    _hold_aspects(space, BUS, match)
+    return space
+
+
+def _hold_aspects(space: Space, table: tuple[Parameter, ...], match: frozenset[Aspect]) -> None:
+    for parameter in table:
+        if parameter.aspect not in match:
+            value = None if parameter.aspect is Aspect.LEVEL else parameter.default
+            space.hold(parameter.name, value=value)
+
+
+def tidy(
+    settings: dict[str, float], table: tuple[Parameter, ...], reduction_db: float
+) -> dict[str, float]:
+    """Return readable settings: what does nothing goes back to neutral."""
+    neutral = default_settings(table)
+    tidy = {name: round(value, 4) for name, value in settings.items()}
+    if reduction_db < _LEAST_REDUCTION_DB:
+        for name in ("threshold_db", "ratio", "attack_ms", "release_ms", "knee_db"):
+            tidy[name] = neutral[name]
+    for name in tidy:
+        if name.endswith("_gain_db") and abs(tidy[name]) < 0.05:
+            tidy[name] = 0.0
+            stem = name.removesuffix("_gain_db")
+            for part in (f"{stem}_frequency_hz", f"{stem}_q"):
+                if part in tidy:
+                    tidy[part] = neutral[part]
+    return tidy
+
+
+def blend_settings(
+    settings: Mapping[str, float],
+    table: tuple[Parameter, ...],
+    strength: float,
+    *,
+    start: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Return settings between neutral (strength 0) and ``settings`` (strength 1).
+
+    Parameters
+    ----------
+    settings
+        Complete settings of the table.
+    table
+        ``STRIP`` or ``BUS``.
+    strength
+        0 to 1. Gains, pan and widths move in their own unit, ratios geometrically; frequencies,
+        qualities and times stay, since they do nothing where the gain or ratio is neutral.
+    start
+        Where strength 0 lies, for parameters that do not start at the table's default.
+    """
+    if not 0.0 <= strength <= 1.0:
+        raise ValueError(f"strength is {strength:g}: use a value from 0 to 1")
+    neutral = default_settings(table) | dict(start or {})
+    out = dict(settings)
+    for name in settings:
+        moves = name.endswith("gain_db") or name in {"width", "spread", "pan", "makeup_db"}
+        if moves:
+            out[name] = neutral[name] + strength * (settings[name] - neutral[name])
+    out["ratio"] = settings["ratio"] ** strength
+    return out

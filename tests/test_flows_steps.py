@@ -1,0 +1,368 @@
+"""The steps by themselves: what they return, and when they work again."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.util
+import itertools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyloudnorm
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows import steps, style_steps
+from flows.steps import (
+    BalancedStem,
+    BalanceJob,
+    BusJob,
+    StemJob,
+    TrackJob,
+    analyse_step,
+    balance_step,
+    bus_step,
+    check_step,
+    cut,
+    passages,
+    stem_step,
+)
+from flows.style_steps import RefineJob, refine_step, style_step
+from pipeline.plan import Aspect, Delivery, Plan, StemPlan, TrackPlan
+from pipeline.render import render_blocks, render_stems
+from stage2.style import measure_style
+
+Put = Callable[..., Path]
+RATE = 22_050
+
+
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("done again")
+
+
+def noise(seconds: float, channels: int = 1, *, seed: int = 1, rate: int = RATE) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.asarray(0.1 * rng.standard_normal((channels, round(seconds * rate))))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+def test_a_file_is_checked_once(
+    tmp_path: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path / "Kick.wav", noise(0.5), RATE, subtype="FLOAT")
+    job = TrackJob(path, "Kick.wav", store)
+    first = check_step(job)
+    assert first.failure is None
+    assert first.frames == RATE // 2
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.steps.check_track", never)
+        assert check_step(job) == first
+        copy = shutil.copy(path, tmp_path / "Copy.wav")
+        assert check_step(TrackJob(copy, "Copy.wav", store)) == first  # the same content
+    spoilt = noise(0.5)
+    spoilt[0, 100] = np.nan
+    put(path, spoilt, RATE, subtype="FLOAT")
+    again = check_step(job)
+    assert again.failure is not None
+    assert again.non_finite_s == pytest.approx(100 / RATE)
+    silent = put(tmp_path / "Silent.wav", np.zeros((1, 100)), RATE)
+    for _ in range(2):  # -inf dBFS survives the store
+        assert check_step(TrackJob(silent, "Silent.wav", store)).peak_dbfs == -np.inf
+
+
+def test_what_cannot_be_read_fails_and_is_not_remembered(
+    tmp_path: Path, store: Path, put: Put
+) -> None:
+    job = TrackJob(tmp_path / "Kick.wav", "Kick.wav", store)
+    assert "does not exist" in str(check_step(job).failure)
+    put(job.path, noise(0.5), RATE)
+    assert check_step(job).failure is None
+
+
+def test_a_track_is_analysed_once_and_known_by_its_own_name(
+    tmp_path: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path / "a.wav", noise(1.0), RATE)
+    copy = shutil.copy(path, tmp_path / "b.wav")
+    first = analyse_step(TrackJob(path, "Kick.wav", store))
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.steps.analyse", never)
+        again = analyse_step(TrackJob(copy, "Other/Kick.wav", store))
+        assert again.name == "Other/Kick.wav"
+        # NaN is not equal to itself
+        assert dataclasses.replace(again, name="Kick.wav").to_json() == first.to_json()
+        with pytest.raises(AssertionError, match="done again"):  # another way to look at it
+            analyse_step(TrackJob(path, "Kick.wav", store, "full"))
+
+
+@given(st.integers(1, 400 * 48_000), st.sampled_from([8_000, 22_050, 48_000]))
+def test_passages_are_in_order_inside_and_enough(frames: int, rate: int) -> None:
+    found = passages(frames, rate)
+    assert all(start >= 0 and start + length <= frames for start, length in found)
+    assert all(a + n <= b for (a, n), (b, _) in itertools.pairwise(found))
+    total_s = sum(length for _, length in found) / rate
+    assert total_s == pytest.approx(min(frames / rate, 84.0), abs=0.01)
+    assert found[0][0] == 0
+    assert sum(found[-1]) == frames
+
+
+def test_a_cut_has_soft_ends_and_is_zero_outside() -> None:
+    audio = np.ones((2, 1000), np.float32)
+    piece = cut(audio, 900, 200, 8_000)
+    assert piece.shape == (2, 200)
+    assert piece[:, 0].max() == 0.0  # the fade begins at nothing
+    assert np.all(piece[:, 40:100] == 1.0)
+    assert np.all(piece[:, 100:] == 0.0)
+    assert np.all(np.diff(piece[0, :40]) > 0)
+    assert np.all(cut(audio, 2000, 50, 8_000) == 0.0)
+    assert np.all(cut(audio, -100, 200, 8_000)[:, :100] == 0.0)
+
+
+def plan_of(frames: int, rate: int, **changes: Any) -> Plan:
+    tracks = (
+        TrackPlan(path="Kick.wav", role="kick", subgroup="drums", gain_db=-3.0, pan=-0.5),
+        TrackPlan(path="Hat.wav", role="hi_hat", subgroup="drums", offset_s=0.25),
+        TrackPlan(path="Bass.wav", role="bass", subgroup="bass", gain_db=2.0),
+        TrackPlan(path="Loop.wav", role="loop", subgroup="drums", mute=True),
+    )
+    settings = {"gain_db": 3.0, "low_shelf_gain_db": -4.0, "threshold_db": -30.0, "ratio": 3.0}
+    stems = (StemPlan(name="drums", settings=settings), StemPlan(name="bass"))
+    told = {"tracks": tracks, "stems": stems, "bus": {"width": 0.8, "eq_1000hz_gain_db": 2.0}}
+    return Plan(session=".", sample_rate=rate, frames=frames, **(told | changes))
+
+
+@pytest.fixture
+def session(tmp_path: Path, put: Put) -> Path:
+    put(tmp_path / "song" / "Kick.wav", noise(2.0), RATE, subtype="FLOAT")
+    put(tmp_path / "song" / "Hat.wav", noise(1.0, 2, seed=2), RATE, subtype="FLOAT")
+    put(tmp_path / "song" / "Bass.wav", noise(2.0, seed=3), RATE, subtype="FLOAT")
+    return tmp_path / "song"
+
+
+def test_a_balanced_stem_is_the_sum_of_its_tracks(session: Path, store: Path) -> None:
+    plan = plan_of(2 * RATE, RATE)
+    wanted = render_stems(plan, session, frames=plan.frames)
+    for name in ("drums", "bass"):
+        stem = balance_step(BalanceJob(plan, name, session, store))
+        excerpt = np.load(stem.excerpt)
+        assert np.array_equal(excerpt, wanted[name])
+        judged = pyloudnorm.Meter(RATE).integrated_loudness(excerpt.T)
+        assert stem.loudness_lufs == pytest.approx(judged, abs=0.1)
+        assert not stem.silent
+
+
+def test_a_stem_is_balanced_again_only_where_its_own_tracks_changed(
+    session: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(2 * RATE, RATE)
+    drums, bass = (BalanceJob(plan, name, session, store) for name in ("drums", "bass"))
+    keys = balance_step(drums).key, balance_step(bass).key
+    kick, *others = plan.tracks
+    louder = plan.model_copy(update={"tracks": (kick.model_copy(update={"gain_db": 1.0}), *others)})
+    assert balance_step(dataclasses.replace(drums, plan=louder)).key != keys[0]
+    styled = plan_of(2 * RATE, RATE, bus={}, stems=plan.stems[::-1])
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.steps.StemSum", never)
+        assert balance_step(dataclasses.replace(bass, plan=louder)).key == keys[1]
+        assert balance_step(dataclasses.replace(drums, plan=styled)).key == keys[0]
+        put(session / "Loop.wav", noise(2.0), RATE)  # a muted track does not count
+        assert balance_step(drums).key == keys[0]
+    put(session / "Hat.wav", noise(1.0, 2, seed=9), RATE, subtype="FLOAT")
+    assert balance_step(drums).key != keys[0]
+
+
+def test_a_stem_of_nothing_is_silent(session: Path, store: Path) -> None:
+    plan = plan_of(2 * RATE, RATE)
+    muted = tuple(track.model_copy(update={"mute": True}) for track in plan.tracks)
+    stem = balance_step(
+        BalanceJob(plan.model_copy(update={"tracks": muted}), "drums", session, store)
+    )
+    assert stem.silent
+    assert not np.load(stem.excerpt).any()
+
+
+def test_of_a_long_stem_the_passages_are_kept(tmp_path: Path, store: Path, put: Put) -> None:
+    rate = 8_000
+    put(tmp_path / "Bass.wav", noise(100.0, rate=rate), rate, subtype="FLOAT")
+    track = TrackPlan(path="Bass.wav", role="bass", subgroup="bass")
+    stems = (StemPlan(name="bass"),)
+    plan = Plan(session=".", sample_rate=rate, frames=100 * rate, tracks=(track,), stems=stems)
+    whole = render_stems(plan, tmp_path, frames=plan.frames)["bass"]
+    excerpt = np.load(balance_step(BalanceJob(plan, "bass", tmp_path, store)).excerpt)
+    pieces = [cut(whole, start, length, rate) for start, length in passages(plan.frames, rate)]
+    assert len(pieces) == 12
+    assert np.array_equal(excerpt, np.concatenate(pieces, axis=1))
+
+
+def test_stems_and_bus_are_what_the_renderer_gives(session: Path, tmp_path: Path) -> None:
+    plan = plan_of(2 * RATE, RATE, delivery=Delivery(subtype="FLOAT", dither_seed=3))
+    paths = [tmp_path / "stems" / f"{stem.name}.wav" for stem in plan.stems]
+    for stem, path in zip(plan.stems, paths, strict=True):
+        summary = stem_step(StemJob(plan, stem.name, session, path, tmp_path / f"{stem.name}.wav"))
+        assert summary.path == path
+    mix_path = tmp_path / "mix.wav"
+    done = bus_step(BusJob(plan, tuple(paths), mix_path, -14.0, None))
+    final = plan.model_copy(
+        update={
+            "bus": {**plan.bus, "gain_db": done.drive_db},
+            "delivery": plan.delivery.model_copy(update={"trim_db": done.trim_db}),
+        }
+    )
+    blocks = list(render_blocks(final, session, block_frames=1000))
+    mix = np.concatenate([block.mix for block in blocks], axis=1)
+    assert np.array_equal(soundfile.read(mix_path, dtype="float32")[0].T, mix)
+    for stem, path in zip(plan.stems, paths, strict=True):
+        rendered = np.concatenate([block.stems[stem.name] for block in blocks], axis=1)
+        assert np.array_equal(soundfile.read(path, dtype="float32")[0].T, rendered)
+        before = np.concatenate([block.balanced[stem.name] for block in blocks], axis=1)
+        kept = soundfile.read(tmp_path / f"{stem.name}.wav", dtype="float32")[0].T
+        assert np.array_equal(kept, before)
+    assert done.loudness.integrated_lufs == pytest.approx(-14.0, abs=0.1)
+    assert done.style == measure_style(mix, sample_rate=RATE)
+
+
+def test_a_style_is_measured_once(
+    tmp_path: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path / "ref.flac", noise(4.0, 2), RATE)
+    first = style_step(TrackJob(path, path.name, store))
+    audio = soundfile.read(path, dtype="float32")[0].T
+    assert first == measure_style(audio, sample_rate=RATE)
+    monkeypatch.setattr("flows.style_steps.read", never)
+    assert style_step(TrackJob(path, path.name, store)) == first
+
+
+def refine_job(tmp_path: Path, store: Path, put: Put, reference: np.ndarray) -> RefineJob:
+    """Two stems of struck noise, and a reference."""
+    seconds = 20.0
+    time = np.arange(round(seconds * RATE)) / RATE
+    stems = []
+    for name, every_s in (("drums", 0.53), ("bass", 0.71)):
+        struck = np.exp(-(time % every_s) / 0.05)
+        audio = (noise(seconds, 2, seed=len(name)) * struck).astype(np.float32)
+        np.save(tmp_path / f"{name}.npy", audio)
+        loudness = pyloudnorm.Meter(RATE).integrated_loudness(audio.T)
+        stems.append(BalancedStem(name, loudness, tmp_path / f"{name}.npy", name))
+    if reference.size == 0:
+        reference = sum(np.load(stem.excerpt) for stem in stems)
+        reference = np.pad(reference, ((0, 0), (round(0.75 * RATE), 0)))
+    path = put(tmp_path / "ref.wav", reference, RATE, subtype="FLOAT")
+    return RefineJob(
+        stems=tuple(stems),
+        start_gain_db=(0.0, 0.0),
+        centred=(True, True),
+        max_spread=(0.3, 0.0),
+        style=measure_style(reference.astype(np.float32), sample_rate=RATE),
+        references=(path,),
+        match=tuple(Aspect),
+        target_lufs=-16.0,
+        ceiling_dbtp=-1.0,
+        sample_rate=RATE,
+        pieces=((0, round(seconds * RATE)),),
+        store=store,
+    )
+
+
+def test_a_reference_of_this_very_song_is_followed_and_remembered(
+    tmp_path: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stage2 import refine as module
+
+    given: list[Any] = []
+
+    def watched(*arguments: Any, **options: Any) -> module.Refined:
+        given.append(options["aligned"])
+        short = module.RefineOptions(rounds=1, steps=3)
+        return module.refine(*arguments, **{**options, "options": short})
+
+    monkeypatch.setattr("flows.style_steps.refine", watched)
+    job = refine_job(tmp_path, store, put, np.zeros(0))
+    refined, note = refine_step(job)
+    assert "ref.wav is a mix of this very song" in note
+    assert "+0.75 s" in note or "-0.75 s" in note
+    total = sum(np.load(stem.excerpt) for stem in job.stems)
+    # the pause before the song is taken out again, to within 20 ms
+    lag = np.argmax(np.correlate(given[0][0, ::8], total[0, ::8][2000:-2000], "valid")) - 2000
+    assert abs(lag * 8 / RATE) < 0.02
+
+    monkeypatch.setattr("flows.style_steps.refine", never)
+    again, same_note = refine_step(job)
+    assert (again, same_note) == (refined, note)
+    assert isinstance(again.strips, tuple)
+    assert json.dumps(dataclasses.asdict(again)) == json.dumps(dataclasses.asdict(refined))
+
+
+def test_another_song_s_reference_gives_style_alone(
+    tmp_path: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def watched(*_: Any, **options: Any) -> None:
+        given.append(options["aligned"])
+        raise NotImplementedError("seen enough")
+
+    monkeypatch.setattr("flows.style_steps.refine", watched)
+    other = noise(25.0, 2, seed=77) * np.exp(-(np.arange(25 * RATE) / RATE % 0.61) / 0.1)
+    job = refine_job(tmp_path, store, put, other)
+    # nor are several references followed, not even of the song itself
+    (tmp_path / "itself").mkdir()
+    itself = refine_job(tmp_path / "itself", store, put, np.zeros(0))
+    for attempt in (job, dataclasses.replace(itself, references=itself.references * 2)):
+        with pytest.raises(NotImplementedError, match="seen enough"):
+            refine_step(attempt)
+    assert len(given) == 2
+    assert all(aligned is None for aligned in given)
+    assert not list(store.glob("refine/*"))  # what failed is not remembered
+
+
+def imported_by(module: str) -> set[str]:
+    """Return the project's modules that a module imports, at its top."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    found = set()
+    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            found.add(node.module)
+    return {name for name in found if name.partition(".")[0] in ("pipeline", "stage1", "stage2")}
+
+
+@pytest.mark.parametrize(
+    ("told", "begin", "aside"),
+    [
+        (steps.CHECK_CODE, {"pipeline.check"}, set()),
+        (steps.ANALYSE_CODE, {"stage1.features"}, set()),
+        # the plan is a record here, and of the processors only the law of the pan
+        (
+            steps.BALANCE_CODE,
+            {"pipeline.stem_sum", "pipeline.loudness"},
+            {"pipeline.plan", "pipeline.compressor", "pipeline.limiter", "pipeline.response"},
+        ),
+        (style_steps.STYLE_CODE, {"stage2.style", "pipeline.audio"}, set()),
+        (style_steps.REFINE_CODE, {"stage2.refine", "stage2.alignment", "pipeline.audio"}, set()),
+    ],
+)
+def test_changed_code_finds_no_old_results(
+    told: tuple[str, ...], begin: set[str], aside: set[str]
+) -> None:
+    # neither the words of a problem nor what writes files changes what is found
+    aside = aside | {"pipeline.problems", "pipeline.audio_writer"}
+    seen: set[str] = set()
+    todo = set(begin)
+    while todo:
+        module = todo.pop()
+        seen.add(module)
+        todo |= imported_by(module) - seen - aside
+    missing = {name for name in seen if name not in told and name.partition(".")[0] not in told}
+    assert missing == set()
