@@ -21,8 +21,11 @@ Float64 = npt.NDArray[np.float64]
 
 _HOP_S = 0.01
 _EDGES_HZ = np.asarray((40.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 14000.0))
-# Unrelated songs, also of one tempo, stay under 0.35; mixes of one song lie above 0.6.
-_SAME_SONG = 0.5
+# Mixes of one song correlate above 0.6, and stand out: unrelated loops of one tempo can reach 0.7,
+# but then do so at every beat.
+_SAME_SONG = 0.6
+_STANDS_OUT = 0.965
+_PEAK_S = 0.1
 _MIN_OVERLAP_S = 5.0
 
 
@@ -36,15 +39,19 @@ class Alignment:
         Time of the reference's start on the session's time line; may be negative.
     similarity
         Correlation of the onsets there, -1 to 1.
+    runner_up
+        The same at the best lag elsewhere.
     """
 
     lag_s: float
     similarity: float
+    runner_up: float = 0.0
 
     @property
     def same_song(self) -> bool:
         """Whether the two are mixes of the same performance."""
-        return self.similarity >= _SAME_SONG
+        stands_out = self.runner_up <= _STANDS_OUT * self.similarity
+        return self.similarity >= _SAME_SONG and stands_out
 
 
 def _onsets(audio: FloatArray, sample_rate: int) -> Float64:
@@ -86,7 +93,8 @@ def find_alignment(
         The best lag with an overlap of at least 5 s (or half of the shorter recording).
     """
     other = _onsets(reference, sample_rate)
-    pieces = [(round(start / _HOP_S), _onsets(audio, sample_rate)) for start, audio in passages]
+    step_s = round(_HOP_S * sample_rate) / sample_rate
+    pieces = [(round(start / step_s), _onsets(audio, sample_rate)) for start, audio in passages]
     end = max(first + piece.shape[1] for first, piece in pieces)
     own = np.zeros((other.shape[0], end))
     known = np.zeros((1, end))
@@ -104,7 +112,7 @@ def find_alignment(
     energy_own = correlate(np.square(own), whole).sum(axis=0)
     energy_other = correlate(known, np.square(other)).sum(axis=0)
     overlap = correlate(known, whole)[0]
-    enough = min(_MIN_OVERLAP_S / _HOP_S, known.sum() / 2.0, other.shape[1] / 2.0)
+    enough = min(_MIN_OVERLAP_S / step_s, known.sum() / 2.0, other.shape[1] / 2.0)
     power = np.maximum(energy_own, 0.0) * np.maximum(energy_other, 0.0)
     valid = (overlap > enough - 0.5) & (power > 1e-9 * max(float(power.max()), 1e-30))
     if not valid.any():
@@ -112,4 +120,7 @@ def find_alignment(
     score = np.where(valid, product / np.sqrt(np.where(valid, power, 1.0)), -1.0)
     best = int(np.argmax(score))
     lag = best if best < end else best - size
-    return Alignment(lag * _HOP_S, float(np.clip(score[best], -1.0, 1.0)))
+    away = np.abs(np.arange(size) - best)
+    elsewhere = score[np.minimum(away, size - away) > _PEAK_S / step_s]
+    runner_up = float(elsewhere.max()) if elsewhere.size else 0.0
+    return Alignment(lag * step_s, float(np.clip(score[best], -1.0, 1.0)), runner_up)

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.signal
 import torch
+from threadpoolctl import threadpool_limits
 
 from pipeline.loudness import k_weighting, measure
 from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS
@@ -109,6 +110,7 @@ def _k_power(frequencies_hz: Float64, sample_rate: int) -> Float64:
     return np.square(np.abs(response))
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # sums must not follow from the machine
 def digest_stems(stems: Sequence[FloatArray], *, sample_rate: int) -> Digest:
     """Return the digest of stems that play together.
 
@@ -254,7 +256,9 @@ class BandModel:
             knee_db=settings["knee_db"],
             sample_rate=CONTROL_RATE_HZ,
         )
-        return torch.pow(10.0, -reduction / 10.0)
+        # A control frame looks half its length ahead; a compressor does not.
+        late = torch.cat((torch.zeros_like(reduction[:, :1]), reduction[:, :-1]), dim=1)
+        return torch.pow(10.0, -(reduction + late) / 20.0)
 
     def __call__(
         self, strips: torch.Tensor, bus: torch.Tensor, *, with_frames: bool = False
@@ -370,7 +374,7 @@ class BandModel:
         widths = 10.0 * torch.log10(
             (everything @ side + _EPSILON) / (everything @ middle + _EPSILON)
         )
-        difference = tilt.sum() / total.sum()
+        difference = tilt.sum() / (total.sum() + _EPSILON)
         imbalance = 10.0 * torch.log10((1.0 - difference) / (1.0 + difference))
         by_range = self._coarse_ranges @ envelope
         punch = punch_db(torch.cat((by_range, envelope.sum(dim=0, keepdim=True))))

@@ -75,6 +75,7 @@ def band_envelope(audio: FloatArray, *, sample_rate: int) -> Float64:
         framed = np.lib.stride_tricks.sliding_window_view(piece, size, axis=1)[:, ::hop]
         spectra = scipy.fft.rfft(framed * window, axis=-1)
         power = np.square(np.abs(spectra)).sum(axis=0, dtype=np.float64) / 2.0
+        power[:, [0, -1]] /= 2.0  # DC and Nyquist have no mirror image
         out.append(power @ gather / scale)
     return np.concatenate(out)
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 import torch
+from threadpoolctl import threadpool_limits
 
 from pipeline.delivery import median_crest_db
 from pipeline.loudness import measure
@@ -230,6 +231,7 @@ def _punch_by_range(audio: FloatArray, sample_rate: int) -> tuple[float, ...]:
     return tuple(punch_db(torch.from_numpy(np.stack(by_range))).tolist())
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # sums must not follow from the machine
 def measure_style(audio: FloatArray, *, sample_rate: int) -> Style:
     """Measure the style of a finished mix.
 
@@ -266,7 +268,9 @@ def style_distance(style: Style, reference: Style) -> StyleDistance:
         width_db=abs(style.width_db - reference.width_db),
         imbalance_db=abs(style.imbalance_db - reference.imbalance_db),
         crest_db=abs(style.crest_db - reference.crest_db),
-        loudness_lu=abs(style.loudness_lufs - reference.loudness_lufs),
+        loudness_lu=0.0
+        if style.loudness_lufs == reference.loudness_lufs  # both silent, for one
+        else abs(style.loudness_lufs - reference.loudness_lufs),
         width_by_range_db=float(np.mean(np.abs(ranges))),
         punch_by_range_db=float(np.mean(np.abs(punch))),
     )

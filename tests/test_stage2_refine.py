@@ -19,7 +19,7 @@ torch.set_num_threads(1)  # many tiny operations: on a busy machine threads wait
 
 RATE = 44100
 TARGET_LUFS, CEILING_DBTP = -14.0, -1.0
-QUICK = RefineOptions(rounds=1, steps=12)
+QUICK = RefineOptions(rounds=1, steps=10)
 Settings = dict[str, float]
 
 
@@ -210,7 +210,7 @@ def far_off() -> Refined:
         crest_db=5.0,
         punch_by_range_db=tuple(0.0 for _ in style.punch_by_range_db),
     )
-    return refined(reference, RefineOptions(rounds=2, steps=40))
+    return refined(reference, RefineOptions(rounds=2, steps=25))
 
 
 def test_a_reference_far_off_pulls_hard() -> None:
@@ -260,7 +260,6 @@ def neutral_but_for(aspects: frozenset[Aspect], found: Refined) -> None:
         ({Aspect.EQ}, "spectrum_db"),
         ({Aspect.PAN}, "imbalance_db"),
         ({Aspect.WIDTH}, "width_db"),
-        ({Aspect.EQ, Aspect.DYNAMICS}, "spectrum_db"),
         (set(), None),
     ],
     ids=str,
@@ -280,7 +279,7 @@ def test_dynamics_alone_follow_a_dense_reference() -> None:
     strips = [default_settings(STRIP) | dense | {"gain_db": s.gain_db} for s in stems()]
     reference = measure_style(rendered(strips, default_settings(BUS))[0], sample_rate=RATE)
     match = frozenset({Aspect.DYNAMICS})
-    found = refined(reference, RefineOptions(match=match, rounds=2, steps=25))
+    found = refined(reference, RefineOptions(match=match, rounds=2, steps=20))
     neutral_but_for(match, found)
     assert max(s["ratio"] for s in (*found.strips, found.bus)) > 1.2
     assert found.end.punch_by_range_db < 0.7 * found.start.punch_by_range_db
@@ -297,7 +296,7 @@ def test_the_same_input_gives_the_same_settings_and_steps_are_counted_to_the_end
             target_lufs=TARGET_LUFS,
             ceiling_dbtp=CEILING_DBTP,
             aligned=case(0).audio,
-            options=RefineOptions(rounds=2, steps=3),
+            options=RefineOptions(rounds=1, steps=6),
             on_step=on_step,
         )
         for on_step in (lambda done, total: told.append((done, total)), None)

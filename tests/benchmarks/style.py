@@ -74,7 +74,9 @@ def style_of(path: Path) -> Style:
     return measure_style(read(path), sample_rate=soundfile.info(path).samplerate)
 
 
-def row(method: str, session: str, reference: str, style: Style, wanted: Style) -> dict[str, object]:
+def row(
+    method: str, session: str, reference: str, style: Style, wanted: Style
+) -> dict[str, object]:
     """Return one row of the long table."""
     return {
         "session": session,
@@ -140,7 +142,9 @@ def main() -> None:
                     folder=folder,
                 )
                 seconds = time.monotonic() - began
-                rows.append(row("stemwright", root.name, name, style_of(folder / "mix.wav"), wanted))
+                rows.append(
+                    row("stemwright", root.name, name, style_of(folder / "mix.wav"), wanted)
+                )
                 kept.append(
                     {"session": root.name, "reference": name, "s": seconds, **promises(folder)}
                 )
@@ -161,7 +165,9 @@ def main() -> None:
     ):
         out.write(f"\n{title}\n{shown.to_string()}\n")
     mean = table.groupby("method")["total"].mean()
-    out.write(f"\ntotal, ours over equal loudness: {mean['stemwright'] / mean['equal loudness']:.3f}\n")
+    out.write(
+        f"\ntotal, ours over equal loudness: {mean['stemwright'] / mean['equal loudness']:.3f}\n"
+    )
 
 
 if __name__ == "__main__":
