@@ -314,7 +314,8 @@ def init(
 
     def work() -> int:
         from pipeline.session import open_session
-        from pipeline.session_settings import SESSION_TOML, write_session_toml
+        from pipeline.session_settings import SESSION_TOML
+        from pipeline.session_template import write_session_toml
         from stage1.subgroups import recognise
 
         path = session / SESSION_TOML

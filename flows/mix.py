@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +23,7 @@ from flows.decisions import (
     start_gains,
 )
 from flows.engine import Engine, run_recipe
-from flows.outcome import track_rows, write_outcome
+from flows.outcome import MixOutcome, track_rows, write_outcome
 from flows.output_folder import choose_folder, new_folder
 from flows.progress import Progress
 from flows.settings import MixSettings
@@ -41,13 +41,13 @@ from flows.steps import (
 from flows.store import default_root
 from flows.style_steps import RefineJob, refine_step, style_step
 from pipeline.delivery import DEFAULT_LUFS, parse_target
-from pipeline.plan import Aspect, Delivery, Plan
+from pipeline.plan import Aspect, Delivery
 from pipeline.problems import Problem
-from pipeline.render import StemSummary, stem_file_names
+from pipeline.render import stem_file_names
 from stage2.refine import Refined
 from stage2.style import Style, blend, measure_style, style_distance
 
-__all__ = ["MixOutcome", "mix_session"]
+__all__ = ["mix_session"]
 
 _HIGHEST_TARGET_LUFS = -6.0
 
@@ -56,41 +56,6 @@ _SUBTYPES: dict[str, Literal["PCM_16", "PCM_24", "FLOAT"]] = {
     "24": "PCM_24",
     "float": "FLOAT",
 }
-
-
-@dataclass(frozen=True)
-class MixOutcome:
-    """What a run made, for whoever presents it.
-
-    Parameters
-    ----------
-    folder
-        Where everything lies, in its final place.
-    start_style
-        Style of the balanced stems before stage 2, on the excerpt.
-    style, reference_style
-        Of the whole mix, and the one that was wanted (None without a reference).
-    """
-
-    folder: Path
-    plan: Plan
-    analysed: AnalysedSession
-    settings: MixSettings
-    stems: Mapping[str, StemSummary]
-    stem_targets_lu: Mapping[str, float]
-    mixdown: Mixdown
-    start_style: Style
-    reference_style: Style | None
-    refined: Refined | None
-    target_lufs: float
-    seconds: float
-    warnings: tuple[str, ...] = ()
-    files: Mapping[str, Path] = field(default_factory=dict)
-
-    @property
-    def style(self) -> Style:
-        """Style of the delivered mix."""
-        return self.mixdown.style
 
 
 def _recipe(

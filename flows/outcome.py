@@ -7,22 +7,24 @@ import json
 import math
 import platform
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from flows.analysis import AnalysedSession
+from flows.settings import MixSettings
+from flows.steps import Mixdown
 from pipeline.daw import write_dawproject
 from pipeline.plan import Plan
+from pipeline.render import StemSummary
 from pipeline.report import Curve, FileNote, Report, StemLevel, describe, write_report
+from stage2.refine import Refined
 from stage2.style import THIRD_OCTAVES_HZ, Style, style_distance
 
-if TYPE_CHECKING:
-    from flows.analysis import AnalysedSession
-    from flows.mix import MixOutcome
-
-__all__ = ["track_rows", "versions", "write_outcome"]
+__all__ = ["MixOutcome", "track_rows", "versions", "write_outcome"]
 
 _BRIEF = (
     "track", "role", "subgroup", "confidence", "unsure", "f0_hz", "centroid_hz", "loudness_lufs",
@@ -33,6 +35,41 @@ _DISTRIBUTIONS = (
     "stemwright", "numpy", "scipy", "numba", "torch", "librosa", "pesto-pitch", "soundfile", "soxr",
     "prefect",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MixOutcome:
+    """What a run made, for whoever presents it.
+
+    Parameters
+    ----------
+    folder
+        Where everything lies, in its final place.
+    start_style
+        Style of the balanced stems before stage 2, on the excerpt.
+    style, reference_style
+        Of the whole mix, and the one that was wanted (None without a reference).
+    """
+
+    folder: Path
+    plan: Plan
+    analysed: AnalysedSession
+    settings: MixSettings
+    stems: Mapping[str, StemSummary]
+    stem_targets_lu: Mapping[str, float]
+    mixdown: Mixdown
+    start_style: Style
+    reference_style: Style | None
+    refined: Refined | None
+    target_lufs: float
+    seconds: float
+    warnings: tuple[str, ...] = ()
+    files: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def style(self) -> Style:
+        """Style of the delivered mix."""
+        return self.mixdown.style
 
 
 def versions() -> dict[str, str]:

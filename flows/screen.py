@@ -19,7 +19,7 @@ from pipeline.problems import InputError
 
 if TYPE_CHECKING:
     from flows.classical import BalanceOutcome
-    from flows.mix import MixOutcome
+    from flows.outcome import MixOutcome
 
 __all__ = [
     "EXIT_BAD_INPUT",

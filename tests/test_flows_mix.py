@@ -23,7 +23,8 @@ import scipy.signal
 import soundfile
 from typer.testing import Result
 
-from flows.mix import MixOutcome, mix_session
+from flows.mix import mix_session
+from flows.outcome import MixOutcome
 from flows.settings import MixSettings
 from pipeline.delivery import TARGETS
 from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP_EQ_BANDS, Plan, default_settings, load_plan

@@ -19,8 +19,8 @@ from pipeline.session_settings import (
     TrackOverrides,
     TrackRule,
     load_settings,
-    write_session_toml,
 )
+from pipeline.session_template import write_session_toml
 
 
 @dataclass(frozen=True)
