@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -25,7 +25,7 @@ from flows.decisions import (
 from flows.engine import Engine, run_recipe
 from flows.outcome import MixOutcome, track_rows, write_outcome
 from flows.output_folder import choose_folder, new_folder
-from flows.progress import Progress
+from flows.progress import Progress, SilentProgress
 from flows.settings import MixSettings
 from flows.steps import (
     BalanceJob,
@@ -50,6 +50,7 @@ from stage2.style import Style, blend, measure_style, style_distance
 __all__ = ["mix_session"]
 
 _HIGHEST_TARGET_LUFS = -6.0
+_STEPS, _STEPS_SHOWN = "refine, gradient steps", 20
 
 _SUBTYPES: dict[str, Literal["PCM_16", "PCM_24", "FLOAT"]] = {
     "16": "PCM_16",
@@ -66,6 +67,7 @@ def _recipe(
     folder: Path,
     faults: Sequence[Problem],
     store: Path,
+    progress: Progress,
     began: float,
 ) -> MixOutcome:
     analysed = analyse_session(engine, root, settings=settings, store=store, faults=faults)
@@ -125,6 +127,7 @@ def _recipe(
                 sample_rate=session.sample_rate,
                 pieces=tuple(passages(session.frames, session.sample_rate)),
                 store=store,
+                on_step=_bar_of_steps(progress),
             ),
             name="refine",
             label="console settings",
@@ -226,6 +229,20 @@ def _moved(path: Path | None, part: Path, folder: Path) -> Path | None:
     return None if path is None else folder / path.relative_to(part)
 
 
+def _bar_of_steps(progress: Progress) -> Callable[[int, int], None]:
+    """Return what shows the gradient steps of the refinement as a bar of their own."""
+
+    def on_step(done: int, total: int) -> None:
+        if done == 1:
+            progress.start(_STEPS, total // _STEPS_SHOWN)
+        if done % _STEPS_SHOWN == 0:
+            progress.advance(_STEPS, f"step {done} of {total}")
+        if done == total:
+            progress.finish(_STEPS)
+
+    return on_step
+
+
 def _crest_wanted(reference: Style, start: Style, settings: MixSettings) -> float | None:
     if Aspect.DYNAMICS not in settings.match:
         return None
@@ -313,6 +330,7 @@ def mix_session(
             folder=chosen,
             faults=faults,
             store=store or default_root(),
+            progress=progress or SilentProgress(),
             began=began,
         )
 

@@ -17,7 +17,7 @@ import torch
 
 from pipeline.delivery import fit_delivery, median_crest_db
 from pipeline.loudness import measure
-from pipeline.plan import BUS, STRIP, Aspect
+from pipeline.plan import BUS, STRIP, Aspect, default_settings
 from pipeline.processors import Bus, Strip
 from pipeline.units import FloatArray
 from stage2.bands import BandModel, ModelledMix, digest_stems, frame_powers
@@ -143,11 +143,7 @@ def refine(
     options = options or RefineOptions()
     digest = digest_stems([stem.audio for stem in stems], sample_rate=sample_rate)
     model = BandModel(digest)
-    loud = [
-        10.0 * math.log10(float(np.percentile(digest.envelope[i].sum(axis=1), 90)) + 1e-12)
-        for i in range(digest.stems)
-    ]
-    strip_axes = strip_space(stems, options.match, loud)
+    strip_axes = strip_space(stems, options.match, [_loud_db(e) for e in digest.envelope])
     bus_axes = bus_space(options.match, sample_rate)
     variables = [
         strip_axes.normalised_start().requires_grad_(True),
@@ -159,31 +155,39 @@ def refine(
         bus = bus_axes.settings(variables[1])[0]
         return model(strips, bus, with_frames=truth is not None), strips, bus
 
+    def judge(mix: FloatArray, start_drive_db: float | None) -> tuple[Style, float]:
+        """Return the style of a mix as it would be delivered, and the drive that takes."""
+        delivered = fit_delivery(
+            mix,
+            sample_rate=sample_rate,
+            target_lufs=target_lufs,
+            ceiling_dbtp=ceiling_dbtp,
+            crest_db=reference.crest_db if Aspect.DYNAMICS in options.match else None,
+            start_drive_db=start_drive_db,
+        )
+        return measure_style(delivered.audio, sample_rate=sample_rate), delivered.drive_db
+
     truth = None
     if aligned is not None:
         truth = torch.from_numpy(frame_powers(aligned, sample_rate=sample_rate, bands=digest.bands))
     with torch.no_grad():
         first, strips, bus = evaluate()
-    objective = Objective(reference, options, intended_lufs=first.stem_lufs, aligned=truth)
     optimiser = torch.optim.Adam(variables, lr=options.rate, betas=(0.9, 0.98))
     total_steps = options.rounds * options.steps
     history: list[StyleDistance] = []
     found: list[_Found] = []  # each better than the one before
-    drive_db: float | None = None
+    neutral = [default_settings(STRIP) | {"gain_db": stem.gain_db} for stem in stems]
+    before = _render(stems, neutral, default_settings(BUS), sample_rate)
+    style, drive_db = judge(before.mix, None)
+    start = style_distance(style, reference)
+    balanced = torch.tensor(before.stem_lufs, dtype=torch.float64)
+    intended = torch.where(torch.isfinite(balanced), balanced, first.stem_lufs)
+    objective = Objective(reference, options, intended_lufs=intended, aligned=truth)
     for turn in range(options.rounds + 1):
         with torch.no_grad():
             modelled, strips, bus = evaluate()
         rendered = _render(stems, as_dicts(strips, STRIP), as_dicts(bus, BUS)[0], sample_rate)
-        delivered = fit_delivery(
-            rendered.mix,
-            sample_rate=sample_rate,
-            target_lufs=target_lufs,
-            ceiling_dbtp=ceiling_dbtp,
-            crest_db=reference.crest_db if Aspect.DYNAMICS in options.match else None,
-            start_drive_db=drive_db,
-        )
-        drive_db = delivered.drive_db
-        style = measure_style(delivered.audio, sample_rate=sample_rate)
+        style, drive_db = judge(rendered.mix, drive_db)
         distance = style_distance(style, reference)
         history.append(distance)
         stem_lufs = torch.tensor(rendered.stem_lufs, dtype=torch.float64)
@@ -227,15 +231,22 @@ def refine(
             )
         ),
         bus=tidy(as_dicts(best.bus, BUS)[0], BUS, reductions_db[-1]),
-        start=history[0],
+        start=start,
         end=best.distance,
         history=tuple(history),
-        level_change_lu=_level_changes(found[0].rendered, best.rendered),
+        level_change_lu=_level_changes(intended, best.rendered),
     )
 
 
-def _level_changes(start: _Rendered, end: _Rendered) -> tuple[float, ...]:
+def _loud_db(envelope: FloatArray) -> float:
+    """Return the power of a stem, ``(frames, bands)``, in the loud moments of where it plays."""
+    power = envelope.sum(axis=1)
+    playing = power[power >= 1e-3 * power.max()]
+    return 10.0 * math.log10(float(np.percentile(playing, 75)) + 1e-12)
+
+
+def _level_changes(intended_lufs: torch.Tensor, end: _Rendered) -> tuple[float, ...]:
     """Return what became of each stem's level against the mean of all, in LU."""
-    moved = np.asarray(end.stem_lufs) - np.asarray(start.stem_lufs)
+    moved = np.asarray(end.stem_lufs) - intended_lufs.numpy()
     moved = np.where(np.isfinite(moved), moved, 0.0)
     return tuple(float(value) for value in moved - moved.mean())

@@ -123,6 +123,10 @@ def strip_space(
         # a threshold under the loud moments, so that the ratio has a gradient from the start
         threshold = space.column("threshold_db")
         space.start[row, threshold] = np.clip(loud_db[row] + stem.gain_db - 3.0, -60.0, -1.0)
+        # some compression, fast enough to tell on peaks: neutral settings have no gradient in time
+        space.start[row, space.column("ratio")] = 1.5
+        space.start[row, space.column("attack_ms")] = 6.0
+        space.start[row, space.column("release_ms")] = 120.0
         if stem.centred:
             space.hold("pan", row)
         if stem.max_spread == 0.0:
