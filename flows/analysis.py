@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.engine import Engine
+from flows.output_folder import place_problems
 from flows.settings import MixSettings
 from flows.steps import TrackJob, analyse_step, check_step
+from pipeline.audio_writer import rate_problem
 from pipeline.check import TrackCheck
-from pipeline.problems import Problem
-from pipeline.session import Session, find_session, settle
+from pipeline.problems import InputError, Problem
+from pipeline.session import FoundSession, Session, find_session, most_common_rate, settle
 from stage1.balance import TrackBalance, balance
 from stage1.features import TrackFeatures
 from stage1.placement import Placement, place
@@ -54,12 +56,16 @@ def analyse_session(
     """
     found = find_session(root, references=settings.references, sample_rate=settings.sample_rate)
     found = replace(found, faults=(*faults, *found.faults))
+    unusable = place_problems(store.absolute(), "name another folder with --store")
+    if unusable:  # no step can run
+        raise InputError([*found.faults, *unusable])
     tracks = [TrackJob(t.path, t.name, store, settings.f0_mode) for t in found.tracks]
     references = [TrackJob(path, path.name, store) for path in found.references]
     jobs = [*tracks, *references]
     results = engine.map(check_step, jobs, name="check", labels=[job.name for job in jobs])
     checks = {job.name: result for job, result in zip(tracks, results, strict=False)}
     heard = dict(zip(found.references, results[len(tracks) :], strict=True))
+    found = replace(found, faults=(*found.faults, *_rate_faults(found, checks, settings)))
     session = settle(found, checks, heard, skip_bad=settings.skip_bad)
     names = [track.name for track in session.tracks]
     features = engine.map(
@@ -88,3 +94,15 @@ def analyse_session(
         balances,
         placements,
     )
+
+
+def _rate_faults(
+    found: FoundSession, checks: Mapping[str, TrackCheck], settings: MixSettings
+) -> tuple[Problem, ...]:
+    """Return why the delivered file cannot be at the rate that the session will have."""
+    good = [track for track in found.tracks if checks[track.name].failure is None]
+    if not good:
+        return ()
+    rate = found.sample_rate or most_common_rate(good)
+    problem = rate_problem(settings.format, rate, subject="--format")
+    return () if problem is None else (problem,)

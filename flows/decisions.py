@@ -132,7 +132,7 @@ def start_gains(
 
 
 def is_centred(name: str, tracks: Sequence[TrackPlan]) -> bool:
-    """Whether a stem must stay in the middle: what anchors a mix, or placed there by the user."""
+    """Whether a stem must stay in the middle: it holds what anchors a mix."""
     roles = {track.role for track in tracks if track.subgroup == name}
     centred = {Role.KICK, Role.SNARE, Role.BASS, Role.SYNTH_BASS, Role.LEAD_VOCAL, Role.DIALOGUE}
     return name in CENTRED_SUBGROUPS or bool(roles & {str(role) for role in centred})

@@ -42,8 +42,9 @@ from flows.store import default_root
 from flows.style_steps import RefineJob, refine_step, style_step
 from pipeline.delivery import DEFAULT_LUFS, parse_target
 from pipeline.plan import Aspect, Delivery
-from pipeline.problems import Problem
+from pipeline.problems import InputError, Problem
 from pipeline.render import stem_file_names
+from pipeline.stem_sum import allow_open_files
 from stage2.refine import Refined
 from stage2.style import Style, blend, measure_style, style_distance
 
@@ -76,6 +77,7 @@ def _recipe(
     ceiling = target.ceiling_dbtp if settings.ceiling_dbtp is None else settings.ceiling_dbtp
     plan = first_plan(analysed, folder)
     names = [stem.name for stem in plan.stems]
+    allow_open_files(len(plan.tracks) + len(plan.stems))
     engine.publish_table(
         "tracks",
         [dict(row) for row in track_rows(plan, analysed, brief=True)],
@@ -100,6 +102,7 @@ def _recipe(
             name="style",
             labels=[path.name for path in session.references],
         )
+        _refuse_unheard(session.references, styles)
         reference_style = blend(styles)
     target_lufs = target.loudness_lufs
     if target_lufs is None:
@@ -225,6 +228,16 @@ def _recipe(
     )
 
 
+def _refuse_unheard(references: Sequence[Path], styles: Sequence[Style]) -> None:
+    problems = [
+        Problem(f"reference {path.name}", "is never over -70 LUFS", "name a recording with sound")
+        for path, style in zip(references, styles, strict=True)
+        if not math.isfinite(style.loudness_lufs)
+    ]
+    if problems:
+        raise InputError(problems)
+
+
 def _moved(path: Path | None, part: Path, folder: Path) -> Path | None:
     return None if path is None else folder / path.relative_to(part)
 
@@ -254,6 +267,8 @@ def _warnings(
 ) -> tuple[str, ...]:
     found = list(analysed.session.notes)
     missing = target_lufs - mixdown.loudness.integrated_lufs
+    if not math.isfinite(missing):
+        found.append("the mix is silent: nothing that is heard in it is over -70 LUFS")
     if math.isfinite(missing) and abs(missing) > 0.3:
         found.append(
             f"the mix is {mixdown.loudness.integrated_lufs:.1f} LUFS and {target_lufs:.1f} was "

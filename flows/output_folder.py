@@ -14,7 +14,7 @@ from pathlib import Path
 from flows.interrupts import lost_interrupts
 from pipeline.problems import InputError, Problem
 
-__all__ = ["choose_folder", "folder_problems", "new_folder", "relative_path"]
+__all__ = ["choose_folder", "folder_problems", "new_folder", "place_problems", "relative_path"]
 
 
 @contextlib.contextmanager
@@ -53,7 +53,12 @@ def folder_problems(folder: Path) -> tuple[Problem, ...]:
     if folder.is_symlink() or folder.exists():
         empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
         return () if empty else (Problem(str(folder), "exists already", remedy),)
-    above = next(parent for parent in folder.parents if parent.exists())
+    return place_problems(folder, remedy)
+
+
+def place_problems(folder: Path, remedy: str) -> tuple[Problem, ...]:
+    """Return what keeps files from being written into a folder, there already or to be made."""
+    above = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not above.is_dir():
         return (Problem(str(folder), f"cannot be made, as {above.name!r} is a file", remedy),)
     if not os.access(above, os.W_OK | os.X_OK):

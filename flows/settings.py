@@ -62,7 +62,7 @@ class MixSettings(BaseModel):
     engine, workers
         Where steps run and how many at once; they never change the result.
     seed
-        Of all that is drawn at random: the dither, the starts of the refinement.
+        Of the dither, which is all that is drawn at random.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from flows.store import Store, code_version
-from pipeline.audio import AudioWriter, read
+from pipeline.audio import AudioStream, AudioWriter
 from pipeline.check import TrackCheck, check_track
 from pipeline.delivery import fit_delivery
 from pipeline.loudness import Loudness, LoudnessMeter, measure
@@ -318,12 +318,16 @@ def bus_step(job: BusJob) -> Mixdown:
     plan = job.plan
     delivery = plan.delivery
     bus = Bus({**plan.bus, "gain_db": 0.0}, sample_rate=plan.sample_rate)
-    total = np.zeros((2, plan.frames))
-    for path in job.stems:
-        total += read(path)
+    driven = np.zeros((2, plan.frames))
     before = LoudnessMeter(sample_rate=plan.sample_rate, channels=2)
-    before.process(total)
-    driven = bus.process(total)
+    with ExitStack() as stack:
+        stems = [stack.enter_context(AudioStream(path)) for path in job.stems]
+        for start in range(0, plan.frames, BLOCK_FRAMES):
+            block = driven[:, start : start + BLOCK_FRAMES]
+            for stem in stems:
+                block += stem.read(block.shape[1])
+            before.process(block)
+            block[:] = bus.process(block)
     fitted = fit_delivery(
         driven,
         sample_rate=plan.sample_rate,

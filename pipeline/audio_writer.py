@@ -22,7 +22,7 @@ from pipeline.containers import WAV_HEADER_BYTES, wav_header
 from pipeline.problems import InputError, Problem
 from pipeline.units import FloatArray
 
-__all__ = ["AudioWriter", "FileFormat", "Subtype", "write"]
+__all__ = ["AudioWriter", "FileFormat", "Subtype", "rate_problem", "write"]
 
 FileFormat = Literal["wav", "flac", "mp3"]
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
@@ -237,20 +237,30 @@ def _refuse(path: Path, what: str, remedy: str) -> InputError:
     return InputError([Problem(str(path), what, remedy)])
 
 
+def rate_problem(format: FileFormat, sample_rate: int, *, subject: str) -> Problem | None:
+    """Return why a format cannot hold a sample rate in Hz, or None where it can.
+
+    Parameters
+    ----------
+    subject
+        What the problem is of: the file, or the option that asks for the format.
+    """
+    what = f"{format.upper()} cannot hold a sample rate of {sample_rate} Hz"
+    if format == "mp3" and sample_rate not in _MP3_RATES_HZ:
+        return Problem(subject, what, "mix at 48000 or 44100 Hz, or deliver WAV or FLAC")
+    if format == "flac" and sample_rate > _FLAC_HIGHEST_RATE_HZ:
+        return Problem(subject, what, "mix at 192000 Hz or less, or deliver WAV")
+    return None
+
+
 def _refuse_layout(
     path: Path, sample_rate: int, channels: int, format: FileFormat, subtype: Subtype
 ) -> None:
     if format == "flac" and subtype == "FLOAT":
         raise _refuse(path, "FLAC cannot hold FLOAT samples", "use PCM_24, or WAV")
-    if format == "mp3" and sample_rate not in _MP3_RATES_HZ:
-        raise _refuse(
-            path,
-            f"MP3 cannot hold a sample rate of {sample_rate} Hz",
-            "mix at 48000 or 44100 Hz, or deliver WAV or FLAC",
-        )
-    if format == "flac" and sample_rate > _FLAC_HIGHEST_RATE_HZ:
-        remedy = "mix at 192000 Hz or less, or deliver WAV"
-        raise _refuse(path, f"FLAC cannot hold a sample rate of {sample_rate} Hz", remedy)
+    problem = rate_problem(format, sample_rate, subject=str(path))
+    if problem is not None:
+        raise InputError([problem])
     most = {"wav": 1024, "flac": 8, "mp3": 2}[format]
     if not 1 <= channels <= most:
         raise _refuse(path, f"{format.upper()} cannot hold {channels} channels", f"use 1 to {most}")

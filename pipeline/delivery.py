@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.limiter import TruePeakLimiter
 from pipeline.loudness import measure
+from pipeline.plan import BUS
 from pipeline.problems import InputError, Problem, suggest
 from pipeline.units import FloatArray, db_to_amplitude
 
@@ -60,10 +61,13 @@ CREST_WINDOW_S = 0.35
 _SILENT_POWER = 1e-6
 _LOWEST_LUFS, _HIGHEST_LUFS = -50.0, -5.0
 _TOLERANCE_LU = 0.05
+_BLOCK_FRAMES = 65_536
 _PASSES = 10
 _CREST_PASSAGES, _CREST_PASSAGE_S = 10, 1.05
 # More than this off the peaks is heard as distortion; a crest that would need it is not chased.
 _MAX_CREST_LIMITING_DB = 8.0
+# What the console accepts: a plan with another drive could not be rendered again.
+_DRIVE_RANGE_DB = next((p.low, p.high) for p in BUS if p.name == "gain_db")
 
 
 def parse_target(text: str) -> Target:
@@ -152,8 +156,13 @@ def _limited(
     audio: FloatArray, sample_rate: int, ceiling_dbtp: float, drive_db: float
 ) -> FloatArray:
     limiter = TruePeakLimiter(ceiling_dbtp, sample_rate=sample_rate)
-    driven = np.asarray(audio, dtype=np.float64) * db_to_amplitude(drive_db)
-    late = np.concatenate((limiter.process(driven), limiter.flush()), axis=1)
+    drive = db_to_amplitude(drive_db)
+    frames = audio.shape[1]
+    late = np.empty((2, frames + limiter.latency))
+    for start in range(0, frames, _BLOCK_FRAMES):
+        block = np.asarray(audio[:, start : start + _BLOCK_FRAMES], dtype=np.float64) * drive
+        late[:, start : start + block.shape[1]] = limiter.process(block)
+    late[:, frames:] = limiter.flush()
     return late[:, limiter.latency :]
 
 
@@ -207,7 +216,8 @@ def fit_delivery(
     sample_rate
         In Hz.
     target_lufs
-        Wanted integrated loudness, within 0.05 LU unless the limiter saturates.
+        Wanted integrated loudness, within 0.05 LU unless the limiter saturates or the drive is at
+        the end of the bus's range.
     ceiling_dbtp
         The limiter's ceiling.
     crest_db
@@ -228,11 +238,17 @@ def fit_delivery(
         some = _spread_excerpt(audio, sample_rate)
         wanted = _drive_for_crest(some, sample_rate, ceiling_dbtp, crest_db, open_drive)
         drive = max(drive, wanted)
+    drive = _in_range(drive)
     if drive <= open_drive:
         return _deliver(audio, sample_rate, ceiling_dbtp, drive, target_lufs)
     return _reach_loudness(
         audio, sample_rate, ceiling_dbtp, drive, target_lufs, start_drive_db=start_drive_db
     )
+
+
+def _in_range(drive_db: float) -> float:
+    low, high = _DRIVE_RANGE_DB
+    return min(max(drive_db, low), high)
 
 
 def _spread_excerpt(audio: FloatArray, sample_rate: int) -> FloatArray:
@@ -294,6 +310,7 @@ def _reach_loudness(
         if abs(missing) <= _TOLERANCE_LU or (missing < 0.0 and best.drive_db <= least_drive_db):
             break
         step = min(max(missing / slope, least_drive_db - drive), 6.0)
+        step = _in_range(drive + step) - drive
         if abs(step) < 1e-3:
             break
         drive += step

@@ -34,6 +34,7 @@ __all__ = [
     "Track",
     "TrackOverrides",
     "find_session",
+    "most_common_rate",
     "open_session",
     "settle",
 ]
@@ -334,7 +335,7 @@ def settle(
     return Session(
         root=found.root,
         tracks=tuple(tracks),
-        sample_rate=found.sample_rate or _most_common_rate(tracks),
+        sample_rate=found.sample_rate or most_common_rate(tracks),
         left_out=found.left_out,
         skipped=tuple(bad),
         references=found.references,
@@ -363,7 +364,8 @@ def _no_tracks(found: FoundSession, bad: Sequence[Problem]) -> Problem:
     return Problem(str(found.root), what, "put WAV, AIFF, FLAC, Ogg, MP3 or CAF files into it")
 
 
-def _most_common_rate(tracks: Sequence[Track]) -> int:
+def most_common_rate(tracks: Sequence[Track]) -> int:
+    """Return the sample rate in Hz that most of one or more tracks have, the highest of equals."""
     counts = Counter(track.info.sample_rate for track in tracks)
     return max(counts, key=lambda rate: (counts[rate], rate))
 

@@ -121,6 +121,17 @@ class Bad:
         self.put(self.reference, np.zeros((2, 4 * RATE)), RATE)
         return ["--reference", self.reference]
 
+    def unheard_reference(self) -> list[object]:
+        self.put(self.reference, 1e-4 * sound(4.0), RATE, subtype="FLOAT")
+        return ["--reference", self.reference]
+
+    def rate_of_no_mp3(self) -> list[object]:
+        return ["--sample-rate", 12_345, "--format", "mp3"]
+
+    def store_in_a_file(self) -> list[object]:
+        (self.song.parent / "out").write_text("no folder")
+        return ["--store", self.song.parent / "out" / "store"]
+
     def short_reference(self) -> list[object]:
         self.put(self.reference, sound(2.99), RATE)
         return ["--reference", self.reference]
@@ -178,6 +189,14 @@ BAD = {
         "reference ref.flac: cannot be decoded after 1.486 s of 4.000 s: name another recording"
     ],
     "silent_reference": ["reference ref.wav: is silent: name a recording with sound"],
+    "unheard_reference": ["reference ref.wav: is never over -70 LUFS: name a recording with sound"],
+    "rate_of_no_mp3": [
+        "--format: MP3 cannot hold a sample rate of 12345 Hz: mix at 48000 or 44100 Hz, or deliver "
+        "WAV or FLAC"
+    ],
+    "store_in_a_file": [
+        "{out}/store: cannot be made, as 'out' is a file: name another folder with --store"
+    ],
     "short_reference": [
         "reference ref.wav: lasts 2.99 s: name a recording of at least 3 s"
     ],
@@ -191,7 +210,7 @@ BAD = {
 def problem_lines(result: Result) -> list[str]:
     heading, *lines = result.stderr.splitlines()
     # what phases took comes first
-    while heading.startswith(("check: ", "analyse: ")):
+    while heading.startswith(("check: ", "analyse: ", "balance: ", "style: ")):
         heading, *lines = lines
     count = len(lines)
     assert heading == f"{count} problem{'s' * (count != 1)}, nothing was written:"
@@ -430,6 +449,7 @@ def test_a_session_of_silence_becomes_a_silent_mix(
     assert abs(audio).max() <= 2.0 / 2**23  # the dither of 24 bits
     assert results_of(tmp_path / "out")["mix"]["integrated_lufs"] is None
     assert "nan" not in result.stdout
+    assert any("the mix is silent" in note for note in results_of(tmp_path / "out")["warnings"])
 
 
 def test_quiet_says_nothing_and_verbose_every_step(

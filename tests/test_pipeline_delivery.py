@@ -16,7 +16,7 @@ from pipeline.delivery import (
     median_crest_db,
     parse_target,
 )
-from pipeline.plan import BUS, Delivery, default_settings
+from pipeline.plan import BUS, Delivery, Plan, default_settings
 from pipeline.problems import InputError
 from pipeline.processors import Bus
 from pipeline.units import FloatArray
@@ -51,7 +51,7 @@ def clicks(seconds: float) -> FloatArray:
 
 
 SIGNALS = {
-    "quiet noise": noise(3.0, level=1e-3),
+    "quiet noise": noise(3.0, level=3e-3),
     "loud noise": noise(3.0, level=0.5),
     "clipped": np.clip(noise(3.0, level=4.0), -1.0, 1.0),
     "drums": drums(3.0),
@@ -213,10 +213,10 @@ def test_delivery_reaches_the_target_under_the_ceiling(
 
 @pytest.mark.parametrize("name", ["drums", "song"])
 def test_a_loud_target_is_reached_through_the_limiter(name: str) -> None:
-    out = fit_delivery(SIGNALS[name], sample_rate=RATE, target_lufs=-9.0, ceiling_dbtp=-1.0)
+    out = fit_delivery(2.0 * SIGNALS[name], sample_rate=RATE, target_lufs=-9.0, ceiling_dbtp=-1.0)
     assert loudness_lufs(out.audio) == pytest.approx(-9.0, abs=0.1)
     assert true_peak_db(out.audio) <= -1.0
-    plain = np.abs(SIGNALS[name]).max() * 10 ** (out.drive_db / 20)
+    plain = np.abs(2.0 * SIGNALS[name]).max() * 10 ** (out.drive_db / 20)
     assert plain > 1.0  # without the limiter it would have clipped
 
 
@@ -229,6 +229,41 @@ def test_what_cannot_be_reached_comes_as_loud_as_the_limiter_can() -> None:
     assert math.isfinite(out.drive_db)
     assert out.loudness_lufs < -10.0
     assert out.loudness_lufs == pytest.approx(loudness_lufs(out.audio), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("target_lufs", "ceiling_dbtp", "level", "reached"),
+    [
+        (-50.0, -1.0, 4.0, True),  # -24 dB of drive are not enough, the trim does the rest
+        (-30.0, -1.0, 100.0, True),
+        (-5.0, -20.0, 0.1, False),
+        (-5.0, -1.0, 1e-3, False),
+    ],
+)
+def test_the_drive_is_one_that_a_plan_accepts(
+    target_lufs: float, ceiling_dbtp: float, level: float, reached: bool
+) -> None:
+    out = fit_delivery(
+        noise(2.0, level=level),
+        sample_rate=RATE,
+        target_lufs=target_lufs,
+        ceiling_dbtp=ceiling_dbtp,
+    )
+    Plan(
+        session="",
+        sample_rate=RATE,
+        frames=1,
+        tracks=(),
+        stems=(),
+        bus={"gain_db": out.drive_db},
+        delivery=Delivery(trim_db=out.trim_db),
+    )
+    assert out.loudness_lufs == pytest.approx(loudness_lufs(out.audio), abs=0.05)
+    if reached:
+        assert out.loudness_lufs == pytest.approx(target_lufs, abs=0.06)
+    else:
+        assert target_lufs - 30.0 < out.loudness_lufs < target_lufs
+        assert true_peak_db(out.audio) <= ceiling_dbtp
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-7])
