@@ -6,6 +6,7 @@ whole: an interrupted run leaves nothing half-written, and what its steps found 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -38,7 +39,7 @@ from flows.steps import (
     passages,
     stem_step,
 )
-from flows.store import default_root
+from flows.store import Store, default_root
 from flows.style_steps import RefineJob, refine_step, style_step
 from pipeline.delivery import DEFAULT_LUFS, parse_target
 from pipeline.plan import Aspect, Delivery
@@ -51,6 +52,8 @@ from stage2.style import Style, blend, measure_style, style_distance
 __all__ = ["mix_session"]
 
 _HIGHEST_TARGET_LUFS = -6.0
+# What the cache may grow to; what was used within a day is kept all the same.
+_STORE_BYTES = 10 * 1024**3
 _STEPS, _STEPS_SHOWN = "refine, gradient steps", 20
 
 _SUBTYPES: dict[str, Literal["PCM_16", "PCM_24", "FLOAT"]] = {
@@ -349,10 +352,13 @@ def mix_session(
             began=began,
         )
 
-    return run_recipe(
+    outcome = run_recipe(
         session.resolve().name,
         recipe,
         engine=settings.engine,
         workers=settings.workers,
         progress=progress,
     )
+    with contextlib.suppress(OSError):  # the mix is made: tidying may fail
+        Store(store).prune(_STORE_BYTES)
+    return outcome

@@ -301,7 +301,7 @@ def _reach_loudness(
     start_drive_db: float | None,
 ) -> Delivered:
     """Find the least drive from ``least_drive_db`` up that makes the limited audio loud enough."""
-    drive = max(least_drive_db, start_drive_db or -math.inf)
+    drive = max(least_drive_db, -math.inf if start_drive_db is None else start_drive_db)
     best = _deliver(audio, sample_rate, ceiling_dbtp, drive, target_lufs)
     slope = 0.8
     for _ in range(_PASSES):

@@ -13,9 +13,7 @@ FloatArray = npt.NDArray[np.floating]
 __all__ = [
     "FloatArray",
     "amplitude_to_db",
-    "cents_between",
     "db_to_amplitude",
-    "ms_to_samples",
     "power_to_db",
 ]
 
@@ -45,13 +43,3 @@ def amplitude_to_db(amplitude: float) -> float:
 def power_to_db(power: float) -> float:
     """Return the level in dB of a power; 0 is ``-inf`` dB."""
     return 10.0 * math.log10(power) if power > 0.0 else -math.inf
-
-
-def cents_between(frequency_hz: float, other_hz: float) -> float:
-    """Return the interval from ``other_hz`` up to ``frequency_hz`` in cents."""
-    return 1200.0 * math.log2(frequency_hz / other_hz)
-
-
-def ms_to_samples(time_ms: float, *, sample_rate: int) -> int:
-    """Return a time in milliseconds as a whole number of samples."""
-    return round(time_ms * sample_rate / 1000.0)

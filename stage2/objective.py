@@ -132,7 +132,7 @@ class Objective:
         spectrum = torch.maximum(spectrum, spectrum.detach().max() + SPECTRUM_FLOOR_DB)
         difference = spectrum - self.spectrum
         loss = torch.zeros((), dtype=torch.float64)
-        if Aspect.EQ in self.match:
+        if {Aspect.EQ, Aspect.LEVEL} & self.match:  # faders alone can tilt a spectrum, too
             centred = difference - difference.mean()
             loss = loss + _near(centred).mean() / SCALES["spectrum_db"] * 2.0
         if Aspect.WIDTH in self.match:

@@ -35,7 +35,6 @@ __all__ = [
     "fft_size",
     "measure_style",
     "style_distance",
-    "third_octave_mean",
 ]
 
 Float64 = npt.NDArray[np.float64]
@@ -43,8 +42,10 @@ Float64 = npt.NDArray[np.float64]
 THIRD_OCTAVES_HZ: Float64 = np.asarray(BUS_EQ_HZ)
 # Below this, relative to the loudest band, music is masked and codecs leave nothing.
 SPECTRUM_FLOOR_DB = -60.0
-# A side signal this far under the mid is heard as mono.
-WIDTH_FLOOR_DB = -40.0
+# A side signal this far under the mid is heard as mono; one over it is a fault, not a style.
+WIDTH_FLOOR_DB, WIDTH_CEILING_DB = -40.0, 10.0
+# Nobody mixes to one side: beyond this a channel is missing.
+MOST_IMBALANCE_DB = 12.0
 
 #: Differences that are clearly heard, by which the total weighs the five errors against each other.
 SCALES: dict[str, float] = {
@@ -102,13 +103,6 @@ def fft_size(sample_rate: int) -> int:
     return int(2 ** round(math.log2(0.34 * sample_rate)))
 
 
-def third_octave_mean(fine_db: Float64, bands: FineBands) -> Float64:
-    """Return the mean over each third octave of a figure in dB per fine band."""
-    total = np.zeros(len(THIRD_OCTAVES_HZ))
-    np.add.at(total, bands.third_octave, fine_db)
-    return total / np.bincount(bands.third_octave, minlength=len(THIRD_OCTAVES_HZ))
-
-
 @dataclass(frozen=True)
 class Style:
     """The style of a finished mix.
@@ -119,11 +113,11 @@ class Style:
         Power of each third octave from 25 Hz to 16 kHz, left and right averaged, relative to the
         sum of all; not below ``SPECTRUM_FLOOR_DB`` under the loudest.
     width_db
-        Side power over mid power, in dB; not below ``WIDTH_FLOOR_DB``.
+        Side power over mid power, in dB, between ``WIDTH_FLOOR_DB`` and ``WIDTH_CEILING_DB``.
     width_by_range_db
         The same in each of ``RANGES_HZ``.
     imbalance_db
-        Right power over left power, in dB.
+        Right power over left power, in dB, at most ``MOST_IMBALANCE_DB`` to either side.
     punch_by_range_db
         How far the loudest 5 ms stand over a third of a second, in each of ``RANGES_HZ``.
     crest_db
@@ -214,13 +208,14 @@ def style_from_powers(
 
     def width(mask: npt.NDArray[np.bool_]) -> float:
         ratio = float(side[mask].sum()) / max(float(middle[mask].sum()), 1e-20)
-        return max(power_to_db(ratio), WIDTH_FLOOR_DB)
+        return min(max(power_to_db(ratio), WIDTH_FLOOR_DB), WIDTH_CEILING_DB)
 
     ranges = tuple(
         width((bands.centre_hz >= low) & (bands.centre_hz < high)) for low, high in RANGES_HZ
     )
     everything = np.ones_like(left, dtype=bool)
     balance = power_to_db(max(float(right.sum()), 1e-20) / max(float(left.sum()), 1e-20))
+    balance = min(max(balance, -MOST_IMBALANCE_DB), MOST_IMBALANCE_DB)
     return level, width(everything), ranges, balance
 
 

@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 from pipeline import units
 from pipeline.units import (
     amplitude_to_db,
-    cents_between,
     db_to_amplitude,
-    ms_to_samples,
     power_to_db,
 )
 
@@ -52,19 +50,3 @@ def test_silence_has_no_level_and_a_sign_no_influence() -> None:
 
 def test_a_power_below_zero_from_rounding_counts_as_silence() -> None:
     assert power_to_db(-1e-18) == -math.inf
-
-
-@pytest.mark.parametrize(
-    ("high_hz", "low_hz", "cents"),
-    [(880.0, 440.0, 1200.0), (440.0, 440.0, 0.0), (440.0, 466.1637615180899, -100.0)],
-)
-def test_cents(high_hz: float, low_hz: float, cents: float) -> None:
-    assert cents_between(high_hz, low_hz) == pytest.approx(cents, abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("time_ms", "sample_rate", "samples"),
-    [(0.0, 44100, 0), (1000.0, 44100, 44100), (3.0, 44100, 132), (0.01, 48000, 0), (5.0, 8000, 40)],
-)
-def test_milliseconds_become_whole_samples(time_ms: float, sample_rate: int, samples: int) -> None:
-    assert ms_to_samples(time_ms, sample_rate=sample_rate) == samples

@@ -121,6 +121,14 @@ def test_passages_of_a_long_song_are_laid_on_its_time_line(rate: int) -> None:
     assert found.same_song
 
 
+@pytest.mark.parametrize("rate", [8000, 11025])
+def test_a_low_sample_rate_leaves_fewer_bands_and_no_error(rate: int) -> None:
+    audio = song(7, bpm=104.0, rate=rate)
+    found = find_alignment([(0.0, audio)], another_mix(audio, rate=rate), sample_rate=rate)
+    assert found.lag_s == pytest.approx(0.0, abs=0.02)
+    assert found.similarity > 0.5
+
+
 def test_a_level_and_a_lost_channel_change_nothing() -> None:
     audio = song(1, bpm=96.0)
     whole = find_alignment([(0.0, audio)], audio[:, 88200:], sample_rate=44100)
