@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.signal
+from scipy.signal import resample_poly
 
 from pipeline.audio import read
 from pipeline.units import FloatArray
@@ -123,8 +124,10 @@ def test_passages_of_a_long_song_are_laid_on_its_time_line(rate: int) -> None:
 
 @pytest.mark.parametrize("rate", [8000, 11025])
 def test_a_low_sample_rate_leaves_fewer_bands_and_no_error(rate: int) -> None:
-    audio = song(7, bpm=104.0, rate=rate)
-    found = find_alignment([(0.0, audio)], another_mix(audio, rate=rate), sample_rate=rate)
+    audio = song(7, bpm=104.0)
+    other = another_mix(audio)
+    low, other = (resample_poly(x, rate, 44100, axis=1) for x in (audio, other))
+    found = find_alignment([(0.0, low)], other, sample_rate=rate)
     assert found.lag_s == pytest.approx(0.0, abs=0.02)
     assert found.similarity > 0.5
 
