@@ -62,9 +62,8 @@ def _onsets(audio: FloatArray, sample_rate: int) -> Float64:
     if mono.size < size:
         mono = np.pad(mono, (0, size - mono.size))
     window = np.hanning(size).astype(np.float32)
-    # bands over the Nyquist frequency hold its bin alone: nothing rises there
     edges = np.searchsorted(np.arange(size // 2 + 1) * sample_rate / size, _EDGES_HZ)
-    edges = np.minimum(edges, size // 2)
+    edges = np.unique(np.minimum(edges, size // 2))  # no bands over the Nyquist frequency
     levels = []
     framed = np.lib.stride_tricks.sliding_window_view(mono, size)[::hop]
     for first in range(0, framed.shape[0], 2048):
