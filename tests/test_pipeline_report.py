@@ -6,6 +6,8 @@ import base64
 import io
 import math
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
@@ -386,3 +388,30 @@ def test_numbers_and_settings_as_text() -> None:
         ("d", "k −2"),
         ("e", "–"),
     ]
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs the Debian package chromium")
+def test_a_real_browser_shows_the_page_without_a_complaint(text: str, tmp_path: Path) -> None:
+    assert BROWSER is not None
+    page = tmp_path / "report.html"
+    page.write_text(text, encoding="utf-8")
+    shown = subprocess.run(
+        [
+            BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=3000", "--dump-dom", page.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert "CONSOLE" not in shown.stderr  # no script error, nothing that the page's policy refused
+    before, after = (
+        next(a for a in _Page(html).all("div") if "data-transport" in a)
+        for html in (text, shown.stdout)
+    )
+    # The script has run to its end: its own controls take the place of the browser's.
+    assert "hidden" in before
+    assert "hidden" not in after
