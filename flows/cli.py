@@ -7,6 +7,7 @@ to be skipped, 130 interrupted.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from dataclasses import replace
 from enum import StrEnum
@@ -430,4 +431,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # A service manager's stop is to leave as little behind as Ctrl-C, also where the shell that
+    # started this in the background had interrupts ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()

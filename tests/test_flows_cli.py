@@ -596,8 +596,9 @@ def started(command: subprocess.Popen[str], phase: str) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a signal to another process")
-def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(
-    song: Path, workplace: Path, stemwright: Command, contents: Contents,
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_leaves_nothing_half_written_and_the_next_one_goes_on(
+    stop: signal.Signals, song: Path, workplace: Path, stemwright: Command, contents: Contents,
     monkeypatch: pytest.MonkeyPatch, put: Put,
 ) -> None:  # fmt: skip
     # content of its own, which no other test has analysed
@@ -610,7 +611,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_next_run_goes_on(
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as command:  # fmt: skip
         started(command, "console")  # the output folder's neighbour is being written
-        command.send_signal(signal.SIGINT)
+        command.send_signal(stop)
         said, errors = command.communicate(timeout=60)
     assert command.returncode == 130
     assert said == ""
