@@ -11,7 +11,7 @@ from pipeline.limiter import TruePeakLimiter
 from pipeline.loudness import measure
 from pipeline.plan import BUS
 from pipeline.problems import InputError, Problem, suggest
-from pipeline.units import FloatArray, db_to_amplitude
+from pipeline.units import FloatArray, amplitude_to_db, db_to_amplitude
 
 __all__ = [
     "CREST_WINDOW_S",
@@ -64,8 +64,9 @@ _TOLERANCE_LU = 0.05
 _BLOCK_FRAMES = 65_536
 _PASSES = 10
 _CREST_PASSAGES, _CREST_PASSAGE_S = 10, 1.05
-# More than this off the peaks is heard as distortion; a crest that would need it is not chased.
+# More than this off a typical peak is heard as distortion; a crest that needs it is not chased.
 _MAX_CREST_LIMITING_DB = 8.0
+_CREST_PASSES = 6
 # What the console accepts: a plan with another drive could not be rendered again.
 _DRIVE_RANGE_DB = next((p.low, p.high) for p in BUS if p.name == "gain_db")
 
@@ -186,16 +187,20 @@ def median_crest_db(audio: FloatArray, *, sample_rate: int) -> float:
     float
         Peak of the louder channel over the RMS of all, in dB; 0 if every window is silent.
     """
+    peak, power = _windows(audio, sample_rate)
+    return float(np.median(10.0 * np.log10(np.square(peak) / power))) if peak.size else 0.0
+
+
+def _windows(audio: FloatArray, sample_rate: int) -> tuple[FloatArray, FloatArray]:
+    """Return peak and mean power of each window of 0.35 s that is not silent."""
     size = min(round(CREST_WINDOW_S * sample_rate), audio.shape[1])
     count = audio.shape[1] // max(size, 1)
     shaped = audio[:, : count * size].reshape(audio.shape[0], count, size)
     power = np.einsum("cwf,cwf->w", shaped, shaped, dtype=np.float64)
     power /= max(audio.shape[0] * size, 1)
     heard = power > _SILENT_POWER
-    if not heard.any():
-        return 0.0
-    peak = np.abs(shaped).max(axis=(0, 2)).astype(np.float64)
-    return float(np.median(10.0 * np.log10(np.square(peak[heard]) / power[heard])))
+    peak = np.abs(shaped).max(axis=(0, 2), initial=0.0).astype(np.float64)
+    return peak[heard], power[heard]
 
 
 def fit_delivery(
@@ -206,6 +211,7 @@ def fit_delivery(
     ceiling_dbtp: float,
     crest_db: float | None = None,
     start_drive_db: float | None = None,
+    whole_crest: bool = False,
 ) -> Delivered:
     """Find drive and trim that give a loudness under a ceiling, and a crest where one is wanted.
 
@@ -235,7 +241,7 @@ def fit_delivery(
     open_drive = ceiling_dbtp - loudness.true_peak_dbtp
     drive = target_lufs - loudness.integrated_lufs
     if crest_db is not None:
-        some = _spread_excerpt(audio, sample_rate)
+        some = audio if whole_crest else _spread_excerpt(audio, sample_rate)
         wanted = _drive_for_crest(some, sample_rate, ceiling_dbtp, crest_db, open_drive)
         drive = max(drive, wanted)
     drive = _in_range(drive)
@@ -266,8 +272,10 @@ def _drive_for_crest(
     """Return the least drive whose limited audio has the wanted crest; ``-inf`` if it has less."""
     if median_crest_db(audio, sample_rate=sample_rate) <= crest_db:
         return -math.inf
-    low, high = open_drive, open_drive + _MAX_CREST_LIMITING_DB
-    for _ in range(5):
+    typical_db = amplitude_to_db(float(np.median(_windows(audio, sample_rate)[0])))
+    low = open_drive
+    high = max(ceiling_dbtp - typical_db, open_drive) + _MAX_CREST_LIMITING_DB
+    for _ in range(_CREST_PASSES):
         middle = (low + high) / 2.0
         limited = limit(audio, sample_rate=sample_rate, ceiling_dbtp=ceiling_dbtp, drive_db=middle)
         if median_crest_db(limited, sample_rate=sample_rate) > crest_db:

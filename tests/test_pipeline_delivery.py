@@ -283,7 +283,7 @@ def test_a_crest_is_reached_by_drive_and_the_loudness_by_trim(fall_db: float) ->
     out = fit_delivery(
         audio, sample_rate=RATE, target_lufs=-30.0, ceiling_dbtp=-1.0, crest_db=crest_db
     )
-    # The search halves 8 dB of limiting five times: 0.25 dB of drive, less of crest.
+    # The search halves some 8 dB of limiting six times: 0.2 dB of drive, less of crest.
     assert median_crest_db(out.audio, sample_rate=RATE) == pytest.approx(crest_db, abs=0.3)
     assert out.trim_db < -1.0
     assert loudness_lufs(out.audio) == pytest.approx(-30.0, abs=0.1)
@@ -298,11 +298,13 @@ def test_a_crest_that_is_there_already_changes_nothing() -> None:
     assert (wanted.drive_db, wanted.trim_db) == (plain.drive_db, plain.trim_db)
 
 
-def test_no_more_than_8_db_is_taken_off_the_peaks_for_a_crest() -> None:
+def test_no_more_than_8_db_is_taken_off_a_typical_peak_for_a_crest() -> None:
     audio = SIGNALS["drums"]
     out = fit_delivery(audio, sample_rate=RATE, target_lufs=-40.0, ceiling_dbtp=-1.0, crest_db=0.0)
-    # Driven so far that the highest peak is at most 8 dB over the ceiling, by two true-peak meters.
-    assert true_peak_db(audio) + out.drive_db <= -1.0 + 8.0 + 0.2
+    size = round(0.35 * RATE)
+    peaks = [np.abs(audio[:, n : n + size]).max() for n in range(0, audio.shape[1] - size, size)]
+    # Driven so far that the middle one of these peaks is at most 8 dB over the ceiling.
+    assert 20.0 * np.log10(np.median(peaks)) + out.drive_db <= -1.0 + 8.0 + 0.2
     assert median_crest_db(out.audio, sample_rate=RATE) > 5.0
 
 
