@@ -10,9 +10,9 @@ import numpy as np
 from flows.analysis import AnalysedSession
 from flows.output_folder import relative_path
 from flows.steps import BalancedStem
-from pipeline.loudness import measure
+from pipeline.loudness import integrated_loudness
 from pipeline.plan import BUS, STRIP, Plan, StemPlan, TrackPlan, default_settings
-from pipeline.roles import CENTRED_SUBGROUPS, Presence, Role, Subgroup
+from pipeline.roles import CENTRED_ROLES, CENTRED_SUBGROUPS, Presence, Role, Subgroup
 from pipeline.units import FloatArray, db_to_amplitude
 from stage1.balance import stem_targets
 from stage2.refine import HIGHEST_STEM_LU, Refined, blend_settings
@@ -117,7 +117,7 @@ def start_gains(
         total = np.zeros_like(excerpts[stems[0].name])
         for stem in stems:
             total += excerpts[stem.name] * np.float32(db_to_amplitude(gains_db[stem.name]))
-        whole = measure(total, sample_rate=sample_rate).integrated_lufs
+        whole = integrated_loudness(total, sample_rate=sample_rate)
         above = {
             stem.name: stem.loudness_lufs + gains_db[stem.name] - whole - HIGHEST_STEM_LU
             for stem in stems
@@ -134,8 +134,7 @@ def start_gains(
 def is_centred(name: str, tracks: Sequence[TrackPlan]) -> bool:
     """Whether a stem must stay in the middle: it holds what anchors a mix."""
     roles = {track.role for track in tracks if track.subgroup == name}
-    centred = {Role.KICK, Role.SNARE, Role.BASS, Role.SYNTH_BASS, Role.LEAD_VOCAL, Role.DIALOGUE}
-    return name in CENTRED_SUBGROUPS or bool(roles & {str(role) for role in centred})
+    return name in CENTRED_SUBGROUPS or not roles.isdisjoint(CENTRED_ROLES)
 
 
 def most_spread(name: str) -> float:

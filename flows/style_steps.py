@@ -14,7 +14,7 @@ from flows.steps import BalancedStem, TrackJob, cut
 from flows.store import Store, code_version
 from pipeline.audio import probe, read
 from pipeline.plan import Aspect
-from pipeline.units import FloatArray
+from pipeline.units import FloatArray, db_to_amplitude
 from stage2.alignment import find_alignment
 from stage2.refine import Refined, RefineOptions, StemInput, refine
 from stage2.style import Style, StyleDistance, measure_style
@@ -91,7 +91,7 @@ def refine_step(job: RefineJob) -> tuple[Refined, str]:
             # small operations do not wait for each other.
             with one_torch_thread():
                 refined, note = _refine(job)
-            entry.commit({"refined": _refined_record(refined), "note": note})
+            entry.commit({"refined": asdict(refined), "note": note})
         return _refined_from(entry.record["refined"]), entry.record["note"]
 
 
@@ -134,7 +134,7 @@ def _aligned_reference(job: RefineJob, stems: Sequence[StemInput]) -> tuple[Floa
         reference = np.repeat(reference, 2, axis=0)
     total = np.zeros_like(stems[0].audio)
     for stem in stems:
-        total += stem.audio * np.float32(10.0 ** (stem.gain_db / 20.0))
+        total += stem.audio * np.float32(db_to_amplitude(stem.gain_db))
     edges = np.cumsum([0, *(length for _, length in job.pieces)])
     found = find_alignment(
         [
@@ -157,10 +157,6 @@ def _aligned_reference(job: RefineJob, stems: Sequence[StemInput]) -> tuple[Floa
         f"{found.lag_s:+.2f} s), so the stem levels follow it moment by moment"
     )
     return aligned, note
-
-
-def _refined_record(refined: Refined) -> dict[str, Any]:
-    return asdict(refined)
 
 
 def _refined_from(record: Mapping[str, Any]) -> Refined:

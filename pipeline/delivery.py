@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.limiter import TruePeakLimiter
-from pipeline.loudness import measure
+from pipeline.loudness import integrated_loudness, measure
 from pipeline.plan import BUS
 from pipeline.problems import InputError, Problem, suggest
 from pipeline.units import FloatArray, amplitude_to_db, db_to_amplitude
@@ -229,6 +229,10 @@ def fit_delivery(
     crest_db
         Wanted median crest factor; the drive goes up to reach it, the trim down, so that loudness
         stays the target. Loudness goes first where both cannot be had.
+    start_drive_db
+        A drive that reached the target on similar audio, to begin the search at.
+    whole_crest
+        Judge the crest on all of the audio, not on ten seconds spread over it.
 
     Returns
     -------
@@ -292,7 +296,7 @@ def _deliver(
     # Four decimals, as the plan stores them: what is measured here is what is rendered.
     drive = round(drive_db, 4)
     limited = _limited(audio, sample_rate, ceiling_dbtp, drive)
-    reached = measure(limited, sample_rate=sample_rate).integrated_lufs
+    reached = integrated_loudness(limited, sample_rate=sample_rate)
     trim = round(min(target_lufs - reached, 0.0), 4)
     if trim > -0.005:
         trim = 0.0

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TypeVar
 
 import numba
 import numpy as np
@@ -27,6 +28,7 @@ __all__ = [
     "Loudness",
     "LoudnessMeter",
     "gated_lufs",
+    "integrated_loudness",
     "k_weighting",
     "lufs_to_power",
     "measure",
@@ -413,6 +415,9 @@ class LoudnessMeter(EnergyMeter):
         )
 
 
+_Meter = TypeVar("_Meter", bound=EnergyMeter)
+
+
 def measure(audio: npt.ArrayLike, *, sample_rate: int) -> Loudness:
     """Measure a whole signal at once.
 
@@ -432,11 +437,23 @@ def measure(audio: npt.ArrayLike, *, sample_rate: int) -> Loudness:
     ValueError
         If ``audio`` is not two-dimensional or has more than five channels.
     """
+    return _metered(LoudnessMeter, audio, sample_rate).result()
+
+
+def integrated_loudness(audio: npt.ArrayLike, *, sample_rate: int) -> float:
+    """Return the integrated loudness of a whole signal in LUFS, without the cost of its peaks.
+
+    The same figure as :func:`measure`'s, for the same input.
+    """
+    return _metered(EnergyMeter, audio, sample_rate).integrated_lufs
+
+
+def _metered(kind: type[_Meter], audio: npt.ArrayLike, sample_rate: int) -> _Meter:
     samples = np.ascontiguousarray(audio, np.float32)
     if samples.ndim != 2:
         msg = f"expected audio of shape (channels, frames), got {samples.shape}"
         raise ValueError(msg)
-    meter = LoudnessMeter(sample_rate=sample_rate, channels=samples.shape[0])
+    meter = kind(sample_rate=sample_rate, channels=samples.shape[0])
     for start in range(0, samples.shape[1], BLOCK_FRAMES):
         meter.process(samples[:, start : start + BLOCK_FRAMES])
-    return meter.result()
+    return meter

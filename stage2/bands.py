@@ -22,11 +22,18 @@ import scipy.signal
 import torch
 from threadpoolctl import threadpool_limits
 
-from pipeline.loudness import k_weighting, measure
+from pipeline.loudness import integrated_loudness, k_weighting
 from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS
 from pipeline.response import decorrelator_response
 from pipeline.units import FloatArray
-from stage2.envelopes import BAND_EDGES_HZ, CONTROL_RATE_HZ, RANGES_HZ, band_envelope, punch_db
+from stage2.envelopes import (
+    BAND_EDGES_HZ,
+    CONTROL_RATE_HZ,
+    RANGES_HZ,
+    analysis_window,
+    band_envelope,
+    punch_db,
+)
 from stage2.functional import compressor_reduction_db, eq_response
 from stage2.style import THIRD_OCTAVES_HZ, FineBands, fft_size
 
@@ -70,10 +77,6 @@ class Digest:
         return int(self.envelope.shape[0])
 
 
-def _windows(size: int) -> npt.NDArray[np.float32]:
-    return np.hanning(size + 1)[:-1].astype(np.float32)
-
-
 def frame_powers(audio: FloatArray, *, sample_rate: int, bands: FineBands) -> Float64:
     """Return the power ``(left² + right²) / 2`` per style frame and fine band.
 
@@ -89,9 +92,9 @@ def frame_powers(audio: FloatArray, *, sample_rate: int, bands: FineBands) -> Fl
     """
     size = fft_size(sample_rate)
     spectra = _spectra(audio, size, size // 2)
-    window = float(np.sum(np.square(_windows(size)))) * size / 2.0
+    _, scale = analysis_window(size)
     power = np.square(np.abs(spectra)).sum(axis=0, dtype=np.float64) / 2.0  # (frames, bins)
-    return power @ bands.weights.T / window
+    return power @ bands.weights.T / scale
 
 
 def _spectra(audio: FloatArray, size: int, hop: int) -> npt.NDArray[np.complex64]:
@@ -99,7 +102,7 @@ def _spectra(audio: FloatArray, size: int, hop: int) -> npt.NDArray[np.complex64
     if audio.shape[1] < size:
         audio = np.pad(audio, ((0, 0), (0, size - audio.shape[1])))
     framed = np.lib.stride_tricks.sliding_window_view(audio, size, axis=1)[:, ::hop]
-    return np.asarray(scipy.fft.rfft(framed * _windows(size), axis=-1, workers=2))
+    return np.asarray(scipy.fft.rfft(framed * analysis_window(size)[0], axis=-1, workers=2))
 
 
 def _k_power(frequencies_hz: Float64, sample_rate: int) -> Float64:
@@ -138,7 +141,7 @@ def digest_stems(stems: Sequence[FloatArray], *, sample_rate: int) -> Digest:
     ]
     cross = np.zeros((bands.centre_hz.size, 3 * count, 3 * count), dtype=np.complex128)
     frames = np.zeros((count, len(starts), bands.centre_hz.size))
-    scale = float(np.sum(np.square(_windows(size)))) * size / 2.0
+    _, scale = analysis_window(size)
     for first in range(0, len(starts), 32):
         block = starts[first : first + 32]
         signals = np.empty((3 * count, len(block), bins), dtype=np.complex64)
@@ -159,7 +162,7 @@ def digest_stems(stems: Sequence[FloatArray], *, sample_rate: int) -> Digest:
     offsets = np.zeros(count)
     for index, stem in enumerate(stems):
         mean = 2.0 * float(np.sum(frames[index].mean(axis=0) * k_power))
-        loudness = measure(stem, sample_rate=sample_rate).integrated_lufs
+        loudness = integrated_loudness(stem, sample_rate=sample_rate)
         if math.isfinite(loudness) and mean > 0.0:
             offsets[index] = loudness - (10.0 * math.log10(mean) - 0.691)
     return Digest(

@@ -16,7 +16,14 @@ import torch
 from pipeline.delivery import CREST_WINDOW_S
 from pipeline.units import FloatArray
 
-__all__ = ["BAND_EDGES_HZ", "CONTROL_RATE_HZ", "RANGES_HZ", "band_envelope", "punch_db"]
+__all__ = [
+    "BAND_EDGES_HZ",
+    "CONTROL_RATE_HZ",
+    "RANGES_HZ",
+    "analysis_window",
+    "band_envelope",
+    "punch_db",
+]
 
 Float64 = npt.NDArray[np.float64]
 
@@ -35,6 +42,20 @@ _PASSAGES, _PASSAGE_S = 6, 4.0
 _EPSILON = 1e-12
 # A window this far under the loudest is a pause.
 _PAUSE = 1e-5
+
+
+def analysis_window(size: int) -> tuple[npt.NDArray[np.float32], float]:
+    """Return a periodic Hann window, and what the power of its one-sided spectrum is over by.
+
+    Returns
+    -------
+    window : ndarray
+        ``(size,)`` float32.
+    scale : float
+        A spectrum's power summed over the bins, over this, is the signal's mean power.
+    """
+    window = np.hanning(size + 1)[:-1].astype(np.float32)
+    return window, float(np.sum(np.square(window))) * size / 2.0
 
 
 def band_envelope(audio: FloatArray, *, sample_rate: int) -> Float64:
@@ -59,8 +80,7 @@ def band_envelope(audio: FloatArray, *, sample_rate: int) -> Float64:
     owner = np.clip(np.searchsorted(BAND_EDGES_HZ, frequency, side="right") - 1, 0, bands - 1)
     gather = np.zeros((frequency.size, bands))
     gather[np.arange(frequency.size), owner] = 1.0
-    window = np.hanning(size + 1)[:-1].astype(np.float32)
-    scale = float(np.sum(np.square(window))) * size / 2.0
+    window, scale = analysis_window(size)
     if audio.shape[1] < size:
         audio = np.pad(audio, ((0, 0), (0, size - audio.shape[1])))
     length = round(_PASSAGE_S * sample_rate)

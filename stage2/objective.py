@@ -27,6 +27,9 @@ _RANGES = slice(_BANDS + 1, _BANDS + 1 + len(RANGES_HZ))
 _IMBALANCE = _RANGES.stop
 _PUNCH = slice(_IMBALANCE + 1, _IMBALANCE + 1 + len(RANGES_HZ))
 _CREST = _PUNCH.stop
+_STRIP_COLUMN = {p.name: i for i, p in enumerate(STRIP)}
+_STRIP_EQ = [i for name, i in _STRIP_COLUMN.items() if name.endswith("_gain_db")]
+_BUS_EQ = [i for i, p in enumerate(BUS) if p.name.startswith("eq_")]
 
 
 @dataclass(frozen=True)
@@ -165,11 +168,10 @@ class Objective:
     @staticmethod
     def _effort(strips: torch.Tensor, bus: torch.Tensor) -> torch.Tensor:
         """Return the price of settings: of two ways to one sound, the smaller move."""
-        column = {p.name: i for i, p in enumerate(STRIP)}
-        strip_eq = [i for name, i in column.items() if name.endswith("_gain_db")]
-        bus_eq = bus[[i for i, p in enumerate(BUS) if p.name.startswith("eq_")]]
+        column = _STRIP_COLUMN
+        bus_eq = bus[_BUS_EQ]
         return (
-            (strips[:, strip_eq] / 6.0).square().mean() * _STRIP_EQ_EFFORT
+            (strips[:, _STRIP_EQ] / 6.0).square().mean() * _STRIP_EQ_EFFORT
             + (bus_eq / 6.0).square().mean() * 0.03
             + (bus_eq.diff() / 6.0).square().mean() * _ROUGH_EQ
             + torch.log(strips[:, column["ratio"]]).square().mean() * 0.01

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from pipeline.delivery import fit_delivery, median_crest_db
-from pipeline.loudness import measure
+from pipeline.loudness import integrated_loudness
 from pipeline.plan import BUS, STRIP, Aspect, default_settings
 from pipeline.processors import Bus, Strip
 from pipeline.units import FloatArray
@@ -101,7 +101,7 @@ def _render(
 
 
 def _loudness(audio: FloatArray, sample_rate: int) -> float:
-    return measure(audio.astype(np.float32), sample_rate=sample_rate).integrated_lufs
+    return integrated_loudness(audio, sample_rate=sample_rate)
 
 
 def refine(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -83,10 +84,15 @@ class Space:
 
     def settings(self, normalised: torch.Tensor) -> torch.Tensor:
         """Return normalised values in the table's units, differentiable."""
-        low, high = torch.from_numpy(self._warp(self.low)), torch.from_numpy(self._warp(self.high))
+        low, high, log = self._tensors
         warped = low + (high - low) * normalised
-        log = torch.from_numpy(self.log)
         return torch.where(log, torch.exp(torch.where(log, warped, 0.0)), warped)
+
+    @cached_property
+    def _tensors(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Bounds and scales, fixed when the search begins: it asks for them at every step."""
+        low, high = torch.from_numpy(self._warp(self.low)), torch.from_numpy(self._warp(self.high))
+        return low, high, torch.from_numpy(self.log)
 
 
 def as_dicts(values: torch.Tensor, table: tuple[Parameter, ...]) -> tuple[dict[str, float], ...]:

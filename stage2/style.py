@@ -18,10 +18,10 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from pipeline.delivery import median_crest_db
-from pipeline.loudness import measure
+from pipeline.loudness import integrated_loudness
 from pipeline.plan import BUS_EQ_HZ
 from pipeline.units import FloatArray, power_to_db
-from stage2.envelopes import BAND_EDGES_HZ, RANGES_HZ, band_envelope, punch_db
+from stage2.envelopes import BAND_EDGES_HZ, RANGES_HZ, analysis_window, band_envelope, punch_db
 
 __all__ = [
     "SCALES",
@@ -179,7 +179,7 @@ def _mean_powers(audio: FloatArray, sample_rate: int) -> tuple[Float64, Float64,
     if frames < size:
         audio = np.pad(audio, ((0, 0), (0, size - frames)))
         frames = size
-    window = np.hanning(size + 1)[:-1].astype(np.float32)
+    window, energy = analysis_window(size)
     left = np.zeros(size // 2 + 1)
     right = np.zeros_like(left)
     cross = np.zeros_like(left)
@@ -191,7 +191,7 @@ def _mean_powers(audio: FloatArray, sample_rate: int) -> tuple[Float64, Float64,
         left += np.sum(np.square(np.abs(l)), axis=0)
         right += np.sum(np.square(np.abs(r)), axis=0)
         cross += np.sum((l * np.conj(r)).real, axis=0)
-    scale = 1.0 / (len(starts) * float(np.sum(np.square(window))) * size / 2.0)
+    scale = 1.0 / (len(starts) * energy)
     return left * scale, right * scale, cross * scale
 
 
@@ -249,7 +249,7 @@ def measure_style(audio: FloatArray, *, sample_rate: int) -> Style:
         imbalance_db=balance,
         punch_by_range_db=_punch_by_range(audio, sample_rate),
         crest_db=median_crest_db(audio, sample_rate=sample_rate),
-        loudness_lufs=measure(audio, sample_rate=sample_rate).integrated_lufs,
+        loudness_lufs=integrated_loudness(audio, sample_rate=sample_rate),
     )
 
 

@@ -12,7 +12,14 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.loudness import EnergyMeter, LoudnessMeter, gated_lufs, k_weighting, measure
+from pipeline.loudness import (
+    EnergyMeter,
+    LoudnessMeter,
+    gated_lufs,
+    integrated_loudness,
+    k_weighting,
+    measure,
+)
 from pipeline.true_peak import TruePeakMeter
 
 RATE = 48000
@@ -238,3 +245,11 @@ def test_a_block_of_another_shape_is_refused() -> None:
     meter = LoudnessMeter(sample_rate=RATE, channels=2)
     with pytest.raises(ValueError, match=r"\(2, frames\), got \(1, 10\)"):
         meter.process(np.zeros((1, 10), np.float32))
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_loudness_alone_is_that_of_all_the_meters(channels: int) -> None:
+    audio = np.random.default_rng(5).normal(0.0, 0.1, (channels, 3 * 48000)).astype(np.float32)
+    whole = measure(audio, sample_rate=48000).integrated_lufs
+    assert integrated_loudness(audio, sample_rate=48000) == whole
+    assert integrated_loudness(np.zeros_like(audio), sample_rate=48000) == -math.inf
