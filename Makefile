@@ -19,7 +19,7 @@ demo: install
 	$(BIN)/stemwright demo $(DEMO)/session-and-reference --mix $(DEMO)/mix
 
 # Programs that some tests use; where they cannot be installed those tests skip and say so.
-DEBIAN_PACKAGES := chromium
+DEBIAN_PACKAGES := chromium espeak-ng ffmpeg
 packages:
 	@for package in $(DEBIAN_PACKAGES); do \
 	  dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; \

@@ -1,4 +1,4 @@
-"""What each track is and with which others it is balanced, from its name and folder.
+"""What each track is and with which others it is balanced: from name, folder and sound.
 
 All names of a session are read together: pairs, the microphones of one source and the meaning of
 "Vox 2" or "Lead" only show beside the other tracks.
@@ -15,6 +15,7 @@ from typing import Literal
 
 from pipeline.roles import SUBGROUP_OF, Presence, Role, Subgroup
 from pipeline.session_settings import TrackOverrides
+from stage1.hearing import HeardSound, weigh
 from stage1.names import Strength, Words, read_name, vocabulary_data
 from stage1.role_choice import choose, fallback, with_marks
 
@@ -73,6 +74,8 @@ class Recognition:
         ``amp``, ``trigger`` or ``""``.
     number
         The source's number ("Gtr 2"), or None.
+    contradiction
+        What the track sounds like where that speaks strongly against its name; ``""`` if nothing.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Recognition:
     position: str = ""
     number: int | None = None
     is_double: bool = False
+    contradiction: str = ""
 
     @property
     def unsure(self) -> bool:
@@ -107,6 +111,8 @@ class _Draft:
     explicit: bool = False
     number: int | None = None
     side: Literal["left", "right", ""] = ""
+    by_sound: bool = False
+    contradiction: str = ""
 
 
 def recognise(
@@ -114,6 +120,7 @@ def recognise(
     *,
     folders: Sequence[str] | None = None,
     overrides: Sequence[TrackOverrides | None] | None = None,
+    heard: Sequence[HeardSound | None] | None = None,
 ) -> tuple[Recognition, ...]:
     """Recognise all tracks of a session together.
 
@@ -125,6 +132,8 @@ def recognise(
         The folder of each name, where it is not the path's own parent.
     overrides
         What ``session.toml`` says, one entry (or None) a name; it always wins.
+    heard
+        What each track sounds like; it decides where the name says nothing.
 
     Returns
     -------
@@ -141,7 +150,7 @@ def recognise(
     >>> [r.role.value for r in recognise(["Kick In.wav", "Gtr L.wav", "Gtr R.wav"])]
     ['kick', 'electric_guitar', 'electric_guitar']
     """
-    for other in (folders, overrides):
+    for other in (folders, overrides, heard):
         if other is not None and len(other) != len(names):
             raise ValueError(f"{len(other)} entries for {len(names)} names")
     parents = folders if folders is not None else [_parent(name) for name in names]
@@ -152,6 +161,9 @@ def recognise(
             draft.role, draft.confidence = wish.role, 1.0
             draft.subgroup = SUBGROUP_OF[draft.role].value
             draft.reason, draft.explicit = "role from session.toml", True
+    if heard is not None:
+        for draft, sound, wish in zip(drafts, heard, wishes, strict=True):
+            _weigh_sound(draft, sound, by_user=wish is not None and wish.role is not None)
     _settle_leads(drafts)
     _settle_singers(drafts)
     _settle_sides(drafts)
@@ -229,6 +241,15 @@ def _change(draft: _Draft, role: Role, confidence: float, reason: str) -> None:
     draft.subgroup = SUBGROUP_OF[role].value
 
 
+def _weigh_sound(draft: _Draft, sound: HeardSound | None, *, by_user: bool) -> None:
+    verdict = weigh(draft.role, draft.confidence, draft.reason, sound, by_user=by_user)
+    if verdict.role != draft.role:
+        draft.subgroup = SUBGROUP_OF[verdict.role].value
+        draft.by_sound = True
+    draft.role, draft.confidence = verdict.role, verdict.confidence
+    draft.reason, draft.contradiction = verdict.reason, verdict.contradiction
+
+
 def _settle_leads(drafts: list[_Draft]) -> None:
     """Take a bare "Lead" for the singer where there are backing vocals and no other lead."""
     roles = {draft.role for draft in drafts}
@@ -298,7 +319,7 @@ def _source(draft: _Draft) -> str:
     parts.extend(token for token in words.rest if not (is_end and token in _ENDS))
     if draft.number is not None and draft.role not in _ONE_SOURCE:
         parts.append(str(draft.number))
-    if family == Role.UNKNOWN:
+    if family == Role.UNKNOWN or draft.by_sound:  # the name tells no source
         parts.append(draft.name)
     return " ".join(dict.fromkeys(parts))
 
@@ -319,6 +340,7 @@ def _finish(draft: _Draft) -> Recognition:
         position=position,
         number=draft.number,
         is_double=words.is_double or words.is_wet or draft.role == Role.VOCAL_DOUBLE,
+        contradiction=draft.contradiction,
     )
 
 
