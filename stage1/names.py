@@ -18,7 +18,7 @@ from importlib import resources
 from itertools import pairwise
 from typing import Any, Literal
 
-from pipeline.roles import Role, Subgroup
+from pipeline.roles import SUBGROUP_OF, Role, Subgroup
 
 __all__ = ["Hit", "Strength", "Words", "read_name", "vocabulary_data"]
 
@@ -26,6 +26,8 @@ Side = Literal["left", "right", ""]
 
 _CHUNK = re.compile(r"[^\W_]+|[&+]")
 _PIECE = re.compile(r"\d+|[^\W\d_]+")
+_POSSESSIVE = re.compile(r"\b[^\W\d_]+['’]s\b")
+_LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t"}
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _GERMAN = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"}
@@ -33,7 +35,9 @@ _GERMAN = str.maketrans(
 )
 _SPANISH_U = re.compile(r"(?<=[gG])ü(?=[eiéí])")
 _SPELLED_SIDE = 4  # a side of fewer letters ("l", "rt") is believed only beside its counterpart
-_FUZZY_LETTERS = 6
+_TAPS = frozenset({"di", "amp", "sub", "trigger"})
+_FUZZY_LETTERS = 5
+_SKELETON_LETTERS = 3
 _MAX_NUMBER = 48
 
 
@@ -205,6 +209,50 @@ def _known(word: str) -> str | None:
     return None
 
 
+def _without_leet(chunk: str) -> str | None:
+    """Return the known word that is spelled with digits for letters ("K1ck", "v0x"), or None."""
+    inside = any(a.isalpha() and b in _LEET for a, b in pairwise(chunk))
+    if not inside or len(chunk) < 3 or not chunk.isalnum():
+        return None
+    for one in ("i", "l"):
+        word = "".join((_LEET | {"1": one}).get(c, c) for c in chunk.lower())
+        if word.isalpha() and word in _role_words():
+            return word
+    return None
+
+
+@cache
+def _marked_words() -> frozenset[str]:
+    marks = vocabulary_data()["marks"]
+    return frozenset(word for mark in ("lead", "backing", "double") for word in marks[mark])
+
+
+@cache
+def _without_swap(word: str) -> str | None:
+    """Return the one known word that differs by two swapped neighbours ("backign"), or None."""
+    if len(word) < 4 or not word.isalpha():
+        return None
+    swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(len(word) - 1)} - {
+        word
+    }
+    found = swapped & (_role_words() | _marked_words())
+    return found.pop() if len(found) == 1 else None
+
+
+@cache
+def _skeletons() -> dict[str, frozenset[str]]:
+    """Return the words of the vocabulary by what is left of them without vowels."""
+    words: dict[str, set[str]] = {}
+    for word in _role_words():
+        if len(word) >= _FUZZY_LETTERS - 1:
+            words.setdefault(_skeleton(word), set()).add(word)
+    return {key: frozenset(found) for key, found in words.items()}
+
+
+def _skeleton(word: str) -> str:
+    return word[:1] + "".join(c for c in word[1:] if c not in "aeiouy")
+
+
 @cache
 def _unglue(word: str) -> tuple[str, ...]:
     """Take a glued word apart into the fewest known words; ``()`` where it cannot be."""
@@ -233,7 +281,12 @@ def _unglue(word: str) -> tuple[str, ...]:
 def _tokens(name: str) -> list[str]:
     """Cut a name (without folder and extension) into lower-case tokens."""
     tokens: list[str] = []
-    for chunk in _CHUNK.findall(_fold(name)):
+    # "Tom's vocal" is no tom: an owner's name says nothing.
+    for chunk in _CHUNK.findall(_POSSESSIVE.sub(" ", _fold(name))):
+        spelled = _without_leet(chunk)
+        if spelled is not None:
+            tokens.append(spelled)
+            continue
         if _known(chunk.lower()):
             tokens.append(_known(chunk.lower()) or "")
             continue
@@ -245,7 +298,7 @@ def _tokens(name: str) -> list[str]:
             for part in _CAMEL.split(piece):
                 word = part.lower()
                 known = _known(word)
-                tokens.extend([known] if known else _unglue(word) or [word])
+                tokens.extend([known] if known else _unglue(word) or [_without_swap(word) or word])
     return tokens
 
 
@@ -290,12 +343,30 @@ def _number(tokens: list[str], used: set[int]) -> int | None:
 
 
 def _fuzzy_hit(token: str, index: int, lexicon: _Lexicon) -> Hit | None:
-    if len(token) < _FUZZY_LETTERS:
+    """Return what a misspelled or abbreviated word means, where only one subgroup is near."""
+    near = _near_words(token)
+    entries = [e for word in near for e in lexicon.get((word,), []) if e.kind == "role"]
+    if not entries or len({SUBGROUP_OF[Role(e.value)] for e in entries}) > 1:
         return None
-    for close in difflib.get_close_matches(token, _fuzzy_words(), n=1, cutoff=0.85):
-        entry = max((e for e in lexicon[(close,)] if e.kind == "role"), key=lambda e: e.strength)
-        return Hit(Role(entry.value), Strength.WEAK, (close,), index, fuzzy=True)
-    return None
+    entry = max(entries, key=lambda e: e.strength)
+    strength = Strength.WEAK if len(token) > _FUZZY_LETTERS else Strength.GUESS
+    return Hit(Role(entry.value), strength, (near[0],), index, fuzzy=True)
+
+
+@cache
+def _near_words(token: str) -> tuple[str, ...]:
+    if not token.isalpha():
+        return ()
+    if len(token) >= _SKELETON_LETTERS and _skeleton(token) == token:
+        return tuple(sorted(_skeletons().get(token, ())))
+    if len(token) < _FUZZY_LETTERS:
+        return ()
+    return tuple(difflib.get_close_matches(token, _fuzzy_words(), n=3, cutoff=_cutoff(token)))
+
+
+def _cutoff(token: str) -> float:
+    """Return the similarity that one wrong letter, or two swapped ones, leave."""
+    return 0.78 if len(token) <= _FUZZY_LETTERS + 2 else 0.85
 
 
 @cache
@@ -391,8 +462,9 @@ def _position_inside(phrase: list[str]) -> str:
     """Return the tap that a phrase such as "bass di" names, or ``""``."""
     if len(phrase) < 2:
         return ""
+    is_place = phrase[-1] in {"in", "out", "top", "bot", "btm", "bottom"}
     for entry in _lexicon().get((phrase[-1],), []):
-        if entry.kind == "position" and entry.value in {"di", "amp", "sub", "trigger"}:
+        if entry.kind == "position" and (is_place or entry.value in _TAPS):
             return entry.value
     return ""
 

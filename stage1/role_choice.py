@@ -8,7 +8,7 @@ from functools import cache
 from pipeline.roles import SUBGROUP_OF, Role, Subgroup
 from stage1.names import Hit, Strength, Words, vocabulary_data
 
-__all__ = ["choose", "fallback", "with_marks"]
+__all__ = ["FLAVOURS", "choose", "fallback", "with_marks"]
 
 _CONFIDENCE = {
     Strength.STRONG: 0.95,
@@ -17,6 +17,7 @@ _CONFIDENCE = {
     Strength.GUESS: 0.4,
 }
 _CLOSE_DRUMS = frozenset({Role.KICK, Role.SNARE, Role.HI_HAT, Role.TOM, Role.CYMBAL, Role.CLAP})
+FLAVOURS = frozenset({Role.EFFECT, Role.SAMPLE, Role.AMBIENCE})
 _PERCUSSIVE = frozenset({Role.PERCUSSION, Role.SHAKER, Role.TAMBOURINE})
 
 
@@ -39,7 +40,14 @@ def choose(words: Words) -> tuple[Role | None, float, str]:
     said = _quoted(best)
     confidence = _CONFIDENCE[top] * (0.85 if all(hit.fuzzy for hit in best) else 1.0)
     drums = _CLOSE_DRUMS.intersection(roles)
-    weaker = [h.role for h in hits if Strength.WEAK <= h.strength < top]
+    # "Brass Stab" is no synth and "Fill Scratch" no drum kit: a weak word changes neither.
+    steady = best[0].role in FLAVOURS
+    weaker = [
+        hit.role
+        for hit in hits
+        if Strength.WEAK <= hit.strength < top
+        and (hit.strength > Strength.WEAK or not (steady or hit.role == Role.SYNTH))
+    ]
     if len(roles) == 1:
         combined = next((c for r in weaker if (c := _combined(roles[0], r))), None)
         return combined or roles[0], confidence, f"named {said}"
@@ -56,7 +64,7 @@ def choose(words: Words) -> tuple[Role | None, float, str]:
         return Role.DRUM_KIT, 0.45, f"named {said}: several drums in one track"
     if top == Strength.GUESS:
         return roles[-1], 0.3, f"perhaps {said}"
-    return roles[-1], 0.55 if top == Strength.STRONG else 0.45, f"named {said}, of which the last"
+    return roles[-1], 0.45, f"named {said}, of which the last"
 
 
 def _without_rooms(hits: Sequence[Hit]) -> Sequence[Hit]:
@@ -94,6 +102,9 @@ def _combinations() -> Mapping[frozenset[str], Role]:
 def _combined(one: Role, other: Role) -> Role | None:
     """Return the role that two roles in one name mean together, or None."""
     pair = {one, other}
+    # "Brass Swell" is brass and "Piano Loop" a piano; a cymbal's swell is an effect.
+    if pair & FLAVOURS and not pair <= FLAVOURS | {Role.CYMBAL, Role.ROOM}:
+        return (pair - FLAVOURS).pop()
     if Role.DRUM_KIT in pair and (close := pair & (_CLOSE_DRUMS | {Role.ROOM, Role.OVERHEAD})):
         return close.pop()
     return _combinations().get(frozenset(pair))

@@ -17,7 +17,7 @@ from pipeline.roles import SUBGROUP_OF, Presence, Role, Subgroup
 from pipeline.session_settings import TrackOverrides
 from stage1.hearing import HeardSound, weigh
 from stage1.names import Strength, Words, read_name, vocabulary_data
-from stage1.role_choice import choose, fallback, with_marks
+from stage1.role_choice import FLAVOURS, choose, fallback, with_marks
 
 __all__ = ["UNSURE_BELOW", "Recognition", "recognise"]
 
@@ -196,7 +196,10 @@ def _draft(name: str, folder: str) -> _Draft:
     elif folder_subgroup is not None and SUBGROUP_OF[role] == folder_subgroup:
         confidence = min(0.98, confidence + 0.25)
         reason += f", in the folder {folder!r}"
-    elif folder_role is not None and confidence < UNSURE_BELOW:
+    elif folder_role is not None and (
+        confidence < UNSURE_BELOW
+        or (role in FLAVOURS and folder_role not in FLAVOURS and confidence < 0.9)
+    ):
         role, confidence = folder_role, folder_sure
         reason = f"inherited from the folder {folder!r}"
     role = with_marks(role, words, folder_subgroup)
@@ -223,16 +226,24 @@ def _draft(name: str, folder: str) -> _Draft:
 
 @cache
 def _folder(folder: str) -> tuple[Role | None, Subgroup | None, float]:
-    """Return the role and subgroup that a folder names, the innermost first."""
-    for part in reversed(PurePosixPath(folder).parts):
-        role, confidence, _ = choose(read_name(part))
-        words = read_name(part)
-        if role is None and part.lower() in set(Subgroup):
-            subgroup = Subgroup(part.lower())
-            return None, subgroup, 0.8
-        if role is not None and confidence >= UNSURE_BELOW:
-            role = with_marks(role, words, None)
-            return role, SUBGROUP_OF[role], round(confidence * 0.85, 2)
+    """Return the role and subgroup that a folder names, the innermost first.
+
+    A folder "Loops" or "FX" in one that names an instrument says nothing more.
+    """
+    found = [_folder_part(part) for part in reversed(PurePosixPath(folder).parts)]
+    named = [one for one in found if one[1] is not None]
+    instruments = [one for one in named if one[0] not in FLAVOURS]
+    return next(iter(instruments or named), (None, None, 0.0))
+
+
+def _folder_part(part: str) -> tuple[Role | None, Subgroup | None, float]:
+    words = read_name(part)
+    role, confidence, _ = choose(words)
+    if role is None and part.lower() in set(Subgroup):
+        return None, Subgroup(part.lower()), 0.8
+    if role is not None and confidence >= UNSURE_BELOW:
+        role = with_marks(role, words, None)
+        return role, SUBGROUP_OF[role], round(confidence * 0.85, 2)
     return None, None, 0.0
 
 

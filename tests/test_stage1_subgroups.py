@@ -474,7 +474,7 @@ def test_nothing_said_is_unknown_and_unsure() -> None:
 
 
 def test_a_misspelled_word_is_understood_with_less_confidence() -> None:
-    right, wrong = _one("Tambourine.wav"), _one("Tamborine.wav")
+    right, wrong = _one("Tambourine.wav"), _one("Tamburrine.wav")
     assert wrong.role == Role.TAMBOURINE
     assert wrong.confidence < right.confidence
 
