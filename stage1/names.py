@@ -28,6 +28,8 @@ _CHUNK = re.compile(r"[^\W_]+|[&+]")
 _PIECE = re.compile(r"\d+|[^\W\d_]+")
 _POSSESSIVE = re.compile(r"\b[^\W\d_]+['’]s\b")
 _LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t"}
+_DOLLAR = re.compile(r"[$](?=[^\W\d_])")
+_EIGHT_O_EIGHT = re.compile(r"(?<=\d)[oO](?=\d)")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _GERMAN = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"}
@@ -203,8 +205,12 @@ def _known(word: str) -> str | None:
     """Return the vocabulary's spelling of a word or of its plural, or None."""
     if word in _single_words() or word in _words_in_phrases():
         return word
+    # "Saxx", "Basss"
+    single = re.sub(r"(.)\1+$", r"\1", word)
+    if len(single) > 2 and single in _role_words():
+        return single
     singular = word[:-1]
-    if len(word) > 3 and word.endswith("s") and singular in _single_words():
+    if len(word) > 3 and word.endswith(("s", "z")) and singular in _single_words():
         return singular
     return None
 
@@ -212,7 +218,7 @@ def _known(word: str) -> str | None:
 def _without_leet(chunk: str) -> str | None:
     """Return the known word that is spelled with digits for letters ("K1ck", "v0x"), or None."""
     inside = any(a.isalpha() and b in _LEET for a, b in pairwise(chunk))
-    if not inside or len(chunk) < 3 or not chunk.isalnum():
+    if not inside or len(chunk) < 3 or not chunk[-1].isalpha():
         return None
     for one in ("i", "l"):
         word = "".join((_LEET | {"1": one}).get(c, c) for c in chunk.lower())
@@ -250,7 +256,10 @@ def _skeletons() -> dict[str, frozenset[str]]:
 
 
 def _skeleton(word: str) -> str:
-    return word[:1] + "".join(c for c in word[1:] if c not in "aeiouy")
+    """Return what is heard of a word without its vowels: "plkz", "pluck" and "plucks" are one."""
+    heard = word.replace("ck", "k").replace("ph", "f").replace("c", "k").replace("z", "s")
+    bones = heard[:1] + "".join(c for c in heard[1:] if c not in "aeiouy")
+    return re.sub(r"(.)\1+", r"\1", bones).removesuffix("s")
 
 
 @cache
@@ -263,7 +272,7 @@ def _unglue(word: str) -> tuple[str, ...]:
             if head is None:
                 continue
             part = word[start:end]
-            is_last_side = part in {"l", "r"} and end == len(word) and start > 1
+            is_last_side = part in {"l", "r"} and end == len(word) > start > 1 and word[-2] != "e"
             is_word = len(part) > 1 and (known := _known(part)) is not None
             if not (is_word or is_last_side):
                 continue
@@ -282,7 +291,9 @@ def _tokens(name: str) -> list[str]:
     """Cut a name (without folder and extension) into lower-case tokens."""
     tokens: list[str] = []
     # "Tom's vocal" is no tom: an owner's name says nothing.
-    for chunk in _CHUNK.findall(_POSSESSIVE.sub(" ", _fold(name))):
+    for chunk in _CHUNK.findall(
+        _EIGHT_O_EIGHT.sub("0", _DOLLAR.sub("s", _POSSESSIVE.sub(" ", _fold(name))))
+    ):
         spelled = _without_leet(chunk)
         if spelled is not None:
             tokens.append(spelled)
@@ -357,10 +368,14 @@ def _fuzzy_hit(token: str, index: int, lexicon: _Lexicon) -> Hit | None:
 def _near_words(token: str) -> tuple[str, ...]:
     if not token.isalpha():
         return ()
-    if len(token) >= _SKELETON_LETTERS and _skeleton(token) == token:
-        return tuple(sorted(_skeletons().get(token, ())))
+    alike = _skeletons().get(_skeleton(token), frozenset())
+    if len(token) >= _SKELETON_LETTERS and not set(token[1:]) & set("aeiouy"):
+        return tuple(sorted(alike))
     if len(token) < _FUZZY_LETTERS:
         return ()
+    near = [word for word in sorted(alike) if abs(len(word) - len(token)) <= 2]
+    if near and len(_skeleton(token)) >= _SKELETON_LETTERS:
+        return tuple(near)
     return tuple(difflib.get_close_matches(token, _fuzzy_words(), n=3, cutoff=_cutoff(token)))
 
 

@@ -18,6 +18,7 @@ _CONFIDENCE = {
 }
 _CLOSE_DRUMS = frozenset({Role.KICK, Role.SNARE, Role.HI_HAT, Role.TOM, Role.CYMBAL, Role.CLAP})
 FLAVOURS = frozenset({Role.EFFECT, Role.SAMPLE, Role.AMBIENCE})
+_LOUD_WEAK = frozenset({Role.SYNTH, Role.SAXOPHONE})
 _PERCUSSIVE = frozenset({Role.PERCUSSION, Role.SHAKER, Role.TAMBOURINE})
 
 
@@ -38,7 +39,7 @@ def choose(words: Words) -> tuple[Role | None, float, str]:
     best = [hit for hit in hits if hit.strength == top]
     roles = list(dict.fromkeys(hit.role for hit in best))
     said = _quoted(best)
-    confidence = _CONFIDENCE[top] * (0.85 if all(hit.fuzzy for hit in best) else 1.0)
+    confidence = _CONFIDENCE[top] * (0.8 if all(hit.fuzzy for hit in best) else 1.0)
     drums = _CLOSE_DRUMS.intersection(roles)
     # "Brass Stab" is no synth and "Fill Scratch" no drum kit: a weak word changes neither.
     steady = best[0].role in FLAVOURS
@@ -46,11 +47,12 @@ def choose(words: Words) -> tuple[Role | None, float, str]:
         hit.role
         for hit in hits
         if Strength.WEAK <= hit.strength < top
-        and (hit.strength > Strength.WEAK or not (steady or hit.role == Role.SYNTH))
+        and (hit.strength > Strength.WEAK or not (steady or hit.role in _LOUD_WEAK))
     ]
     if len(roles) == 1:
-        combined = next((c for r in weaker if (c := _combined(roles[0], r))), None)
-        return combined or roles[0], confidence, f"named {said}"
+        role = next((c for r in weaker if (c := _combined(roles[0], r))), roles[0])
+        confidence *= _doubt(role, hits, top)
+        return role, confidence, f"named {said}"
     if {Role.OVERHEAD, Role.ROOM} & set(roles):
         role = Role.OVERHEAD if Role.OVERHEAD in roles else Role.ROOM
         return role, confidence * 0.9, f"named {said}"
@@ -67,9 +69,29 @@ def choose(words: Words) -> tuple[Role | None, float, str]:
     return roles[-1], 0.45, f"named {said}, of which the last"
 
 
+def _doubt(role: Role, hits: Sequence[Hit], top: Strength) -> float:
+    """Return what other words leave of a role's confidence.
+
+    "Marimba Vox" may be either; a song's or a player's name often holds an instrument's.
+    """
+    others = [
+        hit.strength
+        for hit in hits
+        if hit.strength < top
+        and SUBGROUP_OF[hit.role] != SUBGROUP_OF[role]
+        and hit.role not in FLAVOURS
+        and _combined(role, hit.role) is None
+    ]
+    if not others or max(others) == Strength.GUESS:
+        return 1.0
+    return 0.5 if max(others) == Strength.PLAIN else 0.75
+
+
 def _without_rooms(hits: Sequence[Hit]) -> Sequence[Hit]:
     """Drop the room and overhead of another instrument: "Gtr Room" is a guitar."""
     distant = {Role.ROOM, Role.OVERHEAD}
+    if any(hit.role == Role.DRUM_KIT or {"drum", "kit"} & set(hit.phrase) for hit in hits):
+        return hits
     has_other = any(
         hit.strength >= Strength.PLAIN and SUBGROUP_OF[hit.role] != Subgroup.DRUMS for hit in hits
     )
@@ -103,7 +125,7 @@ def _combined(one: Role, other: Role) -> Role | None:
     """Return the role that two roles in one name mean together, or None."""
     pair = {one, other}
     # "Brass Swell" is brass and "Piano Loop" a piano; a cymbal's swell is an effect.
-    if pair & FLAVOURS and not pair <= FLAVOURS | {Role.CYMBAL, Role.ROOM}:
+    if pair & FLAVOURS and not pair <= FLAVOURS | {Role.CYMBAL, Role.ROOM, Role.CLAP}:
         return (pair - FLAVOURS).pop()
     if Role.DRUM_KIT in pair and (close := pair & (_CLOSE_DRUMS | {Role.ROOM, Role.OVERHEAD})):
         return close.pop()
