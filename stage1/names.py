@@ -29,6 +29,7 @@ _PIECE = re.compile(r"\d+|[^\W\d_]+")
 _POSSESSIVE = re.compile(r"\b[^\W\d_]+['’]s\b")
 _LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t"}
 _DOLLAR = re.compile(r"[$](?=[^\W\d_])")
+_LONG_RUN = re.compile(r"(.)\1{2,}")
 _EIGHT_O_EIGHT = re.compile(r"(?<=\d)[oO](?=\d)")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _GERMAN = str.maketrans(
@@ -217,8 +218,11 @@ def _known(word: str) -> str | None:
 
 def _without_leet(chunk: str) -> str | None:
     """Return the known word that is spelled with digits for letters ("K1ck", "v0x"), or None."""
-    inside = any(a.isalpha() and b in _LEET for a, b in pairwise(chunk))
-    if not inside or len(chunk) < 3 or not chunk[-1].isalpha():
+    inside = any(
+        a.isalpha() and b in _LEET and any(c.isalpha() for c in chunk[i + 2 :])
+        for i, (a, b) in enumerate(pairwise(chunk))
+    )
+    if not inside:
         return None
     for one in ("i", "l"):
         word = "".join((_LEET | {"1": one}).get(c, c) for c in chunk.lower())
@@ -281,7 +285,7 @@ def _unglue(word: str) -> tuple[str, ...]:
             if current is None or len(candidate) < len(current):
                 best[end] = candidate
     found = best[-1] or ()
-    short = sum(len(part) == 2 for part in found)
+    short = sum(len(part) == 2 and part not in {"in", "di"} for part in found)
     if not 1 < len(found) <= 4 or short > 1 or not any(part in _role_words() for part in found):
         return ()
     return found
@@ -306,11 +310,23 @@ def _tokens(name: str) -> list[str]:
             if whole:
                 tokens.append(whole)
                 continue
-            for part in _CAMEL.split(piece):
-                word = part.lower()
-                known = _known(word)
-                tokens.extend([known] if known else _unglue(word) or [_without_swap(word) or word])
+            tokens.extend(_camel_words(piece))
     return tokens
+
+
+def _camel_words(piece: str) -> list[str]:
+    """Cut a run of letters where its case changes, or, where that gives no words, by the words."""
+    parts = [part.lower() for part in _CAMEL.split(piece)]
+    if len(parts) > 1 and not all(_known(part) or _unglue(part) for part in parts):
+        whole = _unglue(piece.lower())
+        if whole:
+            return list(whole)
+    words: list[str] = []
+    for part in parts:
+        word = _LONG_RUN.sub(r"\1\1", part).rstrip("z") if _LONG_RUN.search(part) else part
+        known = _known(word)
+        words.extend([known] if known else _unglue(word) or [_without_swap(word) or word])
+    return words
 
 
 def _matches(tokens: list[str], lexicon: _Lexicon) -> list[tuple[int, int, list[_Entry]]]:

@@ -53,7 +53,7 @@ def choose(words: Words) -> tuple[Role | None, float, str]:
         role = next((c for r in weaker if (c := _combined(roles[0], r))), roles[0])
         confidence *= _doubt(role, hits, top)
         return role, confidence, f"named {said}"
-    if {Role.OVERHEAD, Role.ROOM} & set(roles):
+    if {Role.OVERHEAD, Role.ROOM} & set(roles) and Role.AMBIENCE not in roles:
         role = Role.OVERHEAD if Role.OVERHEAD in roles else Role.ROOM
         return role, confidence * 0.9, f"named {said}"
     role = roles[0]
