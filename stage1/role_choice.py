@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from pipeline.roles import SUBGROUP_OF, Role, Subgroup
-from stage1.names import Hit, Strength, Words, vocabulary_data
+from stage1.names import Hit, Words
+from stage1.vocabulary import Strength, vocabulary_data
 
 __all__ = ["FLAVOURS", "choose", "fallback", "with_marks"]
 

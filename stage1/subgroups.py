@@ -16,8 +16,9 @@ from typing import Literal
 from pipeline.roles import SUBGROUP_OF, Presence, Role, Subgroup
 from pipeline.session_settings import TrackOverrides
 from stage1.hearing import HeardSound, weigh
-from stage1.names import Strength, Words, read_name, vocabulary_data
+from stage1.names import Words, read_name
 from stage1.role_choice import FLAVOURS, choose, fallback, with_marks
+from stage1.vocabulary import Strength, vocabulary_data
 
 __all__ = ["UNSURE_BELOW", "Recognition", "recognise"]
 

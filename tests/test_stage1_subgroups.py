@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from pipeline.roles import SUBGROUP_OF, Presence, Role, Subgroup
 from pipeline.session_settings import TrackOverrides
-from stage1.names import read_name, vocabulary_data
+from stage1.names import read_name
 from stage1.subgroups import UNSURE_BELOW, Recognition, recognise
+from stage1.vocabulary import vocabulary_data
 
 # Names as engineers write them, by the role that a listener would give; "a|b" where both are fair.
 NAMES = {
