@@ -9,14 +9,17 @@ from pathlib import Path
 from flows.engine import Engine
 from flows.output_folder import place_problems
 from flows.settings import MixSettings
-from flows.steps import TrackJob, analyse_step, check_step
+from flows.track_steps import Examined, TrackJob, check_step, examine_step
 from pipeline.audio_writer import rate_problem
 from pipeline.check import TrackCheck
 from pipeline.problems import InputError, Problem
 from pipeline.session import FoundSession, Session, find_session, most_common_rate, settle
 from stage1.balance import TrackBalance, balance
 from stage1.features import TrackFeatures
+from stage1.mono import mono_warnings
 from stage1.placement import Placement, place
+from stage1.relations import Relations, TrackSound, find_relations, inherit_roles
+from stage1.sound import hear
 from stage1.subgroups import Recognition, recognise
 
 __all__ = ["AnalysedSession", "analyse_session"]
@@ -24,7 +27,15 @@ __all__ = ["AnalysedSession", "analyse_session"]
 
 @dataclass(frozen=True)
 class AnalysedSession:
-    """A session with everything that stage 1 found and decided, each in the order of its tracks."""
+    """A session with everything that stage 1 found and decided, each in the order of its tracks.
+
+    Parameters
+    ----------
+    envelopes
+        Numpy files: each track's K-weighted power every 10 ms, float32.
+    relations
+        Copies, and microphones of one source; None where they were not looked for.
+    """
 
     session: Session
     checks: tuple[TrackCheck, ...]
@@ -32,6 +43,8 @@ class AnalysedSession:
     recognitions: tuple[Recognition, ...]
     balances: tuple[TrackBalance, ...]
     placements: tuple[Placement, ...]
+    envelopes: tuple[Path, ...] = ()
+    relations: Relations | None = None
 
 
 def analyse_session(
@@ -42,7 +55,7 @@ def analyse_session(
     store: Path,
     faults: Sequence[Problem] = (),
 ) -> AnalysedSession:
-    """Check and analyse every track, recognise it and decide its gain and pan.
+    """Check and analyse every track in one decode, recognise it and decide its gain and pan.
 
     Parameters
     ----------
@@ -52,31 +65,52 @@ def analyse_session(
     Raises
     ------
     InputError
-        With every problem of the session, before anything is analysed.
+        With every problem of the session; before anything is analysed where headers, names and
+        settings tell of one already.
     """
     found = find_session(root, references=settings.references, sample_rate=settings.sample_rate)
     found = replace(found, faults=(*faults, *found.faults))
     unusable = place_problems(store.absolute(), "name another folder with --store")
     if unusable:  # no step can run
         raise InputError([*found.faults, *unusable])
-    tracks = [TrackJob(t.path, t.name, store, settings.f0_mode) for t in found.tracks]
-    references = [TrackJob(path, path.name, store) for path in found.references]
-    jobs = [*tracks, *references]
-    results = engine.map(check_step, jobs, name="check", labels=[job.name for job in jobs])
-    checks = {job.name: result for job, result in zip(tracks, results, strict=False)}
-    heard = dict(zip(found.references, results[len(tracks) :], strict=True))
+    jobs = {t.name: TrackJob(t.path, t.name, store, settings.f0_mode) for t in found.tracks}
+    heard = _check(engine, [TrackJob(path, path.name, store) for path in found.references])
+    examined: dict[str, Examined] = {}
+    if _is_lost(found, heard, settings):
+        # Nothing will be mixed: everything else that is wrong is told soon, and together.
+        checks = dict(zip(jobs, _check(engine, list(jobs.values())), strict=True))
+    else:
+        examined = _examine(engine, list(jobs.values()))
+        checks = {name: result.check for name, result in examined.items()}
     found = replace(found, faults=(*found.faults, *_rate_faults(found, checks, settings)))
-    session = settle(found, checks, heard, skip_bad=settings.skip_bad)
-    names = [track.name for track in session.tracks]
-    features = engine.map(
-        analyse_step,
-        [TrackJob(t.path, t.name, store, settings.f0_mode) for t in session.tracks],
-        name="analyse",
-        labels=names,
+    session = settle(
+        found,
+        checks,
+        dict(zip(found.references, heard, strict=True)),
+        skip_bad=settings.skip_bad,
     )
+    names = [track.name for track in session.tracks]
+    examined = examined or _examine(engine, [jobs[name] for name in names])
+    features = [f for name in names if (f := examined[name].features) is not None]
     overrides = [track.overrides for track in session.tracks]
-    recognitions = recognise(names, overrides=overrides)
-    balances = balance(features, recognitions, overrides, method=settings.method)
+    recognitions = recognise(names, overrides=overrides, heard=[hear(f) for f in features])
+    envelopes = [path for name in names if (path := examined[name].envelope) is not None]
+    relations = find_relations(
+        [
+            TrackSound(track.name, track.path, track.offset_s, envelope)
+            for track, envelope in zip(session.tracks, envelopes, strict=True)
+        ],
+        recognitions,
+    )
+    recognitions = inherit_roles(recognitions, relations)
+    balances = balance(
+        features,
+        recognitions,
+        overrides,
+        method=settings.method,
+        relations=relations,
+        offsets=session.offsets,
+    )
     placements = place(
         recognitions,
         overrides,
@@ -85,7 +119,15 @@ def analyse_session(
             f.integrated_lufs + b.gain_db for f, b in zip(features, balances, strict=True)
         ],
         f0_hz=[f.f0_hz for f in features],
+        relations=relations,
     )
+    told = mono_warnings(features, placements, balances=balances, relations=relations)
+    doubts = [
+        f"{r.name} {r.contradiction}: listen to it, and set its role in session.toml if it is wrong"
+        for r in recognitions
+        if r.contradiction
+    ]
+    session = replace(session, notes=(*session.notes, *doubts, *relations.faults, *told))
     return AnalysedSession(
         session,
         tuple(checks[name] for name in names),
@@ -93,6 +135,34 @@ def analyse_session(
         recognitions,
         balances,
         placements,
+        tuple(envelopes),
+        relations,
+    )
+
+
+def _check(engine: Engine, jobs: Sequence[TrackJob]) -> list[TrackCheck]:
+    if not jobs:
+        return []
+    return engine.map(check_step, jobs, name="check", labels=[job.name for job in jobs])
+
+
+def _examine(engine: Engine, jobs: Sequence[TrackJob]) -> dict[str, Examined]:
+    names = [job.name for job in jobs]
+    results = engine.map(examine_step, jobs, name="analyse", labels=names)
+    return dict(zip(names, results, strict=True))
+
+
+def _is_lost(
+    found: FoundSession, reference_checks: Sequence[TrackCheck], settings: MixSettings
+) -> bool:
+    """Return whether the session cannot be mixed whatever its tracks hold."""
+    hopeful = {track.name: TrackCheck(frames=track.info.frames) for track in found.tracks}
+    return bool(
+        found.faults
+        or (found.bad_tracks and not settings.skip_bad)
+        or not found.tracks
+        or any(check.failure is not None or check.silent for check in reference_checks)
+        or _rate_faults(found, hopeful, settings)
     )
 
 

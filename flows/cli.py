@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 from dataclasses import replace
-from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,14 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class _Method(StrEnum):
-    ALL = "all"
-    LUFS = "lufs"
-    CENTROID = "centroid"
-    P_LUFS = "p_lufs"
-    INFORMED = "informed"
 
 
 SessionArgument = Annotated[Path, typer.Argument(help="Folder of raw tracks.", metavar="SESSION")]
@@ -111,7 +102,8 @@ def mix(
         str | None, typer.Option(help="Aspects to follow, of eq,dynamics,level,pan,width.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="Loudness of the balance: informed, lufs, centroid, p_lufs.")
+        str | None,
+        typer.Option(help="Loudness of the balance: sones, informed, lufs, centroid, p_lufs."),
     ] = None,
     sample_rate: Annotated[
         int | None, typer.Option(help="Of the mix in Hz; default that of most tracks.")
@@ -257,11 +249,24 @@ def render(
 @app.command()
 def balance(
     session: SessionArgument,
-    method: Annotated[_Method, typer.Option(help="One method, or all of them.")] = _Method.ALL,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How loudness is judged, as of mix, or all for every method; repeatable. "
+            "Default that of the settings."
+        ),
+    ] = None,
     output: OutputOption = None,
+    tracks: Annotated[
+        bool, typer.Option("--tracks", help="Write each track at its gain too, as published.")
+    ] = False,
     f0: Annotated[
         str | None, typer.Option("--f0", help="windows (default) or full: where f0 is tracked.")
     ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the dither and of the listening test's order.")
+    ] = None,
+    settings: SettingsOption = None,
     skip_bad: SkipBadOption = None,
     engine: EngineOption = None,
     workers: WorkersOption = None,
@@ -270,28 +275,47 @@ def balance(
     verbose: VerboseOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Balance SESSION by loudness: gained tracks and their sum, a folder a method."""
+    """Balance SESSION by loudness: stems and sum of each method, equally loud, to listen through.
+
+    Writes a page to switch between the methods, a table of all gains, and a listening test.
+    """
     screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
-        from flows.classical import balance_session
+        from flows.balance_decisions import chosen_methods
+        from flows.balances import balance_session
         from flows.engine import run_recipe
         from flows.store import default_root
-        from stage1.narrowband import METHODS
 
-        chosen = _settings(
-            None, {"f0_mode": f0, "skip_bad": skip_bad, "engine": engine, "workers": workers}
-        )
+        problems: list[Problem] = []
+        flags = {
+            "f0_mode": f0,
+            "seed": seed,
+            "skip_bad": skip_bad,
+            "engine": engine,
+            "workers": workers,
+        }
+        try:
+            chosen = _settings(settings, flags)
+        except InputError as error:
+            problems += error.problems
+        try:
+            methods = chosen_methods(method, chosen.method if not problems else "all")
+        except InputError as error:
+            problems += error.problems
+        if problems:
+            raise InputError(problems)
         with screen.progress() as progress:
             outcome = run_recipe(
                 session.resolve().name,
                 lambda engine: balance_session(
                     engine,
                     session,
-                    methods=METHODS if method is _Method.ALL else (method.value,),
+                    methods=methods,
                     settings=chosen,
                     folder=output,
                     store=store or default_root(),
+                    tracks=tracks,
                 ),
                 engine=chosen.engine,
                 workers=chosen.workers,

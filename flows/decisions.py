@@ -56,6 +56,7 @@ def first_plan(analysed: AnalysedSession, folder: Path) -> Plan:
             subgroup=found.subgroup,
             gain_db=round(level.gain_db, 4),
             pan=round(placed.pan, 4),
+            invert=level.invert,
             offset_s=track.offset_s,
             mute=level.mute,
             reason=f"{level.reason}; {placed.reason}",
@@ -85,16 +86,16 @@ def intended_levels(
     plan: Plan, analysed: AnalysedSession, stems: Sequence[BalancedStem]
 ) -> dict[str, float]:
     """Return the intended loudness of each sounding stem against the mix, in LU."""
-    roles: dict[str, set[Role]] = {stem.name: set() for stem in stems if not stem.silent}
+    roles: dict[str, list[Role]] = {stem.name: [] for stem in stems if not stem.silent}
     leads: set[str] = set()
     for track, found, features in zip(
         plan.tracks, analysed.recognitions, analysed.features, strict=True
     ):
         if track.subgroup in roles and not track.mute and not features.silent:
-            roles[track.subgroup].add(found.role)
+            roles[track.subgroup].append(found.role)
             if found.presence is Presence.LEAD:
                 leads.add(track.subgroup)
-    return stem_targets(roles, leads=leads)
+    return stem_targets(roles, leads=leads, offsets=analysed.session.offsets)
 
 
 def start_gains(

@@ -52,7 +52,7 @@ from stage2.style import Style, blend, measure_style, style_distance
 __all__ = ["mix_session"]
 
 _HIGHEST_TARGET_LUFS = -6.0
-# What the cache may grow to; what was used within a day is kept all the same.
+# What the cache may grow to; what was used within an hour is kept all the same.
 _STORE_BYTES = 10 * 1024**3
 _STEPS, _STEPS_SHOWN = "refine, gradient steps", 20
 
@@ -170,6 +170,7 @@ def _recipe(
                     session.root,
                     part / "stems" / file,
                     part / "balanced" / file if settings.keep else None,
+                    store,
                 )
                 for name, file in files.items()
             ],

@@ -28,7 +28,8 @@ __all__ = ["MixOutcome", "track_rows", "versions", "write_outcome"]
 
 _BRIEF = (
     "track", "role", "subgroup", "confidence", "unsure", "f0_hz", "centroid_hz", "loudness_lufs",
-    "loudness_centroid", "loudness_p_lufs", "loudness_informed", "gain_db", "pan", "flags",
+    "loudness_centroid", "loudness_p_lufs", "loudness_informed", "loudness_sones", "gain_db", "pan",
+    "flags",
 )  # fmt: skip
 
 _DISTRIBUTIONS = (

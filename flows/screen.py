@@ -18,7 +18,7 @@ from flows.progress import JsonProgress, Progress, RichProgress, SilentProgress
 from pipeline.problems import InputError
 
 if TYPE_CHECKING:
-    from flows.classical import BalanceOutcome
+    from flows.balances import BalanceOutcome
     from flows.outcome import MixOutcome
 
 __all__ = [
@@ -180,17 +180,20 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
         screen.say(f"{name}: {path}")
 
 
-def _figure(value: float) -> str:
-    return f"{value:.1f}" if math.isfinite(value) else "–"
+def _figure(value: float, digits: int = 1) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "–"
 
 
 def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
-    """Show the gains of several balances side by side."""
+    """Show several balances side by side: each method's figures, and each track's gains."""
     skipped = outcome.analysed.session.skipped
+    methods = outcome.methods.to_dict(orient="records")
     screen.result(
         {
             "folder": str(outcome.folder),
+            "page": str(outcome.folder / "listen.html"),
             "sum_lufs": {name: number(value) for name, value in outcome.sum_lufs.items()},
+            "gain_db": {str(row["method"]): number(row["gain_db"]) for row in methods},
             "skipped": [problem.subject for problem in skipped],
             "warnings": list(outcome.warnings),
         }
@@ -207,11 +210,34 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
             *(f"{row[f'gain_{name}_db']:+.1f}" for name in outcome.sum_lufs),
         )
     screen.out.print(table)
+    figures = Table(title="all tracks of a method together", title_justify="left")
+    heads = ("method", "gain dB", "sum LUFS", "true peak dBTP", "median audibility dB")
+    for heading in heads:
+        figures.add_column(heading, justify="left" if heading == "method" else "right")
+    for figure in methods:
+        figures.add_row(
+            str(figure["method"]),
+            f"{figure['gain_db']:+.2f}",
+            _figure(figure["loudness_lufs"], 2),
+            _figure(figure["true_peak_dbtp"], 2),
+            _figure(figure["median_audibility_db"]),
+        )
+    screen.out.print(figures)
+    spread = Table(title="spread of loudness inside subgroups, LU", title_justify="left")
+    judges = [key for key in map(str, outcome.methods) if key.startswith("spread_by_")]
+    spread.add_column("balanced by")
+    for key in judges:
+        judge = key.removeprefix("spread_by_").removesuffix("_lu")
+        spread.add_column(f"judged by {judge}", justify="right")
+    for figure in methods:
+        spread.add_row(str(figure["method"]), *(_figure(figure[key], 2) for key in judges))
+    screen.out.print(spread)
     for problem in skipped:
         screen.say(f"skipped: {problem}")
     for warning in outcome.warnings:
         screen.say(f"note: {warning}")
-    screen.say(f"gained tracks, sums and results.csv: {outcome.folder}")
+    screen.say(f"stems, sums, plans and results.csv: {outcome.folder}")
+    screen.say(f"listen: {outcome.folder / 'listen.html'}")
 
 
 def number(value: float) -> float | None:

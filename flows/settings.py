@@ -72,7 +72,7 @@ class MixSettings(BaseModel):
     ceiling_dbtp: Annotated[_Number, Field(ge=-20.0, le=0.0)] | None = None
     strength: Annotated[_Number, Field(ge=0.0, le=1.0)] = 1.0
     match: tuple[Aspect, ...] = tuple(Aspect)
-    method: Literal["informed", "lufs", "centroid", "p_lufs"] = "informed"
+    method: Literal["sones", "informed", "lufs", "centroid", "p_lufs"] = "sones"
     f0_mode: Literal["windows", "full"] = "windows"
     sample_rate: Annotated[_Whole, Field(ge=8000, le=768000)] | None = None
     format: Literal["wav", "flac", "mp3"] = "wav"

@@ -9,115 +9,59 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from flows.store import Store, code_version
+from flows.track_steps import (
+    AUDIO_CODE,
+    METER_CODE,
+    Examined,
+    TrackJob,
+    check_step,
+    examine_step,
+)
 from pipeline.audio import AudioStream, AudioWriter
-from pipeline.check import TrackCheck, check_track
 from pipeline.delivery import fit_delivery
-from pipeline.loudness import Loudness, LoudnessMeter, measure
+from pipeline.loudness import EnergyMeter, Loudness, LoudnessMeter, measure
 from pipeline.plan import Plan
 from pipeline.processors import Bus, GainReduction, Strip
 from pipeline.render import BLOCK_FRAMES, StemSummary
 from pipeline.stem_sum import StemSum, place_tracks
 from pipeline.units import FloatArray
-from stage1.f0 import Mode
-from stage1.features import TrackFeatures, analyse
 from stage2.style import Style, measure_style
 
 __all__ = [
     "BalanceJob",
     "BalancedStem",
     "BusJob",
+    "Examined",
     "Mixdown",
     "StemJob",
     "TrackJob",
-    "analyse_step",
     "balance_step",
     "bus_step",
     "check_step",
     "cut",
+    "examine_step",
     "passages",
     "stem_step",
 ]
 
-# The code that a step's results depend on: what :func:`flows.store.code_version` takes.
-CHECK_CODE = ("pipeline.check", "pipeline.audio", "pipeline.containers", "pipeline.units")
-ANALYSE_CODE = (
-    "stage1", "pipeline.audio", "pipeline.containers", "pipeline.loudness", "pipeline.true_peak",
-    "pipeline.units",
-)  # fmt: skip
+# The code that the balance depends on: what :func:`flows.store.code_version` takes.
 BALANCE_CODE = (
-    "flows.steps", "pipeline.stem_sum", "pipeline.audio", "pipeline.containers",
-    "pipeline.loudness", "pipeline.true_peak", "pipeline.processors", "pipeline.units",
+    "flows.steps", "pipeline.stem_sum", "pipeline.processors", *AUDIO_CODE, *METER_CODE,
 )  # fmt: skip
 
 # Style is a long-term average: so much of a song, spread over it, tells all of it.
 _EXCERPT_S = 84.0
 _PASSAGES = 12
 _FADE_S = 0.005
-
-
-@dataclass(frozen=True)
-class TrackJob:
-    """One file to look at: a track by its name, or a reference."""
-
-    path: Path
-    name: str
-    store: Path
-    f0_mode: Mode = "windows"
-
-
-def check_step(job: TrackJob) -> TrackCheck:
-    """Decode a file from end to end and say what is wrong with it."""
-    store = Store(job.store)
-    try:
-        content = store.content_hash(job.path)
-    except OSError:
-        return check_track(job.path)  # says what keeps it from being read
-    key = store.key(
-        "check",
-        # MP3 and CAF are told from raw data by their suffix too
-        inputs={"content": content, "suffix": job.path.suffix.lower()},
-        code_version=code_version(*CHECK_CODE),
-    )
-    with store.entry("check", key) as entry:
-        if not entry.done:
-            entry.commit(asdict(check_track(job.path)))
-        return TrackCheck(**entry.record)
-
-
-def analyse_step(job: TrackJob) -> TrackFeatures:
-    """Measure everything about one track."""
-    store = Store(job.store)
-    key = store.key(
-        "analyse",
-        inputs={
-            "content": store.content_hash(job.path),
-            "suffix": job.path.suffix.lower(),
-            "f0_mode": job.f0_mode,
-        },
-        code_version=code_version(
-            *ANALYSE_CODE, distributions=("librosa", "pesto-pitch", "numpy", "torch")
-        ),
-    )
-    with store.entry("analyse", key) as entry:
-        if not entry.done:
-            found = analyse(job.path, name=job.name, f0_mode=job.f0_mode)
-            entry.commit({"features": found.to_json()})
-        features = TrackFeatures.from_json(entry.record["features"])
-    # The same file may be known by another name in another session.
-    return TrackFeatures(**{**_fields(features), "name": job.name})
-
-
-def _fields(record: TrackFeatures) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in record.__dataclass_fields__}
 
 
 def passages(frames: int, sample_rate: int) -> list[tuple[int, int]]:
@@ -166,12 +110,15 @@ class BalancedStem:
         A numpy file of the pieces that :func:`passages` names, ``(2, frames)`` float32.
     key
         What it was made from.
+    whole
+        The stem itself, 32-bit float WAV; None where only the excerpt is there.
     """
 
     name: str
     loudness_lufs: float
     excerpt: Path
     key: str
+    whole: Path | None = None
 
     @property
     def silent(self) -> bool:
@@ -188,8 +135,13 @@ def _subgroup_plan(plan: Plan, subgroup: str) -> Plan:
     )
 
 
+def _float_wav(path: Path, sample_rate: int) -> AudioWriter:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return AudioWriter(path, sample_rate=sample_rate, channels=2, format="wav", subtype="FLOAT")
+
+
 def balance_step(job: BalanceJob) -> BalancedStem:
-    """Sum the tracks of one subgroup at their gains and pans, and keep an excerpt."""
+    """Sum the tracks of one subgroup at their gains and pans; keep the stem and an excerpt."""
     store = Store(job.store)
     plan = _subgroup_plan(job.plan, job.subgroup)
     heard = [track for track in plan.tracks if not track.mute]
@@ -197,7 +149,7 @@ def balance_step(job: BalanceJob) -> BalancedStem:
         "balance",
         inputs={
             "tracks": [
-                [store.content_hash(job.session / t.path), t.gain_db, t.pan, t.offset_s]
+                [store.content_hash(job.session / t.path), t.gain_db, t.pan, t.offset_s, t.invert]
                 for t in heard
             ],
             "sample_rate": plan.sample_rate,
@@ -207,32 +159,38 @@ def balance_step(job: BalanceJob) -> BalancedStem:
     )
     with store.entry("balance", key) as entry:
         if not entry.done:
-            placed = place_tracks(plan, job.session)[job.subgroup]
-            stem = StemSum(placed, sample_rate=plan.sample_rate)
-            meter = LoudnessMeter(sample_rate=plan.sample_rate, channels=2)
-            pieces = passages(plan.frames, plan.sample_rate)
-            whole = np.zeros((2, sum(length for _, length in pieces)), dtype=np.float32)
-            try:
-                for start in range(0, plan.frames, BLOCK_FRAMES):
-                    block = stem.read(min(BLOCK_FRAMES, plan.frames - start))
-                    meter.process(block)
-                    _keep(whole, block, start, pieces)
-            finally:
-                stem.close()
-            if len(pieces) > 1:
-                edges = np.cumsum([0, *(length for _, length in pieces)])
-                whole = np.concatenate(
-                    [
-                        cut(whole, int(first), int(last - first), plan.sample_rate)
-                        for first, last in itertools.pairwise(edges)
-                    ],
-                    axis=1,
-                )
-            np.save(entry.path / "excerpt.npy", whole)
-            entry.commit({"loudness_lufs": meter.integrated_lufs})
+            entry.commit({"loudness_lufs": _sum_tracks(plan, job, entry.path)})
         return BalancedStem(
-            job.subgroup, entry.record["loudness_lufs"], entry.path / "excerpt.npy", key
+            job.subgroup,
+            entry.record["loudness_lufs"],
+            entry.path / "excerpt.npy",
+            key,
+            entry.path / "whole.wav",
         )
+
+
+def _sum_tracks(plan: Plan, job: BalanceJob, folder: Path) -> float:
+    """Write the stem and its excerpt into a folder; return its loudness in LUFS."""
+    rate = plan.sample_rate
+    stem = StemSum(place_tracks(plan, job.session)[job.subgroup], sample_rate=rate)
+    meter = EnergyMeter(sample_rate=rate, channels=2)
+    pieces = passages(plan.frames, rate)
+    excerpt = np.zeros((2, sum(length for _, length in pieces)), dtype=np.float32)
+    with ExitStack() as stack:
+        stack.callback(stem.close)
+        writer = stack.enter_context(_float_wav(folder / "whole.wav", rate))
+        for start in range(0, plan.frames, BLOCK_FRAMES):
+            block = stem.read(min(BLOCK_FRAMES, plan.frames - start))
+            meter.process(block)
+            writer.write(block)
+            _keep(excerpt, block, start, pieces)
+    if len(pieces) > 1:
+        edges = np.cumsum([0, *(length for _, length in pieces)])
+        for first, last in itertools.pairwise(edges):
+            piece = excerpt[:, first:last]
+            piece[:] = cut(piece, 0, piece.shape[1], rate)
+    np.save(folder / "excerpt.npy", excerpt)
+    return meter.integrated_lufs
 
 
 def _keep(
@@ -250,44 +208,59 @@ def _keep(
 
 @dataclass(frozen=True)
 class StemJob:
-    """One stem to render through its strip into a file."""
+    """One stem to render through its strip into a file.
+
+    Parameters
+    ----------
+    balanced_path
+        Where to put the stem before its strip, too.
+    store
+        Where :func:`balance_step` keeps the balanced stem, or puts it; without one the tracks are
+        summed on the way.
+    """
 
     plan: Plan
     name: str
     session: Path
     path: Path
     balanced_path: Path | None = None
+    store: Path | None = None
 
 
 def stem_step(job: StemJob) -> StemSummary:
-    """Render one stem, from its tracks through its strip, as 32-bit float WAV."""
+    """Render one stem through its strip, as 32-bit float WAV."""
     plan = _subgroup_plan(job.plan, job.name)
-    strip = Strip(plan.stems[0].settings, sample_rate=plan.sample_rate)
-    stem = StemSum(place_tracks(plan, job.session)[job.name], sample_rate=plan.sample_rate)
-    meter = LoudnessMeter(sample_rate=plan.sample_rate, channels=2)
-
-    def float_wav(path: Path) -> AudioWriter:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return AudioWriter(
-            path, sample_rate=plan.sample_rate, channels=2, format="wav", subtype="FLOAT"
-        )
-
-    writers = [float_wav(job.path)]
-    if job.balanced_path is not None:
-        writers.append(float_wav(job.balanced_path))
-    try:
-        with ExitStack() as stack:
-            for writer in writers:
-                stack.enter_context(writer)
-            for start in range(0, plan.frames, BLOCK_FRAMES):
-                balanced = stem.read(min(BLOCK_FRAMES, plan.frames - start))
-                processed = strip.process(balanced)
-                meter.process(processed)
-                for writer, block in zip(writers, (processed, balanced), strict=False):
-                    writer.write(block)
-    finally:
-        stem.close()
+    rate = plan.sample_rate
+    strip = Strip(plan.stems[0].settings, sample_rate=rate)
+    meter = LoudnessMeter(sample_rate=rate, channels=2)
+    with ExitStack() as stack:
+        source, kept = _balanced(job, plan)
+        stack.callback(source.close)
+        writer = stack.enter_context(_float_wav(job.path, rate))
+        before = None
+        if job.balanced_path is not None and kept is not None:
+            job.balanced_path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(kept, job.balanced_path)
+        elif job.balanced_path is not None:
+            before = stack.enter_context(_float_wav(job.balanced_path, rate))
+        for start in range(0, plan.frames, BLOCK_FRAMES):
+            balanced = source.read(min(BLOCK_FRAMES, plan.frames - start))
+            processed = strip.process(balanced)
+            meter.process(processed)
+            writer.write(processed)
+            if before is not None:
+                before.write(balanced)
     return StemSummary(meter.result(), strip.compressor.gain_reduction, job.path, job.balanced_path)
+
+
+def _balanced(job: StemJob, plan: Plan) -> tuple[AudioStream | StemSum, Path | None]:
+    """Open the balanced stem: as it is kept in the store, or summed on the way."""
+    if job.store is not None:
+        kept = balance_step(BalanceJob(job.plan, job.name, job.session, job.store)).whole
+        if kept is not None:
+            return AudioStream(kept), kept
+    tracks = place_tracks(plan, job.session)[job.name]
+    return StemSum(tracks, sample_rate=plan.sample_rate), None
 
 
 @dataclass(frozen=True)

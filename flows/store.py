@@ -237,7 +237,7 @@ class Store:
         """Return the disk space of all complete entries."""
         return sum(size for _, size, _ in self._entries())
 
-    def prune(self, max_bytes: int, *, unused_s: float = 86400.0) -> int:
+    def prune(self, max_bytes: int, *, unused_s: float = 3600.0) -> int:
         """Remove the entries not used for longest until the rest fit; return the bytes freed.
 
         Parameters

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from flows.engine import one_torch_thread
-from flows.steps import BalancedStem, TrackJob, cut
+from flows.steps import BalancedStem, cut
 from flows.store import Store, code_version
+from flows.track_steps import AUDIO_CODE, METER_CODE, TrackJob
 from pipeline.audio import probe, read
 from pipeline.plan import Aspect
 from pipeline.units import FloatArray, db_to_amplitude
@@ -23,9 +24,8 @@ __all__ = ["RefineJob", "refine_step", "style_step"]
 
 # The code that a step's results depend on.
 STYLE_CODE = (
-    "stage2.style", "stage2.envelopes", "pipeline.audio", "pipeline.containers",
-    "pipeline.delivery", "pipeline.limiter", "pipeline.loudness", "pipeline.true_peak",
-    "pipeline.compressor", "pipeline.plan", "pipeline.units",
+    "stage2.style", "stage2.envelopes", "pipeline.delivery", "pipeline.limiter",
+    "pipeline.compressor", "pipeline.plan", *AUDIO_CODE, *METER_CODE,
 )  # fmt: skip
 REFINE_CODE = (
     "flows.style_steps", "stage2", *STYLE_CODE, "pipeline.processors", "pipeline.response"

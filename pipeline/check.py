@@ -7,6 +7,7 @@ on the way; :func:`check_track` does it for a file on its own.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,6 +146,11 @@ class Checker:
         _measure(samples, self._frames, self._full_scale, self._state)
         self._frames += block.shape[1]
 
+    @property
+    def found_non_finite(self) -> bool:
+        """Whether a sample so far was NaN or infinite."""
+        return bool((self._state[_BAD] >= 0.0).any())
+
     def result(self, *, failure: str | None = None) -> TrackCheck:
         """Return what was found so far.
 
@@ -174,10 +180,19 @@ class Checker:
         )
 
 
-def check_track(path: Path) -> TrackCheck:
+def check_track(
+    path: Path, *, listen: Callable[[npt.NDArray[np.float32]], None] | None = None
+) -> TrackCheck:
     """Decode a whole file and say what is wrong with it.
 
     Never raises for what a file holds: a file that cannot be decoded has its ``failure`` set.
+
+    Parameters
+    ----------
+    path
+        The file.
+    listen
+        Called with each block ``(channels, frames)``, in order, as long as all samples are numbers.
     """
     checker: Checker | None = None
     failure: str | None = None
@@ -191,6 +206,8 @@ def check_track(path: Path) -> TrackCheck:
                 block = stream.read(min(65_536, left))
                 left -= block.shape[1]
                 checker.feed(block)
+                if listen is not None and failure is None and not checker.found_non_finite:
+                    listen(np.asarray(block, np.float32))
     except InputError as error:
         failure = failure or error.problems[0].what
     except OSError as error:

@@ -45,11 +45,17 @@ class Header:
         How many of them the file holds.
     time_reference
         Start in samples since midnight, from the broadcast extension; None without one.
+    audio_start
+        Where the audio data begins, in bytes from the start of the file.
+    form
+        What kind of file it says to be: ``b"RIFFWAVE"``, ``b"FORMAIFF"``.
     """
 
     promised_bytes: int | None
     held_bytes: int
     time_reference: int | None = None
+    audio_start: int = 0
+    form: bytes = b""
 
     @property
     def missing_bytes(self) -> int:
@@ -85,10 +91,12 @@ def read_header(path: Path) -> Header | None:
             chunks = _caf_chunks(file, file_bytes)
         else:
             return None
-        return _gather(file, file_bytes, chunks)
+        return _gather(file, file_bytes, chunks, form=start[:4] + start[8:12])
 
 
-def _gather(file: BinaryIO, file_bytes: int, chunks: Iterator[Chunk]) -> Header | None:
+def _gather(
+    file: BinaryIO, file_bytes: int, chunks: Iterator[Chunk], *, form: bytes
+) -> Header | None:
     data: tuple[int, int | None] | None = None
     time_reference = None
     for _, (name, start, size) in zip(range(_MOST_CHUNKS), chunks, strict=False):
@@ -103,7 +111,7 @@ def _gather(file: BinaryIO, file_bytes: int, chunks: Iterator[Chunk]) -> Header 
         return None
     start, size = data
     held = max(0, file_bytes - start)
-    return Header(size, held if size is None else min(held, size), time_reference)
+    return Header(size, held if size is None else min(held, size), time_reference, start, form)
 
 
 def _riff_chunks(

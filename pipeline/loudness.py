@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TypeVar
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.energies import SEGMENTS_PER_SECOND, Energies, add_k_weighted, k_weighting
 from pipeline.true_peak import TruePeakMeter, as_block
 from pipeline.units import FloatArray
 
 __all__ = [
     "ABSOLUTE_GATE_LUFS",
+    "SEGMENTS_PER_SECOND",
     "EnergyMeter",
     "Loudness",
     "LoudnessMeter",
@@ -32,6 +32,8 @@ __all__ = [
     "k_weighting",
     "lufs_to_power",
     "measure",
+    "momentary_power",
+    "sliding_power",
 ]
 
 Float64Array = npt.NDArray[np.float64]
@@ -48,9 +50,6 @@ LUFS_OFFSET_DB = -0.691
 ACTIVITY_FLOOR_LUFS = -60.0
 ACTIVITY_RANGE_LU = 25.0
 
-SEGMENTS_PER_SECOND = 100
-"""Energies are kept in segments of 10 ms: EBU Tech 3341 case 13 wants the momentary maximum of a
-400 ms burst that starts anywhere, which a 100 ms grid misses by 0.6 dB."""
 SEGMENTS_PER_HOP = 10
 SEGMENTS_PER_MOMENTARY = 40
 SEGMENTS_PER_SHORT_TERM = 300
@@ -59,112 +58,6 @@ CHANNEL_WEIGHTS = (1.0, 1.0, 1.0, 1.41, 1.41)
 """Left, right, centre, left surround, right surround (BS.1770-5 annex 1, table 3)."""
 
 BLOCK_FRAMES = 65536
-
-
-@lru_cache(maxsize=32)
-def k_weighting(sample_rate: int) -> Float64Array:
-    """Return the two K-weighting biquads for any sample rate.
-
-    The analogue prototypes behind the 48 kHz coefficients of BS.1770-5 (B. De Man, "Evaluation of
-    implementations of the EBU R128 loudness measurement", AES 145, 2018), through the bilinear
-    transform at ``sample_rate``; at 48 kHz they are the standard's own.
-
-    Parameters
-    ----------
-    sample_rate
-        In Hz.
-
-    Returns
-    -------
-    ndarray, shape (2, 6), float64
-        Second-order sections ``b0 b1 b2 a0 a1 a2``: the shelf, then the high-pass.
-
-    Examples
-    --------
-    >>> [round(float(c), 5) for c in k_weighting(48000)[0, :3]]
-    [1.53512, -2.69170, 1.19839]
-    """
-    shelf_gain = 10.0 ** (3.99984385397 / 20.0)
-    shelf_mid = shelf_gain**0.499666774155
-    shelf_q = 0.7071752369554193
-    K = math.tan(math.pi * 1681.9744509555319 / sample_rate)
-    norm = 1.0 + K / shelf_q + K * K
-    shelf = (
-        (shelf_gain + shelf_mid * K / shelf_q + K * K) / norm,
-        2.0 * (K * K - shelf_gain) / norm,
-        (shelf_gain - shelf_mid * K / shelf_q + K * K) / norm,
-        1.0,
-        2.0 * (K * K - 1.0) / norm,
-        (1.0 - K / shelf_q + K * K) / norm,
-    )
-    pass_q = 0.5003270373238773
-    K = math.tan(math.pi * 38.13547087602444 / sample_rate)
-    norm = 1.0 + K / pass_q + K * K
-    # The standard leaves the numerator of the high-pass unnormalised.
-    high_pass = (
-        1.0,
-        -2.0,
-        1.0,
-        1.0,
-        2.0 * (K * K - 1.0) / norm,
-        (1.0 - K / pass_q + K * K) / norm,
-    )
-    sections = np.array([shelf, high_pass])
-    sections.flags.writeable = False
-    return sections
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_energies(
-    block: Float32Array,
-    sections: Float64Array,
-    state: Float64Array,
-    energies: Float64Array,
-    position: int,
-    sample_rate: int,
-) -> None:
-    """K-weight ``block`` and add the squares to ``energies`` (channels, segments).
-
-    ``position`` is the index of the first frame in the whole signal, the first column of
-    ``energies`` the segment it falls in.
-    """
-    b0, b1, b2 = sections[0, 0], sections[0, 1], sections[0, 2]
-    a1, a2 = sections[0, 4], sections[0, 5]
-    c1, c2 = sections[1, 4], sections[1, 5]
-    frames = block.shape[1]
-    first = position * 100 // sample_rate
-    for channel in range(block.shape[0]):
-        s1, s2, s3, s4 = (
-            state[channel, 0],
-            state[channel, 1],
-            state[channel, 2],
-            state[channel, 3],
-        )
-        segment = first
-        start = 0
-        while start < frames:
-            # The first frame of segment k is the first with frame * 100 >= k * sample_rate.
-            boundary = ((segment + 1) * sample_rate + 99) // 100
-            stop = min(boundary - position, frames)
-            energy = energies[channel, segment - first]
-            for i in range(start, stop):
-                x = float(block[channel, i])
-                y = b0 * x + s1
-                s1 = b1 * x - a1 * y + s2
-                s2 = b2 * x - a2 * y
-                z = y + s3
-                s3 = s4 - 2.0 * y - c1 * z
-                s4 = y - c2 * z
-                energy += z * z
-            energies[channel, segment - first] = energy
-            if stop == boundary - position:
-                # Digital silence would let the states decay into denormals, 100 times slower.
-                if abs(s1) + abs(s2) + abs(s3) + abs(s4) < 1e-30:
-                    s1, s2, s3, s4 = 0.0, 0.0, 0.0, 0.0
-                segment += 1
-            start = stop
-        state[channel, 0], state[channel, 1] = s1, s2
-        state[channel, 2], state[channel, 3] = s3, s4
 
 
 def _lufs(power: Float64Array) -> Float64Array:
@@ -199,6 +92,41 @@ def gated_lufs(power: Float64Array) -> float:
     return _mean_lufs(power[power > lufs_to_power(_mean_lufs(power) + RELATIVE_GATE_LU)])
 
 
+def sliding_power(
+    power: Float64Array, open_power: float, segments: int, *, stride: int
+) -> Float64Array:
+    """Return the mean power of sliding windows of 10 ms segments.
+
+    Parameters
+    ----------
+    power
+        Of each complete segment.
+    open_power
+        Of the incomplete one behind them: it counts where there are not enough of the others, and
+        what is still missing then is silence.
+    segments, stride
+        Length and distance of the windows, in segments.
+    """
+    if power.size < segments:
+        power = np.append(power, open_power)
+        power = np.pad(power, (0, max(segments - power.size, 0)))[:segments]
+    # Sums of whole strides first: fewer terms, and no running difference that loses precision.
+    usable = power.size // stride * stride
+    hops = power[:usable].reshape(-1, stride).sum(axis=1)
+    windows = np.lib.stride_tricks.sliding_window_view(hops, segments // stride)
+    return np.asarray(windows.sum(axis=1) / segments)
+
+
+def momentary_power(energies: Energies, row: int) -> Float64Array:
+    """Return the mean power of each 400 ms gating block, 100 ms apart, of one of the signals."""
+    return sliding_power(
+        energies.power()[row],
+        float(energies.open_power()[row]),
+        SEGMENTS_PER_MOMENTARY,
+        stride=SEGMENTS_PER_HOP,
+    )
+
+
 class EnergyMeter:
     """K-weighted energy of a signal in 10 ms segments, and the loudness measures made of it.
 
@@ -224,58 +152,45 @@ class EnergyMeter:
             raise ValueError(msg)
         self.sample_rate = sample_rate
         self.channels = channels
-        self._weights = np.array(CHANNEL_WEIGHTS[:channels])
         self._sections = k_weighting(sample_rate).copy()
-        self._state = np.zeros((channels, 4))
-        self._frames = 0
-        self._done: list[Float64Array] = []
-        self._open = np.zeros((channels, 1))
+        self._state = np.zeros((channels, 5))
+        self._energies = Energies(channels + (channels == 2), sample_rate=sample_rate)
 
     def process(self, block: npt.ArrayLike) -> None:
         """Take the next block, ``(channels, frames)`` float32, of any length."""
         samples = as_block(block, self.channels)
-        frames = samples.shape[1]
-        if frames == 0:
-            return
-        first = self._frames * SEGMENTS_PER_SECOND // self.sample_rate
-        last = (self._frames + frames) * SEGMENTS_PER_SECOND // self.sample_rate
-        energies = np.zeros((self.channels, last - first + 1))
-        energies[:, 0] = self._open[:, 0]
-        _add_energies(
-            samples,
-            self._sections,
-            self._state,
-            energies,
-            self._frames,
-            self.sample_rate,
-        )
-        self._frames += frames
-        self._open = energies[:, -1:].copy()
-        if last > first:
-            self._done.append(self._weights @ energies[:, :-1])
+        add_k_weighted(samples, self._state, self._energies, sections=self._sections)
+
+    def _weighted(self, rows: Float64Array) -> Float64Array:
+        total = CHANNEL_WEIGHTS[0] * rows[0]
+        for channel in range(1, self.channels):
+            total = total + CHANNEL_WEIGHTS[channel] * rows[channel]
+        return np.asarray(total)
 
     def segment_power(self) -> Float64Array:
         """Return the channel-weighted mean square of each complete 10 ms segment."""
-        energy = np.concatenate(self._done) if self._done else np.zeros(0)
-        return energy * (SEGMENTS_PER_SECOND / self.sample_rate)
+        return self._weighted(self._energies.power())
 
     def _windows(self, segments: int, *, stride: int) -> Float64Array:
-        """Mean power of sliding windows; a signal shorter than one is padded with silence."""
-        power = self.segment_power()
-        if power.size < segments:
-            power = np.append(
-                power, self._weights @ self._open * (SEGMENTS_PER_SECOND / self.sample_rate)
-            )
-            power = np.pad(power, (0, max(segments - power.size, 0)))[:segments]
-        # Sums of whole strides first: fewer terms, and no running difference that loses precision.
-        usable = power.size // stride * stride
-        hops = power[:usable].reshape(-1, stride).sum(axis=1)
-        windows = np.lib.stride_tricks.sliding_window_view(hops, segments // stride)
-        return np.asarray(windows.sum(axis=1) / segments)
+        open_power = float(self._weighted(self._energies.open_power()))
+        return sliding_power(self.segment_power(), open_power, segments, stride=stride)
 
     def momentary_power(self) -> Float64Array:
         """Return the mean power of each 400 ms gating block, 100 ms apart."""
         return self._windows(SEGMENTS_PER_MOMENTARY, stride=SEGMENTS_PER_HOP)
+
+    def fold_momentary_power(self) -> Float64Array:
+        """Return the same of the mean of the channels, as one channel; of one or two channels.
+
+        Raises
+        ------
+        ValueError
+            If there are more channels.
+        """
+        if self.channels > 2:
+            msg = f"the mono fold is measured of 1 or 2 channels, not {self.channels}"
+            raise ValueError(msg)
+        return momentary_power(self._energies, self.channels if self.channels == 2 else 0)
 
     @property
     def momentary_lufs(self) -> Float64Array:

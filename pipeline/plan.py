@@ -279,6 +279,8 @@ class TrackPlan(_Record):
         Name of the stem that the track belongs to.
     gain_db, pan
         Applied at read; a stereo track is balanced, not folded.
+    invert
+        Whether its polarity is turned over, in both channels.
     offset_s
         Where the track starts on the session's time line.
     mute
@@ -292,6 +294,7 @@ class TrackPlan(_Record):
     subgroup: str
     gain_db: float = Field(default=0.0, ge=-120.0, le=120.0)
     pan: float = Field(default=0.0, ge=-1.0, le=1.0)
+    invert: bool = False
     offset_s: float = Field(default=0.0, ge=0.0)
     mute: bool = False
     reason: str = ""

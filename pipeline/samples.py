@@ -7,12 +7,12 @@ where they are.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.audio import probe, read
+from pipeline.audio import AudioStream
 
 __all__ = ["FileSamples", "HeldSamples", "Samples"]
 
@@ -86,37 +86,49 @@ class HeldSamples:
 
 
 class FileSamples:
-    """A signal in a file, at the file's own rate.
+    """A signal in a file, which stays open: close it, or use it as a context manager.
+
+    Passages that are read one behind the other are not sought for. Not for several threads at once.
 
     Parameters
     ----------
     path
         The file.
+    sample_rate
+        The rate wanted, in Hz; None keeps the file's own.
 
     Raises
     ------
     InputError
-        As :func:`pipeline.audio.probe`, here and when it is read.
+        As :class:`pipeline.audio.AudioStream`, here and when it is read.
     """
 
-    def __init__(self, path: Path) -> None:
-        info = probe(path)
+    def __init__(self, path: Path, *, sample_rate: int | None = None) -> None:
+        self._stream = AudioStream(path, sample_rate=sample_rate)
         self.path = path
-        self.sample_rate = info.sample_rate
-        self.channels = info.channels
-        self.frames = info.frames
+        self.sample_rate = self._stream.sample_rate
+        self.channels = self._stream.channels
+        self.frames = self._stream.frames
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; reading opens it again."""
+        self._stream.close()
 
     def read_at(self, start: int, frames: int) -> Float32Array:
         """Return a piece; see :meth:`Samples.read_at`."""
         first = min(max(start, 0), self.frames)
         last = min(max(start + frames, first), self.frames)
-        piece = np.asarray(
-            read(
-                self.path,
-                start_s=first / self.sample_rate,
-                duration_s=(last - first) / self.sample_rate,
-            ),
-            np.float32,
-        )
         before = min(max(-start, 0), frames)
+        if last == first:
+            return np.zeros((self.channels, frames), np.float32)
+        self._stream.seek(first)
+        piece = np.asarray(self._stream.read(last - first), np.float32)
+        if piece.shape[1] == frames:
+            return piece
         return np.pad(piece, ((0, 0), (before, frames - before - piece.shape[1])))

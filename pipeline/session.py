@@ -89,6 +89,8 @@ class Session:
         Bad tracks that are not mixed.
     notes
         What else the user should know.
+    offsets
+        Levels that ``session.toml`` wants other than ours.
     """
 
     root: Path
@@ -98,6 +100,7 @@ class Session:
     skipped: tuple[Problem, ...] = ()
     references: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+    offsets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def frames(self) -> int:
@@ -139,6 +142,7 @@ class FoundSession:
     references: tuple[Path, ...]
     sample_rate: int | None
     notes: tuple[str, ...]
+    offsets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 def find_session(
@@ -191,6 +195,7 @@ def find_session(
         references=good_references,
         sample_rate=settings.sample_rate if sample_rate is None else sample_rate,
         notes=tuple(f"{SESSION_TOML}: {glob!r} matches no track" for glob in unmatched),
+        offsets=settings.offsets,
     )
 
 
@@ -340,6 +345,7 @@ def settle(
         skipped=tuple(bad),
         references=found.references,
         notes=(*found.notes, *stamp_notes),
+        offsets=found.offsets,
     )
 
 

@@ -21,6 +21,7 @@ _FOREIGN_FOLDERS = {
 
 _PLAN_KEYS = frozenset({"version", "tracks", "stems", "bus"})
 _LONGEST_PLAN_BYTES = 64 * 2**20
+_TEST_FILES = ("webmushra.yaml", "trials.csv")
 _OUTPUT_FOLDERS = frozenset({"stems", "balanced"})
 
 
@@ -99,6 +100,8 @@ class _Walk:
             return "is a link to a folder"
         if entry.name.casefold() == "mixes" or _is_output(Path(entry.path)):
             return "holds earlier mixes"
+        if all((Path(entry.path) / name).is_file() for name in _TEST_FILES):
+            return "holds a listening test"
         return _FOREIGN_FOLDERS.get(entry.name.casefold())
 
     def _file(self, path: Path, name: str) -> None:

@@ -11,7 +11,11 @@
     presence = "lead"
     gain_db = -2.0
     pan = 0.0
+    invert = false                 # polarity; without this line it is decided by the sound
     mute = false
+
+    [offsets.role]                 # optional: levels that the balance aims at, in LU
+    hi_hat = -6.0
 
 Case does not matter in a glob, and of several entries that match a track the last one counts,
 key by key.
@@ -25,16 +29,17 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from pipeline.problems import InputError, Problem, suggest
-from pipeline.roles import Presence, Role
+from pipeline.roles import Presence, Role, Subgroup
 
 __all__ = [
+    "OFFSET_KEYS",
     "SESSION_TOML",
     "SessionSettings",
     "TrackOverrides",
@@ -47,8 +52,19 @@ SESSION_TOML = "session.toml"
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
 _MOST_GAIN_DB = 60.0
-_RULE_KEYS = ("match", "role", "subgroup", "presence", "gain_db", "pan", "mute")
+_MOST_OFFSET_LU = 40.0
+_RULE_KEYS = ("match", "role", "subgroup", "presence", "gain_db", "pan", "invert", "mute")
 _SUBGROUP_NAME = re.compile(r"[A-Za-z0-9_ -]*[A-Za-z0-9][A-Za-z0-9_ -]*")
+
+
+OFFSET_KEYS: dict[str, tuple[str, ...]] = {
+    "role": tuple(str(role) for role in Role),
+    "presence": tuple(str(presence) for presence in Presence),
+    "position": ("close", "out", "bottom", "sub", "room", "di", "amp", "trigger"),
+    "double": ("offset",),
+    "stem": tuple(str(subgroup) for subgroup in Subgroup),
+}
+"""The tables of levels that ``[offsets.<table>]`` may change, and their keys."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,8 @@ class TrackOverrides:
         Added to the gain that the balance decides.
     pan
         From -1, left, to 1, right.
+    invert
+        Whether its polarity is turned over.
     """
 
     role: Role | None = None
@@ -71,6 +89,7 @@ class TrackOverrides:
     gain_offset_db: float = 0.0
     pan: float | None = None
     mute: bool = False
+    invert: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -84,14 +103,22 @@ class TrackRule:
     gain_db: float | None = None
     pan: float | None = None
     mute: bool | None = None
+    invert: bool | None = None
 
 
 @dataclass(frozen=True)
 class SessionSettings:
-    """All that ``session.toml`` says."""
+    """All that ``session.toml`` says.
+
+    Parameters
+    ----------
+    offsets
+        For tables of :data:`OFFSET_KEYS` the levels that are other than ours, in LU.
+    """
 
     sample_rate: int | None = None
     rules: tuple[TrackRule, ...] = ()
+    offsets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def overrides(self, names: Sequence[str]) -> tuple[dict[str, TrackOverrides], tuple[str, ...]]:
         """Apply the rules to the tracks of a session.
@@ -130,6 +157,7 @@ def _applied(rule: TrackRule, overrides: TrackOverrides) -> TrackOverrides:
         presence=overrides.presence if rule.presence is None else rule.presence,
         gain_offset_db=overrides.gain_offset_db if rule.gain_db is None else rule.gain_db,
         pan=overrides.pan if rule.pan is None else rule.pan,
+        invert=overrides.invert if rule.invert is None else rule.invert,
         mute=overrides.mute if rule.mute is None else rule.mute,
     )
 
@@ -198,7 +226,7 @@ class _Reader:
                 self._wrong(where, f"unknown key {key!r}", suggest(key, known))
 
     def settings(self, raw: Mapping[str, Any]) -> SessionSettings:
-        self._keys("", raw, ("sample_rate", "track"))
+        self._keys("", raw, ("sample_rate", "track", "offsets"))
         sample_rate = raw.get("sample_rate")
         if sample_rate is not None and not (
             type(sample_rate) is int and LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ
@@ -214,7 +242,25 @@ class _Reader:
             self._wrong("", "track is no list of tables", "write [[track]] over each entry")
             tables = []
         rules = [self._rule(f"track {i}", table) for i, table in enumerate(tables, 1)]
-        return SessionSettings(sample_rate, tuple(rules))
+        return SessionSettings(sample_rate, tuple(rules), self._offsets(raw.get("offsets", {})))
+
+    def _offsets(self, tables: object) -> dict[str, dict[str, float]]:
+        if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
+            self._wrong("", "offsets are no tables", "write [offsets.role] over the levels")
+            return {}
+        self._keys("offsets", tables, tuple(OFFSET_KEYS))
+        found: dict[str, dict[str, float]] = {}
+        for name, table in tables.items():
+            if name in OFFSET_KEYS:
+                where = f"offsets.{name}"
+                self._keys(where, table, OFFSET_KEYS[name])
+                levels = {key: self._number(where, table, key, _MOST_OFFSET_LU) for key in table}
+                found[name] = {
+                    key: level
+                    for key, level in levels.items()
+                    if level is not None and key in OFFSET_KEYS[name]
+                }
+        return found
 
     def _rule(self, where: str, table: Mapping[str, Any]) -> TrackRule:
         self._keys(where, table, _RULE_KEYS)
@@ -230,6 +276,7 @@ class _Reader:
             presence=self._choice(where, table, "presence", Presence),
             gain_db=self._number(where, table, "gain_db", _MOST_GAIN_DB),
             pan=self._number(where, table, "pan", 1.0),
+            invert=self._switch(where, table, "invert"),
             mute=self._switch(where, table, "mute"),
         )
 

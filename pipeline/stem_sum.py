@@ -47,7 +47,7 @@ class PlacedTrack:
     start, end
         Where it sounds, in frames of the mix; ``end`` is past its last frame.
     gain_left, gain_right
-        Its gain and pan as two factors.
+        Its gain, pan and polarity as two factors.
     """
 
     path: Path
@@ -88,7 +88,7 @@ def _locate(track: TrackPlan, root: Path, sample_rate: int) -> PlacedTrack:
             ]
         )
     start = round(track.offset_s * sample_rate)
-    gain = db_to_amplitude(track.gain_db)
+    gain = db_to_amplitude(track.gain_db) * (-1.0 if track.invert else 1.0)
     left, right = pan_gains(track.pan)
     return PlacedTrack(path, start, start + info.frames_at(sample_rate), gain * left, gain * right)
 

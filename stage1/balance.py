@@ -1,24 +1,25 @@
 """Gains that balance the tracks of each subgroup, and the level intended for each stem.
 
 Equal loudness inside a subgroup is the start. From it each role and microphone position departs by
-the offsets of ``offsets.toml``, the microphones and doubles of one source share its level, and the
-presence that the user asked for comes on top.
+the offsets of ``offsets.toml``, the microphones and doubles of one source share its level as they
+correlate, and the presence that the user asked for comes on top.
 """
 
 from __future__ import annotations
 
 import math
-import tomllib
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from pipeline.roles import SUBGROUP_OF, Presence, Role, Subgroup
+from pipeline.roles import Presence, Role
 from pipeline.session_settings import TrackOverrides
 from pipeline.units import power_to_db
+from stage1.ensemble import stem_targets
+from stage1.offsets import Offsets, offset_table
+from stage1.relations import Relations
+from stage1.sources import coherent_level, halves, polarities, source_groups
 from stage1.subgroups import Recognition
 
 __all__ = [
@@ -33,29 +34,10 @@ __all__ = [
 _PUBLISHED_TARGET_LUFS = -50.0
 _PUBLISHED_PEAK_DBFS = -1.0
 
-_BEAT = frozenset({Role.KICK, Role.SNARE, Role.DRUM_KIT, Role.OVERHEAD, Role.ROOM, Role.TOM})
-_ACCOMPANIMENT = (
-    Subgroup.GUITARS,
-    Subgroup.KEYS,
-    Subgroup.SYNTHS,
-    Subgroup.WINDS,
-    Subgroup.STRINGS,
-)
-# Who leads where nobody sings, in this order.
-_LEADING_ROLES = (
-    frozenset({Role.LEAD_GUITAR}),
-    frozenset({Role.SYNTH_LEAD}),
-    frozenset({Role.SAXOPHONE, Role.TRUMPET, Role.FLUTE}),
-)
-_LEADING_SUBGROUPS = (
-    Subgroup.BACKING_VOCALS,
-    Subgroup.WINDS,
-    Subgroup.GUITARS,
-    Subgroup.KEYS,
-    Subgroup.SYNTHS,
-    Subgroup.STRINGS,
-)
-_ELECTRONIC = frozenset({Role.SYNTH_BASS, Role.CLAP})
+_STEM_PEAK_DBFS = -3.0
+# A stem's fader makes good what it was lowered by, and has so much to give.
+_MOST_TRIM_DB = 18.0
+
 # Two performances, not two microphones: each half is levelled by itself.
 _PERFORMED_TWICE = frozenset(
     {
@@ -97,6 +79,11 @@ class TrackBalance:
         Loudness aimed at before bounds and the user's offset; NaN where there is none (silence).
     mute
         Whether ``session.toml`` mutes the track; its gain is the one that it would have.
+    invert
+        Whether its polarity is turned over.
+    trim_db
+        The part of ``gain_db`` that all tracks of the stem share for its headroom: 0 or less. The
+        stem's fader makes good for it, so it changes no balance.
     """
 
     name: str
@@ -104,15 +91,8 @@ class TrackBalance:
     target_lufs: float
     reason: str
     mute: bool = False
-
-
-@cache
-def _offsets() -> dict[str, dict[str, float]]:
-    text = resources.files("stage1").joinpath("offsets.toml").read_text(encoding="utf-8")
-    return {
-        table: {key: float(value) for key, value in values.items() if key != "source"}
-        for table, values in tomllib.loads(text).items()
-    }
+    invert: bool = False
+    trim_db: float = 0.0
 
 
 def balanced_lufs(levels: Levels, method: str) -> float:
@@ -154,9 +134,11 @@ def balance(
     recognitions: Sequence[Recognition],
     overrides: Sequence[TrackOverrides | None] | None = None,
     *,
-    method: str = "informed",
+    method: str = "sones",
+    relations: Relations | None = None,
+    offsets: Offsets | None = None,
 ) -> tuple[TrackBalance, ...]:
-    """Decide the gain of every track of a session.
+    """Decide the gain and the polarity of every track of a session.
 
     Parameters
     ----------
@@ -164,11 +146,17 @@ def balance(
         One entry a track, in the same order.
     method
         The loudness that is made equal: any that ``features`` knows.
+    relations
+        What was measured between the tracks: what is correlated is not counted twice. Without it
+        names alone say what is one source, and its tracks are summed in power.
+    offsets
+        Levels other than ours, as :func:`stage1.offsets.offset_table` takes them.
 
     Returns
     -------
     tuple of TrackBalance
-        In the order given. Gains stay within ±30 dB before the user's offset is added.
+        In the order given. Gains stay from -50 to 30 dB before the user's offset is added and the
+        stem is lowered for headroom.
 
     Raises
     ------
@@ -183,189 +171,175 @@ def balance(
     for levels, record in zip(features, recognitions, strict=True):
         if levels.name != record.name:
             raise ValueError(f"features of {levels.name!r} stand beside {record.name!r}")
+    table = offset_table(offsets)
     muted = [wish is not None and wish.mute for wish in wishes]
     loudness = [balanced_lufs(levels, method) for levels in features]
     heard = [math.isfinite(lufs) and not mute for lufs, mute in zip(loudness, muted, strict=True)]
-    shares = _shares(recognitions, heard)
-    level = _pair_loudness(recognitions, loudness)
+    turned = polarities(recognitions, wishes, relations)
+    groups = source_groups(recognitions, heard=heard, relations=relations)
+    shares = _shares(groups, recognitions, relations, [flip for flip, _ in turned], table)
+    level = _pair_loudness(recognitions, loudness, halves(recognitions))
     result = []
     for index, record in enumerate(recognitions):
         wish = wishes[index]
         user_db = wish.gain_offset_db if wish is not None else 0.0
-        share = shares.get(index, 0.0)
-        gain_db, target, reason = _decide(record, level[index], share)
+        share, with_others = shares.get(index, (0.0, ""))
+        quiet = features[index].loudness("informed") < table["limits"]["quiet_lufs"]
+        gain_db, target, reason = _decide(record, level[index], share, with_others, table, quiet)
         if user_db:
             gain_db += user_db
             reason += f"; {user_db:+g} dB from session.toml"
-        result.append(TrackBalance(record.name, gain_db, target, reason, muted[index]))
-    return tuple(result)
+        invert, why = turned[index]
+        if why:
+            reason += f"; {why}"
+        result.append(TrackBalance(record.name, gain_db, target, reason, muted[index], invert))
+    return _with_headroom(result, features, recognitions, groups, relations)
 
 
-def _inside_source(record: Recognition) -> float:
+def _inside_source(record: Recognition, table: Offsets, *, is_room_source: bool) -> float:
     """Return the level of a microphone or double against the one that leads its source."""
-    offsets = _offsets()
-    level = offsets["position"].get(record.position, 0.0)
-    if record.role == Role.ROOM:
-        level = 0.0  # every microphone of this source is a room; the role has its own offset
+    # Where every microphone of a source is a room there is no nearer one to support.
+    level = 0.0 if is_room_source else table["position"].get(record.position, 0.0)
     if record.is_double:
-        level += offsets["double"]["offset"]
+        level += table["double"]["offset"]
     return level
 
 
-def _shares(recognitions: Sequence[Recognition], heard: Sequence[bool]) -> dict[int, float]:
-    """Return what each track gives so that its source, in power sum, keeps one source's level.
+def _shares(
+    groups: Sequence[Sequence[int]],
+    recognitions: Sequence[Recognition],
+    relations: Relations | None,
+    inverted: Sequence[bool],
+    table: Offsets,
+) -> dict[int, tuple[float, str]]:
+    """Return what each track gives so that the sum of its source keeps one source's level.
 
     A double that is alone in its source (the track it doubles is named otherwise) stays a double.
     """
-    sources: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for index, record in enumerate(recognitions):
-        if heard[index]:
-            sources[record.subgroup, record.source].append(index)
-    shares: dict[int, float] = {}
-    for members in sources.values():
-        levels = {index: _inside_source(recognitions[index]) for index in members}
-        total = power_to_db(sum(10.0 ** (level / 10.0) for level in levels.values()))
+    shares: dict[int, tuple[float, str]] = {}
+    for members in groups:
+        all_far = all(
+            recognitions[i].role == Role.ROOM or recognitions[i].position == "room" for i in members
+        )
+        levels = {
+            index: _inside_source(recognitions[index], table, is_room_source=all_far)
+            for index in members
+        }
+        total = coherent_level(levels, recognitions, relations=relations, inverted=inverted)
         only_doubles = all(recognitions[index].is_double for index in members)
-        kept = _offsets()["double"]["offset"] if only_doubles else 0.0
-        shares |= {index: level - total + kept for index, level in levels.items()}
+        kept = table["double"]["offset"] if only_doubles else 0.0
+        for index, level in levels.items():
+            shares[index] = (level - total + kept, _companions(index, members, recognitions))
     return shares
 
 
-def _pair_loudness(recognitions: Sequence[Recognition], loudness: Sequence[float]) -> list[float]:
+def _companions(index: int, members: Sequence[int], recognitions: Sequence[Recognition]) -> str:
+    """Return in words what a track is a part of."""
+    mine = recognitions[index].source
+    others = [i for i in members if i != index]
+    if others and all(recognitions[i].source != mine for i in others):
+        return f"the same sound as {recognitions[others[0]].name!r}"
+    return f"part of {mine!r}"
+
+
+def _pair_loudness(
+    recognitions: Sequence[Recognition],
+    loudness: Sequence[float],
+    named_pairs: Sequence[tuple[int, int]],
+) -> list[float]:
     """Return each track's loudness; the halves of a stereo recording share their mean power."""
     pairs: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for index, record in enumerate(recognitions):
-        if record.side and record.role not in _PERFORMED_TWICE:
+        if record.side:
             key = (record.subgroup, record.source, record.position, record.is_double)
             pairs[key].append(index)
+    recognised = [
+        members
+        for members in pairs.values()
+        if {recognitions[i].side for i in members} == {"left", "right"}
+    ]
     level = list(loudness)
-    for members in pairs.values():
+    # What is recognised comes last: it may know more than two halves.
+    for members in [*map(list, named_pairs), *recognised]:
         heard = [index for index in members if math.isfinite(loudness[index])]
-        if len(heard) > 1 and {recognitions[i].side for i in heard} == {"left", "right"}:
-            mean = sum(10.0 ** (loudness[i] / 10.0) for i in heard) / len(heard)
-            for index in heard:
-                level[index] = power_to_db(mean)
+        if len(heard) < 2:
+            continue
+        mean = power_to_db(sum(10.0 ** (loudness[i] / 10.0) for i in heard) / len(heard))
+        for index in heard:
+            if recognitions[index].role not in _PERFORMED_TWICE:
+                level[index] = mean
     return level
 
 
-def _decide(record: Recognition, lufs: float, share: float) -> tuple[float, float, str]:
+def _decide(
+    record: Recognition,
+    lufs: float,
+    share: float,
+    with_others: str,
+    table: Offsets,
+    quiet: bool,
+) -> tuple[float, float, str]:
     """Return gain, target and reason of one track, before the user's own offset."""
-    offsets = _offsets()
     if not math.isfinite(lufs):
         return 0.0, math.nan, "silent: left as it is"
-    role = offsets["role"].get(record.role, 0.0)
-    presence = offsets["presence"][record.presence]
-    target = offsets["working"]["lufs"] + role + presence + share
+    role = table["role"].get(record.role, 0.0)
+    presence = table["presence"][record.presence]
+    target = table["working"]["lufs"] + role + presence + share
     parts = [f"{record.role.replace('_', ' ')} to {target:.1f} LUFS"]
     if role:
         parts.append(f"{role:+g} LU for the role")
     if record.presence != Presence.NORMAL:
         parts.append(f"{presence:+g} LU as {record.presence.value}")
     if abs(share) > 0.05:
-        parts.append(f"{share:+.1f} LU as part of {record.source!r}")
+        parts.append(f"{share:+.1f} LU as {with_others}")
     gain_db = target - lufs
-    limit = offsets["limits"]["gain_db"]
-    if lufs < offsets["limits"]["quiet_lufs"] and gain_db > offsets["limits"]["quiet_gain_db"]:
-        gain_db = offsets["limits"]["quiet_gain_db"]
+    most, least = table["limits"]["gain_db"], -table["limits"]["cut_db"]
+    if quiet and gain_db > table["limits"]["quiet_gain_db"]:
+        gain_db = table["limits"]["quiet_gain_db"]
         parts.append(f"only {gain_db:+g} dB, as {lufs:.0f} LUFS is hardly more than noise")
-    elif abs(gain_db) > limit:
-        gain_db = math.copysign(limit, gain_db)
+    elif not least <= gain_db <= most:
+        gain_db = min(max(gain_db, least), most)
         parts.append(f"held at {gain_db:+g} dB")
     return gain_db, target, ", ".join(parts)
 
 
-def stem_targets(
-    roles: Mapping[str, Collection[Role]],
-    *,
-    leads: Collection[str] = (),
-) -> dict[str, float]:
-    """Return the loudness intended for each stem against the whole mix.
+def _with_headroom(
+    balances: Sequence[TrackBalance],
+    features: Sequence[Levels],
+    recognitions: Sequence[Recognition],
+    groups: Sequence[Sequence[int]],
+    relations: Relations | None,
+) -> tuple[TrackBalance, ...]:
+    """Lower all tracks of a stem alike where its peak would stand above -3 dBFS.
 
-    The table of ``offsets.toml`` is read for the ensemble at hand: without a singer an instrument
-    leads; hats alone are no drum kit; several accompanying stems share their place.
-
-    Parameters
-    ----------
-    roles
-        The roles present in each subgroup that sounds; a subgroup of the user's own making is
-        placed by its roles.
-    leads
-        Subgroups with a track of presence ``lead``: one of them leads where nobody sings.
-
-    Returns
-    -------
-    dict of str to float
-        LU relative to the mix, in the order given; their powers sum to the mix (0 LU).
-
-    Examples
-    --------
-    >>> targets = stem_targets({"drums": {Role.KICK}, "lead_vocals": {Role.LEAD_VOCAL}})
-    >>> round(targets["lead_vocals"] - targets["drums"], 1)
-    4.0
+    Peaks are summed as levels are: in power, and what is correlated in amplitude.
     """
-    offsets = _offsets()
-    table, rule = offsets["stem"], offsets["ensemble"]
-    kinds = {name: _kind(name, present) for name, present in roles.items()}
-    everything = {role for present in roles.values() for role in present}
-    present_kinds = set(kinds.values())
-    level = {name: table[kind] for name, kind in kinds.items()}
-
-    sung = {Subgroup.LEAD_VOCALS, Subgroup.DIALOGUE} & present_kinds
-    front = None if sung else _leading_stem(roles, kinds, leads)
-    accompanying = [
-        name for name, kind in kinds.items() if kind in _ACCOMPANIMENT and name != front
-    ]
-    if len(accompanying) > 1:
-        share = rule["accompaniment_share"] * power_to_db(len(accompanying))
-        for name in accompanying:
-            level[name] -= share
-    if front is not None:
-        level[front] += rule["lead_instrument"]
-
-    has_beat = bool(_BEAT & everything)
-    electronic = bool(_ELECTRONIC & everything or Subgroup.SYNTHS in present_kinds) and not (
-        present_kinds & {Subgroup.GUITARS, Subgroup.WINDS, Subgroup.STRINGS}
-    )
-    for name, kind in kinds.items():
-        if kind == Subgroup.DRUMS:
-            if not _BEAT & set(roles[name]):
-                level[name] += rule["partial_drums"]
-            elif electronic:
-                level[name] += rule["electronic_drums"]
-            elif Role.DOUBLE_BASS in everything:
-                level[name] += rule["acoustic_drums"]
-        elif kind == Subgroup.BASS and electronic:
-            level[name] += rule["electronic_bass"]
-        elif kind == Subgroup.PERCUSSION and not has_beat:
-            level[name] += rule["only_percussion"]
-
-    total = power_to_db(sum(10.0 ** (lu / 10.0) for lu in level.values()))
-    return {name: lu - total for name, lu in level.items()}
-
-
-def _kind(name: str, present: Collection[Role]) -> Subgroup:
-    """Return the known subgroup that a stem is like: by its name, or by most of its roles."""
-    if name in set(Subgroup):
-        return Subgroup(name)
-    kinds = [SUBGROUP_OF[role] for role in sorted(present)]
-    return max(Subgroup, key=kinds.count) if kinds else Subgroup.OTHER
-
-
-def _leading_stem(
-    roles: Mapping[str, Collection[Role]],
-    kinds: Mapping[str, Subgroup],
-    leads: Collection[str],
-) -> str | None:
-    """Return the stem that leads an instrumental, or None (a percussion ensemble, one stem)."""
-    wanted = [name for name in roles if name in leads]
-    if wanted:
-        return wanted[0]
-    for group in _LEADING_ROLES:
-        for name, present in roles.items():
-            if group & set(present):
-                return name
-    for subgroup in _LEADING_SUBGROUPS:
-        for name, kind in kinds.items():
-            if kind == subgroup:
-                return name
-    return None
+    inverted = [track.invert for track in balances]
+    power: dict[str, float] = defaultdict(float)
+    for members in groups:
+        stems = {recognitions[index].subgroup for index in members}
+        for stem in stems:
+            peaks = {
+                index: features[index].true_peak_dbtp + balances[index].gain_db
+                for index in members
+                if recognitions[index].subgroup == stem
+            }
+            level = coherent_level(peaks, recognitions, relations=relations, inverted=inverted)
+            power[stem] += 10.0 ** (level / 10.0)
+    trims = {
+        stem: min(power_to_db(total) - _STEM_PEAK_DBFS, _MOST_TRIM_DB)
+        for stem, total in power.items()
+    }
+    result = []
+    for track, record in zip(balances, recognitions, strict=True):
+        trim = trims.get(record.subgroup, 0.0)
+        if trim > 0.0 and not math.isnan(track.target_lufs):
+            words = f"; {-trim:.1f} dB with all of its stem, for headroom"
+            track = replace(
+                track,
+                gain_db=track.gain_db - trim,
+                trim_db=-trim,
+                reason=track.reason + words,
+            )
+        result.append(track)
+    return tuple(result)

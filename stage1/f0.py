@@ -1,10 +1,19 @@
-"""The fundamental frequency of a track: pYIN, PESTO, and an ensemble of the two.
+"""The fundamental frequency of a track: pYIN, PESTO, and what of both its spectrum bears out.
 
-A track is sampled by many short windows spread over its active time: 240 windows of a quarter of a
-second say nearly as much as the whole track and cost as much as one minute of it. In each window
-both estimators propose pitches; the proposals, with their octaves, are weighed against the window's
-own spectrum (:mod:`stage1.harmonicity`). That settles the typical errors: pYIN reads low guitars an
-octave down, PESTO reads basses an octave or two up, and either hears a pitch in drums.
+A track is sampled by short windows spread over its active time, at most 240: they say nearly as
+much as the whole track and cost the same whatever its length. In each window pYIN and PESTO
+propose pitches; the proposals, their octaves and the peaks of the spectrum are weighed against the
+spectrum itself (:mod:`stage1.harmonicity`). That settles the typical errors: pYIN reads guitars an
+octave down, PESTO reads basses an octave or two up, and either hears a pitch in drums. Windows
+count by their level, so that what rings on between two notes says little.
+
+Whether the track has a pitch at all is weighed over all windows (:func:`_confidence`). Two rules go
+with it:
+
+- a drum whose tone falls or dies away fast under 180 Hz (a kick) has no pitch to balance by; a low
+  tone that holds its pitch has one, be it a bass, an 808 or a tuned tom;
+- of a chord one of its tones is reported, or the root an octave or two down where the tones are the
+  harmonics of one low note.
 
 An unpitched track has f0 NaN.
 """
@@ -12,18 +21,19 @@ An unpitched track has f0 NaN.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
-from pipeline.loudness import EnergyMeter
-from stage1.harmonicity import SPECTRUM_LENGTH, harmonic_strength
+from pipeline.samples import Samples
+from stage1.passages import Passages, measure_activity, window_middles
 from stage1.pesto_encoder import SAMPLE_RATE as PESTO_RATE
 from stage1.pesto_encoder import load_pesto
-from stage1.pyin import pyin
+from stage1.pitch_windows import C8_HZ, GLIDE_SCORE, GLIDE_VOICED, WINDOW_S, Heard, hear, joined
+from stage1.pyin import pyin_track
 
 __all__ = ["F0Estimate", "Mode", "estimate_f0", "published_f0"]
 
@@ -32,29 +42,32 @@ Float64Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 Mode = Literal["windows", "full"]
 
-PYIN_RATE = 22050
-PYIN_FRAME = 2048
-PYIN_HOP = 512
 C1_HZ = 32.70319566257483
-C8_HZ = 4186.009044809578
-FMIN_HZ = 29.13523509488062
-"""A sharp 0: a five-string bass goes down to B0."""
 
-WINDOW_S = 0.25
+SPACING_S = 0.25
+"""Between two windows, and less in a short track, to have some fifty."""
+MIN_SPACING_S = 0.05
+WANTED_WINDOWS = 48
 MAX_WINDOWS = 240
-PESTO_FRAMES_A_WINDOW = 4
-PESTO_MIN_CONFIDENCE = 0.5
-AGREEMENT_CENTS = 50.0
-MAX_ENCODED = 240
-MAX_PUBLISHED = 120
-"""PESTO frames of any confidence, for the published mean."""
-BATCH_WINDOWS = 256
+BATCH_WINDOWS = 240
 
-MIN_STRENGTH = 0.3
-"""A window whose best proposal matches less says nothing about the pitch."""
+MIN_SCORE = 0.2
+"""A window whose best pitch matches less says nothing about the pitch."""
+SILENT_DB, FULL_DB = -35.0, -10.0
+"""Against the level that the loudest 5 % exceed: a window under the first counts nothing, over the
+second fully."""
+SOUNDING = 0.3
+"""Share of its full weight from which a window tells of decay and fall."""
+LOW_HZ, LOWER_HZ = 180.0, 130.0
+"""A kick is sought under the first, without reserve under the second."""
+FALL_CENTS = 100.0
+"""Within a window, from which a pitch falls as a kick's does."""
+MAX_STEP_CENTS = 600.0
+MAX_DRIFT_CENTS = 150.0
 
-PYIN_RATIOS = (1.0, 2.0, 3.0, 4.0, 0.5)
-PESTO_RATIOS = (1.0, 0.5, 0.25, 2.0)
+PIECE_S = 60.0
+"""Of what is held at once by the published method on a whole track."""
+CONTEXT_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,13 +77,13 @@ class F0Estimate:
     Parameters
     ----------
     f0_hz
-        Median of the ensemble over the pitched windows; NaN if the track is unpitched.
+        Median over the pitched windows; NaN if the track is unpitched.
     f0_low_hz, f0_high_hz
         5th and 95th percentile of the same; NaN if unpitched.
     voiced_share
-        Share of active frames that pYIN calls voiced, 0 to 1.
+        Share of active frames that pYIN calls voiced, 0 to 1, loud frames counting more.
     confidence
-        That the track is pitched and its pitch right, 0 to 1; the track counts as pitched from 0.5.
+        That the track is pitched, 0 to 1; it counts as pitched from 0.5.
     pyin_hz
         Median of pYIN's voiced frames alone; NaN without one.
     pesto_hz
@@ -78,9 +91,10 @@ class F0Estimate:
     pesto_share
         Share of active frames that PESTO is confident of, 0 to 1.
     agreement
-        Share of the windows heard by both in which they agree within 50 cents, 0 to 1.
+        Share of the windows whose pitch pYIN or PESTO hears within 50 cents, 0 to 1.
     strength
-        Mean match of the windows with the harmonic kernel, about 0 (noise) to 1 (harmonic tone).
+        Mean share of the spectrum's peaks that the pitch explains, about 0.2 (noise) to 1 (a
+        harmonic tone).
     published_hz
         What :func:`published_f0` returns.
     """
@@ -103,161 +117,9 @@ _NOTHING = F0Estimate(
 )
 
 
-def _fold(audio: Float32Array) -> Float32Array:
-    """Mono for pitch: the mean, or the stronger channel where the mean would cancel."""
-    if audio.ndim != 2:
-        msg = f"expected audio of shape (channels, frames), got {audio.shape}"
-        raise ValueError(msg)
-    if audio.shape[0] == 1:
-        return audio[0]
-    mean = audio.mean(axis=0, dtype=np.float32)
-    energies = np.einsum("cn,cn->c", audio, audio)
-    if float(mean @ mean) < 0.1 * float(energies.max()):
-        return audio[int(energies.argmax())]
-    return np.asarray(mean)
-
-
-def _activity(audio: Float32Array, sample_rate: int) -> BoolArray:
-    meter = EnergyMeter(sample_rate=sample_rate, channels=audio.shape[0])
-    meter.process(audio)
-    return meter.active()
-
-
-def _window_starts(active: BoolArray, duration_s: float, limit: int | None) -> Float64Array:
-    """Start times of the windows whose middle is active, at most ``limit``, evenly spread."""
-    count = max(1, math.floor(duration_s / WINDOW_S))
-    starts = np.arange(count) * WINDOW_S
-    hops = np.minimum(((starts + WINDOW_S / 2) * 10).astype(int), active.size - 1)
-    starts = starts[active[hops]] if active.size else starts[:0]
-    if limit is not None and starts.size > limit:
-        starts = starts[np.linspace(0, starts.size - 1, limit).round().astype(int)]
-    return np.asarray(starts)
-
-
-def _cut(signal: Float32Array, starts: npt.NDArray[np.int64], length: int) -> Float32Array:
-    """Return ``(starts, length)`` windows of a signal with silence before and after it."""
-    before = max(0, -int(starts.min()))
-    after = max(0, int(starts.max()) + length - signal.size)
-    padded = np.pad(signal, (before, after))
-    return np.lib.stride_tricks.sliding_window_view(padded, length)[starts + before]
-
-
-def _median(values: Float64Array) -> float:
-    return float(np.median(values)) if values.size else math.nan
-
-
-def _row_median(values: Float64Array, use: BoolArray) -> Float64Array:
-    """Median along the rows of the values in use; NaN for a row without one."""
-    result = np.full(len(values), np.nan)
-    for row in np.flatnonzero(use.any(axis=1)):
-        result[row] = np.median(values[row, use[row]])
-    return result
-
-
-@dataclass(frozen=True)
-class _Heard:
-    """What was heard in each window; the first axis is the window."""
-
-    pyin_hz: Float64Array  # (windows, frames)
-    voiced: BoolArray
-    pesto_hz: Float64Array  # (windows, frames), NaN where not encoded
-    confident: BoolArray
-    best_hz: Float64Array  # (windows,), NaN where nobody proposed a pitch
-    strength: Float64Array
-    agree: Float64Array  # 1 or 0, NaN where not heard by both
-
-
-def _spread(indices: npt.NDArray[np.int64], limit: int | None) -> npt.NDArray[np.int64]:
-    if limit is None or indices.size <= limit:
-        return indices
-    return indices[np.linspace(0, indices.size - 1, limit).round().astype(int)]
-
-
-def _at_rate(signal: Float32Array, sample_rate: int, wanted: int) -> Float32Array:
-    if sample_rate == wanted:
-        return signal
-    return np.asarray(soxr.resample(signal, sample_rate, wanted), np.float32)
-
-
-def _listen(
-    signal: Float32Array, lower: Float32Array, starts: Float64Array, *, sparse: bool
-) -> _Heard:
-    """Run both estimators on the windows at ``starts`` and weigh their proposals.
-
-    ``signal`` is at :data:`PYIN_RATE`, ``lower`` the same at PESTO's rate.
-    """
-    span = round(WINDOW_S * PYIN_RATE)
-    first = np.round(starts * PYIN_RATE).astype(np.int64)
-    frames = pyin(
-        _cut(signal, first - PYIN_FRAME // 2, span + PYIN_FRAME),
-        sample_rate=PYIN_RATE,
-        fmin_hz=FMIN_HZ,
-        fmax_hz=C8_HZ,
-        frame_length=PYIN_FRAME,
-        hop_length=PYIN_HOP,
-    )
-    pesto_hz, confident = _listen_pesto(lower, starts, sparse=sparse)
-
-    from_pyin = _row_median(frames.f0_hz, frames.voiced)
-    from_pesto = _row_median(pesto_hz, confident & np.isfinite(pesto_hz))
-    proposals = np.concatenate(
-        [from_pyin[:, None] * PYIN_RATIOS, from_pesto[:, None] * PESTO_RATIOS], axis=1
-    )
-    proposals[(proposals < FMIN_HZ) | (proposals > C8_HZ)] = np.nan
-    long = _cut(signal, first + (span - SPECTRUM_LENGTH) // 2, SPECTRUM_LENGTH)
-    strengths = harmonic_strength(long, proposals, sample_rate=PYIN_RATE)
-    best = strengths.argmax(axis=1)
-    rows = np.arange(len(proposals))
-    return _Heard(
-        pyin_hz=frames.f0_hz,
-        voiced=frames.voiced,
-        pesto_hz=pesto_hz,
-        confident=confident,
-        best_hz=proposals[rows, best],
-        strength=np.clip(strengths[rows, best], 0.0, 1.0),
-        agree=np.where(
-            np.isnan(from_pyin) | np.isnan(from_pesto),
-            np.nan,
-            1200.0 * np.abs(np.log2(from_pyin / from_pesto)) < AGREEMENT_CENTS,
-        ),
-    )
-
-
-def _listen_pesto(
-    signal: Float32Array, starts: Float64Array, *, sparse: bool
-) -> tuple[Float64Array, BoolArray]:
-    """PESTO's f0 and whether it is confident, ``(windows, frames)`` each.
-
-    ``sparse`` encodes only some of the confident frames, and a few of all.
-    """
-    offsets = (np.arange(PESTO_FRAMES_A_WINDOW) + 0.5) * (WINDOW_S / PESTO_FRAMES_A_WINDOW)
-    centres = np.round((starts[:, None] + offsets) * PESTO_RATE).astype(np.int64)
-    centres = np.minimum(centres, signal.size - 1)
-    model = load_pesto()
-    frames, confidence = model.frames(signal, centres.ravel())
-    confident = confidence > PESTO_MIN_CONFIDENCE
-    chosen = np.union1d(
-        _spread(np.flatnonzero(confident), MAX_ENCODED if sparse else None),
-        _spread(np.arange(confident.size), MAX_PUBLISHED if sparse else None),
-    )
-    f0_hz = np.full(confident.size, np.nan)
-    f0_hz[chosen] = model.pitch(frames[chosen])
-    return f0_hz.reshape(centres.shape), confident.reshape(centres.shape)
-
-
-def _confidence(strength: float, pesto_share: float, agreement: float) -> float:
-    """Probability that a track is pitched.
-
-    Logistic regression over 296 recordings of instruments, voices and percussion (area under the
-    curve 0.977; 0.95 without the harmonic strength). pYIN's voiced share added nothing to it.
-    """
-    return 1.0 / (1.0 + math.exp(4.5 - 11.4 * strength - 2.1 * pesto_share - 2.1 * agreement))
-
-
 def estimate_f0(
-    audio: Float32Array,
+    samples: Samples,
     *,
-    sample_rate: int,
     active: BoolArray | None = None,
     mode: Mode = "windows",
 ) -> F0Estimate:
@@ -265,15 +127,14 @@ def estimate_f0(
 
     Parameters
     ----------
-    audio
-        ``(channels, frames)`` float32.
-    sample_rate
-        In Hz.
+    samples
+        The track; read only where it is listened to.
     active
         One flag each 100 ms, as :meth:`pipeline.loudness.EnergyMeter.active` returns; measured if
         not given.
     mode
-        ``"windows"`` listens to at most 240 windows, ``"full"`` to all of the active time.
+        ``"windows"`` listens to at most 240 windows, ``"full"`` to all of the active time, as the
+        published method to all of the track.
 
     Returns
     -------
@@ -282,56 +143,140 @@ def estimate_f0(
     Raises
     ------
     ValueError
-        If ``audio`` is not two-dimensional, or ``mode`` is unknown.
+        If ``mode`` is unknown.
     """
     if mode not in ("windows", "full"):
         msg = f"unknown f0 mode {mode!r}: use 'windows' or 'full'"
         raise ValueError(msg)
-    signal = _fold(audio)
     if active is None:
-        active = _activity(audio, sample_rate)
+        active = measure_activity(samples)
     sparse = mode == "windows"
-    starts = _window_starts(active, signal.size / sample_rate, MAX_WINDOWS if sparse else None)
-    if starts.size == 0:
+    active_s = float(active.sum()) / 10.0
+    spacing_s = min(max(active_s / WANTED_WINDOWS, MIN_SPACING_S), SPACING_S)
+    middles = window_middles(
+        active,
+        samples.frames / samples.sample_rate,
+        spacing_s=spacing_s,
+        limit=MAX_WINDOWS if sparse else None,
+    )
+    if middles.size == 0:
         return _NOTHING
-    middle = _at_rate(signal, sample_rate, PYIN_RATE)
-    lower = _at_rate(signal, sample_rate, PESTO_RATE)
-    batches = [
-        _listen(middle, lower, starts[i : i + BATCH_WINDOWS], sparse=sparse)
-        for i in range(0, starts.size, BATCH_WINDOWS)
-    ]
-    names = [field.name for field in fields(_Heard)]
-    heard = _Heard(*(np.concatenate([getattr(b, name) for b in batches]) for name in names))
+    heard = joined(
+        [
+            hear(
+                Passages(samples, middles[i : i + BATCH_WINDOWS], length_s=WINDOW_S), sparse=sparse
+            )
+            for i in range(0, middles.size, BATCH_WINDOWS)
+        ]
+    )
     published_hz = (
         _larger_mean(heard.pyin_hz[heard.voiced], heard.pesto_hz)
         if sparse
-        else _published_full(audio, sample_rate)
+        else _published_full(samples)
     )
     return _decide(heard, published_hz)
 
 
-def _decide(heard: _Heard, published_hz: float) -> F0Estimate:
-    agreement = heard.agree[~np.isnan(heard.agree)]
-    share = float(agreement.mean()) if agreement.size else 0.0
-    pesto_share = float(heard.confident.mean())
-    strength = float(heard.strength.mean())
-    confidence = _confidence(strength, pesto_share, share)
-    clear = heard.best_hz[np.isfinite(heard.best_hz) & (heard.strength >= MIN_STRENGTH)]
-    pitched = confidence >= 0.5 and clear.size > 0
-    low, middle, high = np.percentile(clear, (5, 50, 95)) if pitched else (math.nan,) * 3
+def _quantile(values: Float64Array, weights: Float64Array, share: float) -> float:
+    """Weighted quantile, always one of the values; NaN without any of weight."""
+    use = np.isfinite(values) & (weights > 0.0)
+    if not use.any():
+        return math.nan
+    order = np.argsort(values[use], kind="stable")
+    total = np.cumsum(weights[use][order])
+    return float(values[use][order][np.searchsorted(total, share * total[-1])])
+
+
+def _weights(level: Float64Array) -> Float64Array:
+    """How much each window counts, by its level."""
+    level_db = 20.0 * np.log10(level + 1e-9)
+    level_db -= np.percentile(level_db, 95)
+    # Nowhere quite 0, so that there always is a mean.
+    return np.asarray(np.clip((level_db - SILENT_DB) / (FULL_DB - SILENT_DB), 1e-9, 1.0))
+
+
+def _downward_drift(heard: Heard, weights: Float64Array) -> float:
+    """Mean fall of pYIN's pitch in cents a frame; melodies go up as often as down."""
+    step = 1200.0 * np.log2(heard.pyin_hz[:, 1:] / heard.pyin_hz[:, :-1])
+    use = heard.voiced[:, 1:] & heard.voiced[:, :-1] & (np.abs(step) < MAX_STEP_CENTS)
+    counted = weights[:, None] * use
+    if not counted.any():
+        return 0.0
+    return -float(
+        (counted * np.clip(step, -MAX_DRIFT_CENTS, MAX_DRIFT_CENTS)).sum() / counted.sum()
+    )
+
+
+def _decide(heard: Heard, published_hz: float) -> F0Estimate:
+    weights = _weights(heard.level)
+
+    def mean(values: npt.NDArray[np.floating] | BoolArray) -> float:
+        return float(np.average(values, weights=weights))
+
+    voiced = heard.voiced.mean(axis=1)
+    # What pYIN hears throughout a smeared window counts like a match, and no match counts more.
+    score = np.where(voiced >= GLIDE_VOICED, GLIDE_SCORE, np.minimum(heard.score, GLIDE_SCORE))
+    trusted = weights * score * (score >= MIN_SCORE)
+    f0_hz = _quantile(heard.f0_hz, trusted, 0.5)
+    decay_db = _quantile(heard.decay_db, weights * (weights > SOUNDING), 0.5)
+    confidence = _confidence(
+        score=mean(heard.score),
+        recall=mean(heard.recall),
+        voiced=mean(voiced),
+        pesto=mean(heard.confident.mean(axis=1)),
+        low=min(max((LOW_HZ - f0_hz) / (LOW_HZ - LOWER_HZ), 0.0), 1.0) if f0_hz > 0.0 else 0.0,
+        decay_db=0.0 if math.isnan(decay_db) else decay_db,
+        fall_share=mean(np.nan_to_num(heard.fall_cents) > FALL_CENTS),
+        drift_cents=_downward_drift(heard, weights),
+    )
+    pitched = confidence >= 0.5 and f0_hz > 0.0
     return F0Estimate(
-        f0_hz=float(middle),
-        f0_low_hz=float(low),
-        f0_high_hz=float(high),
-        voiced_share=float(heard.voiced.mean()),
+        f0_hz=f0_hz if pitched else math.nan,
+        f0_low_hz=_quantile(heard.f0_hz, trusted, 0.05) if pitched else math.nan,
+        f0_high_hz=_quantile(heard.f0_hz, trusted, 0.95) if pitched else math.nan,
+        voiced_share=mean(voiced),
         confidence=confidence if pitched else min(confidence, 0.49),
         pyin_hz=_median(heard.pyin_hz[heard.voiced]),
         pesto_hz=_median(heard.pesto_hz[heard.confident & np.isfinite(heard.pesto_hz)]),
-        pesto_share=pesto_share,
-        agreement=share,
-        strength=strength,
+        pesto_share=mean(heard.confident.mean(axis=1)),
+        agreement=mean(heard.agree),
+        strength=mean(heard.recall),
         published_hz=published_hz,
     )
+
+
+def _confidence(
+    *,
+    score: float,
+    recall: float,
+    voiced: float,
+    pesto: float,
+    low: float,
+    decay_db: float,
+    fall_share: float,
+    drift_cents: float,
+) -> float:
+    """Probability that a track is pitched.
+
+    Logistic regression over 1958 synthesised sounds and 165 recordings of instruments, voices and
+    drums. On recordings that it was not fitted to, the area under the curve is 0.987 (115 single
+    sounds) and 0.998 (54 tracks of sessions).
+    """
+    falls = math.sqrt(max(fall_share, 0.0) * min(max(drift_cents, 0.0), 30.0) / 30.0)
+    evidence = (
+        -5.31
+        + 3.02 * score
+        + 3.67 * recall
+        + 4.19 * voiced
+        + 2.62 * pesto
+        - 1.60 * low * min(max(decay_db, 0.0), 100.0) / 100.0
+        - 7.12 * low * falls
+    )
+    return 1.0 / (1.0 + math.exp(-evidence))
+
+
+def _median(values: Float64Array) -> float:
+    return float(np.median(values)) if values.size else math.nan
 
 
 def _larger_mean(pyin_hz: Float64Array, pesto_hz: Float64Array) -> float:
@@ -341,25 +286,37 @@ def _larger_mean(pyin_hz: Float64Array, pesto_hz: Float64Array) -> float:
     return max(means, default=math.nan)
 
 
-def _published_full(audio: Float32Array, sample_rate: int) -> float:
-    mono = audio.mean(axis=0, dtype=np.float32)
-    if not mono.any():
+def _published_full(samples: Samples) -> float:
+    """Return the published f0 of all frames, reading a piece at a time."""
+
+    def read(start: int, frames: int) -> Float32Array:
+        return np.asarray(samples.read_at(start, frames).mean(axis=0, dtype=np.float32))
+
+    rate, length = samples.sample_rate, samples.frames
+    piece = round(PIECE_S * rate)
+    if not any(read(start, min(piece, length - start)).any() for start in range(0, length, piece)):
         return math.nan
-    frames = pyin(mono[None], sample_rate=sample_rate, fmin_hz=C1_HZ, fmax_hz=C8_HZ, center=True)
-    lower = _at_rate(mono, sample_rate, PESTO_RATE)
-    centres = np.arange(0, lower.size, PESTO_RATE // 100)
+    frames = pyin_track(read, length, sample_rate=rate, fmin_hz=C1_HZ, fmax_hz=C8_HZ)
     model = load_pesto()
-    parts = [
-        model.pitch(model.frames(lower, centres[i : i + 4096])[0])
-        for i in range(0, centres.size, 4096)
-    ]
-    return _larger_mean(frames.f0_hz[frames.voiced], np.concatenate(parts))
+    pesto = []
+    for start in range(0, length, piece):
+        before = min(start, round(CONTEXT_S * rate))
+        after = min(length - min(start + piece, length), round(CONTEXT_S * rate))
+        count = before + min(piece, length - start) + after
+        signal = read(start - before, count)
+        if rate != PESTO_RATE:
+            signal = np.asarray(soxr.resample(signal, rate, PESTO_RATE), np.float32)
+        hop = PESTO_RATE // 100
+        first = round(before / rate * PESTO_RATE)
+        centres = np.arange(first, signal.size - round(after / rate * PESTO_RATE), hop)
+        for i in range(0, centres.size, 4096):
+            pesto.append(model.pitch(model.frames(signal, centres[i : i + 4096])[0]))
+    return _larger_mean(frames.f0_hz[frames.voiced], np.concatenate(pesto))
 
 
 def published_f0(
-    audio: Float32Array,
+    samples: Samples,
     *,
-    sample_rate: int,
     active: BoolArray | None = None,
     mode: Mode = "windows",
 ) -> float:
@@ -372,7 +329,7 @@ def published_f0(
 
     Parameters
     ----------
-    audio, sample_rate, active, mode
+    samples, active, mode
         As for :func:`estimate_f0`.
 
     Returns
@@ -383,11 +340,8 @@ def published_f0(
     Raises
     ------
     ValueError
-        If ``audio`` is not two-dimensional, or ``mode`` is unknown.
+        If ``mode`` is unknown.
     """
     if mode == "full":
-        if audio.ndim != 2:
-            msg = f"expected audio of shape (channels, frames), got {audio.shape}"
-            raise ValueError(msg)
-        return _published_full(audio, sample_rate)
-    return estimate_f0(audio, sample_rate=sample_rate, active=active, mode=mode).published_hz
+        return _published_full(samples)
+    return estimate_f0(samples, active=active, mode=mode).published_hz

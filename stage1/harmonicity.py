@@ -1,98 +1,255 @@
-"""How well a pitch explains a spectrum: the harmonic kernel that settles octaves and noise.
+"""Which pitch explains a spectrum: the test that settles octaves and tells a tone from noise.
 
-After SWIPE' (Camacho and Harris, JASA 124(3), 2008): harmonics 1 and the primes count for a pitch,
-the valleys half-way between harmonics count against it. A sub-octave finds nothing on its odd
-harmonics, an octave too high finds the pitch itself in its valleys, and noise fills peaks and
-valleys alike. Unlike SWIPE', only proposed pitches are weighed, not a grid of them.
+The spectrum of a window is reduced to its strongest peaks. A pitch explains the peaks that lie on
+its harmonics (recall), and is itself borne out by the harmonics that are there (precision):
+
+- an octave too high leaves the odd harmonics unexplained, three times too high two thirds of all,
+  also where the fundamental is missing, as in small loudspeakers;
+- a sub-octave finds nothing on its odd harmonics, and a common sub-harmonic of a chord nothing on
+  most of its lower ones;
+- noise has peaks everywhere. Harmonics of a low pitch lie so close that many would be hit by
+  chance: a peak counts only by what it says beyond chance.
+
+The two errors are those of Maher and Beauchamp (JASA 95(4), 1994, "two-way mismatch"), here as
+shares instead of distances. Proposed are the pitches that the estimators heard, with their octaves
+and fractions, and the strongest peaks with theirs.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-__all__ = ["SPECTRUM_LENGTH", "harmonic_strength"]
+__all__ = ["SPECTRUM_LENGTH", "PitchFit", "fit_pitches"]
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 SPECTRUM_LENGTH = 8192
-HARMONICS = (1, 2, 3, 5, 7, 11, 13)
-"""The first and the prime harmonics: a sub-harmonic of the pitch then shares but one of them."""
-HARMONIC_LIMIT_HZ = 8000.0
-TOLERANCE = 0.01
-"""How far from a multiple its peak may lie: pitches glide, strings are not quite harmonic, and the
-estimators' own steps are 10 and 33 cents."""
-SCALE_BINS = 3 * len(HARMONICS)
+MAX_PEAKS = 40
+PEAK_RANGE = 0.1
+"""Of the largest, in square roots of magnitude: 40 dB."""
+PEAK_PROMINENCE = 1.2
+"""Over the mean of its surroundings: hiss has less, and so has most of a smeared glide."""
+SURROUNDINGS_BINS = 12
+PEAKS_HZ = (25.0, 6000.0)
+TOLERANCE = 0.012
+"""How far from a harmonic its peak may lie: pitches move, strings are not quite harmonic."""
+TOLERANCE_BINS = 1.2
+TEETH = 24
+WEIGHED_TEETH = 10
+STRONG_PEAK = 0.25
+PRECISION_POWER = 2.0
+PEAK_FRACTIONS = 3
+"""A peak proposes itself, its half and its third."""
+REFINING_TEETH = 5
+
+
+@dataclass(frozen=True)
+class PitchFit:
+    """The best pitch of each window.
+
+    Parameters
+    ----------
+    f0_hz
+        NaN for a window without peaks.
+    score
+        Recall times the square of precision, with what the estimators' own pitches are given
+        ahead: around 0 for noise, 1 for a harmonic tone.
+    recall
+        Share of the peaks that it explains beyond chance, 0 to 1.
+    """
+
+    f0_hz: Float64Array
+    score: Float64Array
+    recall: Float64Array
 
 
 @numba.njit(cache=True, nogil=True)
-def _largest_near(spectrum: Float32Array, place: float) -> float:
-    """Return the largest of the bins within the tolerance of a fractional bin."""
-    reach = max(1.0, TOLERANCE * place)
+def _find_peaks(
+    spectrum: Float32Array, low: int, high: int, places: Float64Array, sizes: Float64Array
+) -> int:
+    """Fill ``places`` (fractional bins) and ``sizes`` with the largest peaks; return how many."""
     largest = 0.0
-    for k in range(max(int(np.rint(place - reach)), 0), int(np.rint(place + reach)) + 1):
-        if k < spectrum.size and spectrum[k] > largest:
-            largest = float(spectrum[k])
-    return largest
+    for k in range(low, high):
+        largest = max(largest, float(spectrum[k]))
+    count = 0
+    if largest == 0.0:
+        return 0
+    for k in range(low, high):
+        size = float(spectrum[k])
+        if size < PEAK_RANGE * largest or size <= spectrum[k - 1] or size < spectrum[k + 1]:
+            continue
+        first, last = max(k - SURROUNDINGS_BINS, 0), min(k + SURROUNDINGS_BINS + 1, spectrum.size)
+        mean = 0.0
+        for j in range(first, last):
+            mean += float(spectrum[j]) / (last - first)
+        if size < PEAK_PROMINENCE * mean:
+            continue
+        slot = count
+        if count < sizes.size:
+            count += 1
+        else:
+            slot = 0
+            for j in range(1, count):
+                if sizes[j] < sizes[slot]:
+                    slot = j
+            if sizes[slot] >= size:
+                continue
+        # The logarithm of a Hann window's main lobe is near a parabola.
+        before = np.log(float(spectrum[k - 1]) + 1e-12)
+        middle = np.log(size)
+        after = np.log(float(spectrum[k + 1]) + 1e-12)
+        bend = before - 2.0 * middle + after
+        places[slot] = k + (0.5 * (before - after) / bend if bend < 0.0 else 0.0)
+        sizes[slot] = size
+    return count
 
 
 @numba.njit(cache=True, nogil=True)
-def _weigh(
-    spectrum: Float32Array,
-    bins: Float64Array,
-    scale: Float64Array,
-    sample_rate: int,
-    strength: Float64Array,
+def _score(
+    places: Float64Array, sizes: Float64Array, count: int, f0: float, teeth: Float64Array
+) -> tuple[float, float]:
+    """Recall times precision squared, and recall, of one pitch in bins; fills ``teeth``."""
+    teeth[:] = 0.0
+    got, total, largest = 0.0, 0.0, 0.0
+    for i in range(count):
+        largest = max(largest, sizes[i])
+        k = int(np.rint(places[i] / f0))
+        tolerance = max(TOLERANCE_BINS, TOLERANCE * places[i])
+        chance = min(1.0, 2.0 * tolerance / f0)
+        total += sizes[i] * (1.0 - chance)
+        if k >= 1 and abs(places[i] - k * f0) < tolerance:
+            got += sizes[i] * (1.0 - chance)
+            if k <= TEETH:
+                teeth[k] = max(teeth[k], sizes[i])
+        else:
+            got -= sizes[i] * chance
+    top = 0
+    for k in range(1, TEETH + 1):
+        if teeth[k] > STRONG_PEAK * largest:
+            top = k
+    if got <= 0.0 or top == 0:
+        return 0.0, 0.0
+    present, expected = 0.0, 0.0
+    for k in range(1, min(top, WEIGHED_TEETH) + 1):
+        weight = 1.0 / np.sqrt(k)
+        expected += weight
+        if teeth[k] > 0.0:
+            present += weight
+    recall = got / total
+    return recall * (present / expected) ** PRECISION_POWER, recall
+
+
+@numba.njit(cache=True, nogil=True)
+def _refine(places: Float64Array, sizes: Float64Array, count: int, f0: float) -> float:
+    """Return the mean of the fundamentals that the lowest harmonics point to."""
+    total, weights = 0.0, 0.0
+    for i in range(count):
+        k = int(np.rint(places[i] / f0))
+        tolerance = max(TOLERANCE_BINS, TOLERANCE * places[i])
+        if 1 <= k <= REFINING_TEETH and abs(places[i] - k * f0) < tolerance:
+            # An error of a bin weighs 1 / k on the fundamental.
+            total += sizes[i] * places[i]
+            weights += sizes[i] * k
+    return total / weights if weights > 0.0 else f0
+
+
+@numba.njit(cache=True, nogil=True)
+def _best(
+    places: Float64Array,
+    sizes: Float64Array,
+    count: int,
+    proposals: Float64Array,
+    ahead: Float64Array,
+    low: float,
+    high: float,
+    teeth: Float64Array,
+) -> tuple[float, float, float]:
+    """Return the best pitch in bins, its score and its recall; NaN, 0 and 0 without one."""
+    best, best_score, best_recall = np.nan, 0.0, 0.0
+    for column in range(proposals.size + PEAK_FRACTIONS * count):
+        bonus = 0.0
+        if column < proposals.size:
+            f0 = proposals[column]
+            bonus = ahead[column]
+        else:
+            peak = (column - proposals.size) // PEAK_FRACTIONS
+            f0 = places[peak] / (1 + (column - proposals.size) % PEAK_FRACTIONS)
+        if not low <= f0 <= high:  # also NaN
+            continue
+        score, recall = _score(places, sizes, count, f0, teeth)
+        if score > 0.0 and score + bonus > best_score:
+            best, best_score, best_recall = f0, score + bonus, recall
+    return best, best_score, best_recall
+
+
+@numba.njit(cache=True, nogil=True)
+def _fit(
+    spectra: Float32Array,
+    proposals: Float64Array,
+    ahead: Float64Array,
+    low: float,
+    high: float,
+    bins_a_hz: float,
+    best: Float64Array,
+    scores: Float64Array,
+    recalls: Float64Array,
 ) -> None:
-    """Fill ``strength`` (windows, proposals) for fundamentals at ``bins``."""
-    limit = HARMONIC_LIMIT_HZ * SPECTRUM_LENGTH / sample_rate
-    for row in range(bins.shape[0]):
-        for column in range(bins.shape[1]):
-            f0 = bins[row, column]
-            if np.isnan(f0) or scale[row] == 0.0:
-                strength[row, column] = -np.inf
-                continue
-            total = 0.0
-            norm = 0.0
-            for k in HARMONICS:
-                if k * f0 >= limit:
-                    break
-                below = _largest_near(spectrum[row], (k - 0.5) * f0)
-                above = _largest_near(spectrum[row], (k + 0.5) * f0)
-                peak = _largest_near(spectrum[row], k * f0)
-                total += (peak - 0.5 * (below + above)) / np.sqrt(k)
-                norm += 1.0 / k
-            strength[row, column] = total / (np.sqrt(norm) * scale[row]) if norm else -np.inf
+    """Fill ``best`` (bins), ``scores`` and ``recalls``, all (windows,)."""
+    places, sizes = np.empty(MAX_PEAKS), np.empty(MAX_PEAKS)
+    teeth = np.empty(TEETH + 1)
+    first, last = int(PEAKS_HZ[0] * bins_a_hz), int(PEAKS_HZ[1] * bins_a_hz)
+    for row in range(spectra.shape[0]):
+        count = _find_peaks(spectra[row], first, last, places, sizes)
+        f0, score, recall = _best(places, sizes, count, proposals[row], ahead, low, high, teeth)
+        best[row], scores[row], recalls[row] = f0, score, recall
+        if score > 0.0:
+            best[row] = _refine(places, sizes, count, f0)
 
 
-def harmonic_strength(
-    windows: Float32Array, f0_hz: Float64Array, *, sample_rate: int
-) -> Float64Array:
-    """Match of each proposed pitch with the spectrum of its window.
+def fit_pitches(
+    windows: Float32Array,
+    proposals_hz: Float64Array,
+    ahead: Float64Array,
+    *,
+    sample_rate: int,
+    low_hz: float,
+    high_hz: float,
+) -> PitchFit:
+    """Find the pitch that explains each window best.
 
     Parameters
     ----------
     windows
         ``(windows, SPECTRUM_LENGTH)`` samples.
-    f0_hz
-        ``(windows, proposals)``; NaN where there is none.
+    proposals_hz
+        ``(windows, proposals)``; NaN where there is none. Peaks of the spectrum propose more.
+    ahead
+        ``(proposals,)``: what is added to the score of each.
     sample_rate
         In Hz; 8192 samples should last at least 0.3 s, to part the harmonics of a bass.
+    low_hz, high_hz
+        The range of pitches.
 
     Returns
     -------
-    ndarray, shape (windows, proposals)
-        Around 0 for noise and at most 1; ``-inf`` where there is no proposal, or silence.
+    PitchFit
+        Arrays of shape ``(windows,)``.
     """
     taper = np.hanning(SPECTRUM_LENGTH).astype(np.float32)
-    # Square roots of magnitude, as SWIPE does: the kernel then matches a sawtooth's decay.
-    spectrum = np.sqrt(np.abs(scipy.fft.rfft(windows * taper, axis=1)))
-    teeth = np.partition(spectrum, -SCALE_BINS, axis=1)[:, -SCALE_BINS:].astype(np.float64)
-    # Against the energy of as many of the window's strongest bins as the kernel has teeth.
-    scale = np.sqrt((teeth**2).sum(axis=1) / 3.0)
-    strength = np.empty(f0_hz.shape)
-    _weigh(spectrum, f0_hz / (sample_rate / SPECTRUM_LENGTH), scale, sample_rate, strength)
-    return strength
+    # Square roots of magnitude: weak harmonics count for something, and strong ones not for all.
+    spectra = np.sqrt(np.abs(scipy.fft.rfft(windows * taper, axis=1)))
+    bins_a_hz = SPECTRUM_LENGTH / sample_rate
+    best, scores, recalls = np.empty((3, len(windows)))
+    _fit(
+        spectra, proposals_hz * bins_a_hz, ahead, low_hz * bins_a_hz, high_hz * bins_a_hz,
+        bins_a_hz, best, scores, recalls,
+    )  # fmt: skip
+    return PitchFit(best / bins_a_hz, scores, recalls)

@@ -19,13 +19,15 @@ SILENT_NAME = 0.3
 WEAK_NAME = 0.5
 BELIEVED = 0.5
 """From here the sound decides for a name that says nothing."""
-STRONG = 0.8
-"""From here the sound overrules a weak name."""
-CONTRADICTS = 0.9
-"""From here the sound is reported against a clear name."""
+STRONG = 0.9
+"""From here the sound overrules a weak name, and is reported against a clear one."""
 DOUBT = 0.3
 """What a contradiction takes from a clear name's confidence."""
 
+# Only these are told from the rest surely enough to speak against a name.
+_HEARD_WELL: frozenset[str] = frozenset(
+    {Subgroup.DRUMS, Subgroup.GUITARS, Subgroup.LEAD_VOCALS, Subgroup.BACKING_VOCALS}
+)
 # One voice sings like another, and speech is a voice too; hands and sticks strike alike.
 _FAMILIES: tuple[frozenset[str], ...] = (
     frozenset({Subgroup.LEAD_VOCALS, Subgroup.BACKING_VOCALS, Subgroup.DIALOGUE}),
@@ -96,14 +98,11 @@ def weigh(
     if _alike(SUBGROUP_OF[role], heard.subgroup):
         agreed = 1.0 - (1.0 - confidence) * (1.0 - 0.5 * heard.confidence)
         return Verdict(role, max(confidence, round(agreed, 2)), reason)
-    if role in _NAMED_BY_USE:
+    unsure = heard.confidence < STRONG or heard.subgroup not in _HEARD_WELL
+    if unsure or role in _NAMED_BY_USE:
         return Verdict(role, confidence, reason)
     if by_user or confidence >= WEAK_NAME:
-        if heard.confidence < CONTRADICTS:
-            return Verdict(role, confidence, reason)
         sure = confidence if by_user else max(confidence - DOUBT, SILENT_NAME)
         return Verdict(role, sure, reason, f"{sounds}, not like {role.value.replace('_', ' ')}")
-    if heard.confidence >= STRONG:
-        said = f"{sounds}, though its name may mean {role.value.replace('_', ' ')}"
-        return Verdict(heard.role, heard.confidence * 0.9, f"{said} ({reason})", said)
-    return Verdict(role, confidence, reason)
+    said = f"{sounds}, though its name may mean {role.value.replace('_', ' ')}"
+    return Verdict(heard.role, heard.confidence * 0.9, f"{said} ({reason})", said)

@@ -1,6 +1,7 @@
 """Loudness inside an informed band: how loud a track is where its own sound lies.
 
-Four methods, each a loudness in LUFS to balance tracks by:
+Four methods here, each a loudness in LUFS to balance tracks by (the fifth, ``sones``, is in
+:mod:`stage1.sones`):
 
 ``lufs``, ``centroid``, ``p_lufs``
     The three of the public reference script of the AES 2025 paper on pitch-informed loudness, as
@@ -21,28 +22,40 @@ Four methods, each a loudness in LUFS to balance tracks by:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-import scipy.signal
 
-from pipeline.loudness import BLOCK_FRAMES, EnergyMeter, gated_lufs, lufs_to_power
+from pipeline.loudness import (
+    BLOCK_FRAMES,
+    EnergyMeter,
+    gated_lufs,
+    lufs_to_power,
+    momentary_power,
+)
+from pipeline.samples import Samples
+from pipeline.true_peak import as_block
+from stage1.band_energies import BandEnergies, FoldBandEnergies, first_order, second_order
 from stage1.f0 import F0Estimate
 from stage1.spectral import Spectral
 
-__all__ = ["METHODS", "Band", "NarrowbandLoudness", "informed_band", "measure_narrowband"]
+__all__ = [
+    "BAND_METHODS",
+    "METHODS",
+    "Band",
+    "NarrowbandLoudness",
+    "informed_band",
+    "measure_narrowband",
+]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-
-METHODS = ("lufs", "centroid", "p_lufs", "informed")
+BAND_METHODS = ("lufs", "centroid", "p_lufs", "informed")
+METHODS = (*BAND_METHODS, "sones")
 
 PUBLISHED_GATE_LUFS = -50.0
 NO_F0_BAND_HZ = (50.0, 10000.0)
 PUBLISHED_MAX_HZ = 22000.0
 MAX_SHIFT_LU = 6.0
-INFORMED_ORDER = 2
 LOWEST_HZ = 20.0
 HIGHEST_HZ = 20000.0
 HARMONICS_REACHED = 8.0
@@ -69,46 +82,17 @@ class NarrowbandLoudness:
     informed: float
 
     def by(self, method: str) -> float:
-        """Return the loudness by one of :data:`METHODS`.
+        """Return the loudness by one of :data:`BAND_METHODS`.
 
         Raises
         ------
         ValueError
             If there is no such method.
         """
-        if method not in METHODS:
-            msg = f"unknown loudness method {method!r}: use one of " + ", ".join(METHODS)
+        if method not in BAND_METHODS:
+            msg = f"unknown loudness method {method!r}: use one of " + ", ".join(BAND_METHODS)
             raise ValueError(msg)
         return float(getattr(self, method))
-
-
-def _sections(band: Band, sample_rate: int, order: int) -> Float64Array | None:
-    """High-pass and low-pass at the edges of a band; None where neither edge is in range."""
-    nyquist = sample_rate / 2
-    parts = []
-    if band.low_hz > 0.0:
-        edge = min(band.low_hz, 0.999 * nyquist)
-        parts.append(scipy.signal.butter(order, edge, "highpass", fs=sample_rate, output="sos"))
-    if band.high_hz < nyquist:
-        parts.append(scipy.signal.butter(order, band.high_hz, fs=sample_rate, output="sos"))
-    return np.concatenate(parts) if parts else None
-
-
-def _band_power(
-    audio: Float32Array, sample_rate: int, band: Band | None, order: int = 1
-) -> Float64Array:
-    """K-weighted power of each gating block of ``audio`` inside ``band``."""
-    meter = EnergyMeter(sample_rate=sample_rate, channels=audio.shape[0])
-    sections = _sections(band, sample_rate, order) if band is not None else None
-    if sections is None:
-        meter.process(audio)
-        return meter.momentary_power()
-    state = np.zeros((len(sections), audio.shape[0], 2))
-    for start in range(0, audio.shape[1], BLOCK_FRAMES):
-        block = audio[:, start : start + BLOCK_FRAMES].astype(np.float64)
-        filtered, state = scipy.signal.sosfilt(sections, block, axis=1, zi=state)
-        meter.process(filtered)
-    return meter.momentary_power()
 
 
 def informed_band(f0: F0Estimate, spectral: Spectral, *, sample_rate: int) -> Band:
@@ -138,57 +122,75 @@ def informed_band(f0: F0Estimate, spectral: Spectral, *, sample_rate: int) -> Ba
 
 
 def measure_narrowband(
-    audio: Float32Array, *, sample_rate: int, f0: F0Estimate, spectral: Spectral
+    samples: Samples, *, f0: F0Estimate, spectral: Spectral, meter: EnergyMeter
 ) -> NarrowbandLoudness:
     """Measure the loudness of a track by all methods.
 
     Parameters
     ----------
-    audio
-        ``(channels, frames)`` float32.
-    sample_rate
-        In Hz.
+    samples
+        The track, mono or stereo; read once, from its start to its end.
     f0, spectral
         What was measured of it.
+    meter
+        The meter that it was fed to.
 
     Returns
     -------
     NarrowbandLoudness
     """
-    fold = audio if audio.shape[0] == 1 else audio.mean(axis=0, keepdims=True, dtype=np.float32)
-    fold_power = _band_power(fold, sample_rate, None)
+    fold_power = meter.fold_momentary_power()
     loud = fold_power > lufs_to_power(PUBLISHED_GATE_LUFS)
-    stereo = audio.shape[0] > 1
-    full = gated_lufs(_band_power(audio, sample_rate, None) if stereo else fold_power)
-    centroid, bandwidth = spectral.published_centroid_hz, spectral.published_bandwidth_hz
-    published_hz = f0.published_hz
-    with_f0 = not math.isnan(published_hz)
-    bands = {
-        "centroid": Band(
-            max(centroid - bandwidth / 2, 1.0), min(centroid + bandwidth / 2, PUBLISHED_MAX_HZ)
-        ),
-        "p_lufs": Band(2 * published_hz, 4 * published_hz) if with_f0 else Band(*NO_F0_BAND_HZ),
-    }
-    in_band = {
-        name: gated_lufs(_band_power(fold, sample_rate, band)[loud]) if loud.any() else -math.inf
-        for name, band in bands.items()
-    }
+    full = meter.integrated_lufs
+    rate = samples.sample_rate
+    published = informed = None
+    if loud.any():
+        bands = [first_order(band.low_hz, band.high_hz, rate) for band in _published(f0, spectral)]
+        published = FoldBandEnergies(np.stack(bands), sample_rate=rate)
+    if not math.isnan(f0.f0_hz) and full > -math.inf:
+        band = informed_band(f0, spectral, sample_rate=rate)
+        informed = BandEnergies(
+            second_order(band.low_hz, band.high_hz, rate),
+            sample_rate=rate,
+            channels=samples.channels,
+        )
+    _feed(samples, [energies for energies in (published, informed) if energies is not None])
+    centroid = p_lufs = -math.inf
+    if published is not None:
+        centroid, p_lufs = (
+            gated_lufs(momentary_power(published.energies, row)[loud]) for row in (0, 1)
+        )
+    if informed is not None:
+        inside = gated_lufs(
+            np.sum(
+                [momentary_power(informed.energies, row) for row in range(samples.channels)], axis=0
+            )
+        )
+        # A pitch half trusted moves the loudness half as far.
+        trust = 2.0 * f0.confidence - 1.0
+        full += trust * min(max(inside - full, -MAX_SHIFT_LU), 0.0)
     return NarrowbandLoudness(
-        lufs=gated_lufs(fold_power[loud]),
-        centroid=in_band["centroid"],
-        p_lufs=in_band["p_lufs"],
-        informed=_informed(audio, sample_rate, f0, spectral, full),
+        lufs=gated_lufs(fold_power[loud]), centroid=centroid, p_lufs=p_lufs, informed=full
     )
 
 
-def _informed(
-    audio: Float32Array, sample_rate: int, f0: F0Estimate, spectral: Spectral, full: float
-) -> float:
-    """Move the full-band loudness ``full`` of all channels to that inside the informed band."""
-    if math.isnan(f0.f0_hz) or full == -math.inf:
-        return full
-    band = informed_band(f0, spectral, sample_rate=sample_rate)
-    inside = gated_lufs(_band_power(audio, sample_rate, band, INFORMED_ORDER))
-    # A pitch half trusted moves the loudness half as far.
-    trust = 2.0 * f0.confidence - 1.0
-    return full + trust * min(max(inside - full, -MAX_SHIFT_LU), 0.0)
+def _published(f0: F0Estimate, spectral: Spectral) -> tuple[Band, Band]:
+    """Bands of the published methods ``centroid`` and ``p_lufs``."""
+    centroid, bandwidth = spectral.published_centroid_hz, spectral.published_bandwidth_hz
+    published_hz = f0.published_hz
+    return (
+        Band(max(centroid - bandwidth / 2, 1.0), min(centroid + bandwidth / 2, PUBLISHED_MAX_HZ)),
+        Band(*NO_F0_BAND_HZ)
+        if math.isnan(published_hz)
+        else Band(2 * published_hz, 4 * published_hz),
+    )
+
+
+def _feed(samples: Samples, measures: Sequence[FoldBandEnergies | BandEnergies]) -> None:
+    if not measures:
+        return
+    for start in range(0, samples.frames, BLOCK_FRAMES):
+        block = samples.read_at(start, min(BLOCK_FRAMES, samples.frames - start))
+        block = as_block(block, samples.channels)
+        for energies in measures:
+            energies.process(block)

@@ -1,7 +1,8 @@
 """Where each mono track stands between left and right inside its subgroup.
 
-Stereo tracks keep their own image. Drums are seen from the audience, sections sit by register, and
-what is free to go either way goes where the loudness of both sides stays even.
+Stereo tracks keep their own image. Drums are seen from the audience, sections sit by register, what
+holds the same sound stands together, and what is free to go either way goes where the loudness of
+both sides stays even.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy as np
 
 from pipeline.roles import CENTRED_ROLES, Presence, Role, Subgroup
 from pipeline.session_settings import TrackOverrides
+from stage1.relations import Relations
+from stage1.sources import ONE_SOUND_COHERENCE
 from stage1.subgroups import Recognition
 
 __all__ = ["LOW_HZ", "Placement", "place"]
@@ -75,6 +78,7 @@ class _Seat:
     members: list[int]
     record: Recognition
     power: float
+    f0_hz: float
 
 
 def place(
@@ -84,6 +88,7 @@ def place(
     channels: Sequence[int],
     loudness_lufs: Sequence[float] | None = None,
     f0_hz: Sequence[float] | None = None,
+    relations: Relations | None = None,
 ) -> tuple[Placement, ...]:
     """Decide the pan of every track of a session.
 
@@ -97,6 +102,9 @@ def place(
         Loudness of each track after the balance, to keep both sides even; equal where absent.
     f0_hz
         Typical f0 of each track, NaN where it has none; under 120 Hz a track stays centred.
+    relations
+        What was measured between the tracks: the microphones of one source, and copies, stand
+        together whatever their names say.
 
     Returns
     -------
@@ -123,30 +131,66 @@ def place(
     power = np.array([0.0 if not math.isfinite(x) else 10.0 ** (x / 10.0) for x in loudness])
     muted = [wish is not None and wish.mute for wish in wishes]
     power[muted] = 0.0
-    stage = _Stage(recognitions, power)
+    stage = _Stage(recognitions, power, pitch, relations)
+    copies = _copies(recognitions, channels, relations)
     free: list[int] = []
     for index, wish in enumerate(wishes):
         if wish is not None and wish.pan is not None:
             stage.put([index], wish.pan, "pan from session.toml")
         elif channels[index] > 1:
             stage.put([index], 0.0, "stereo: its own image kept")
-        elif not stage.put_half(index, channels):
+        elif index not in copies and not stage.put_half(index, channels):
             free.append(index)
     stage.put_fixed(free, pitch)
     stage.put_doubles(free)
     stage.put_drums(free)
     stage.put_groups(free)
+    for index, original in copies.items():
+        if index not in stage.decided:
+            words = f"beside {recognitions[original].name!r}, the same recording"
+            stage.put([index], stage.decided[original][0], words)
     return tuple(
         Placement(record.name, *stage.decided[index]) for index, record in enumerate(recognitions)
     )
 
 
+def _copies(
+    recognitions: Sequence[Recognition], channels: Sequence[int], relations: Relations | None
+) -> dict[int, int]:
+    """Return for each mono copy the track that it is a copy of, itself none."""
+    place = {record.name: index for index, record in enumerate(recognitions)}
+    copies: dict[int, int] = {}
+    for relation in relations.found if relations is not None else ():
+        first, second = sorted((place[relation.first], place[relation.second]))
+        sides = {recognitions[first].side, recognitions[second].side}
+        if relation.one_recording and sides != {"left", "right"} and channels[second] == 1:
+            copies.setdefault(second, copies.get(first, first))
+    return copies
+
+
 class _Stage:
     """The places given so far, and how uneven they leave left and right."""
 
-    def __init__(self, recognitions: Sequence[Recognition], power: np.ndarray) -> None:
+    def __init__(
+        self,
+        recognitions: Sequence[Recognition],
+        power: np.ndarray,
+        pitch: Sequence[float],
+        relations: Relations | None,
+    ) -> None:
         self.records = recognitions
         self.power = power
+        self.pitch = pitch
+        # The source that a track stands with: its own, or that of what holds the same sound.
+        self.standing = {record.name: record.source for record in recognitions}
+        subgroup = {record.name: record.subgroup for record in recognitions}
+        for relation in relations.found if relations is not None else ():
+            a, b = relation.first, relation.second
+            if subgroup[a] == subgroup[b] and relation.coherence >= ONE_SOUND_COHERENCE:
+                moved = self.standing[b]
+                for name, source in self.standing.items():
+                    if source == moved and subgroup[name] == subgroup[b]:
+                        self.standing[name] = self.standing[a]
         self.decided: dict[int, tuple[float, str]] = {}
         self.imbalance = 0.0
 
@@ -182,10 +226,16 @@ class _Stage:
         for index in free:
             if index in chosen and index not in self.decided:
                 record = self.records[index]
-                key = (record.subgroup, record.source, record.is_double, record.side)
+                standing = self.standing[record.name]
+                key = (record.subgroup, standing, record.is_double, record.side)
                 groups[key].append(index)
         return [
-            _Seat(members, self.records[members[0]], float(self.power[members].sum()))
+            _Seat(
+                members,
+                self.records[members[0]],
+                float(self.power[members].sum()),
+                _register_hz(self.pitch[index] for index in members),
+            )
             for members in groups.values()
         ]
 
@@ -261,6 +311,10 @@ class _Stage:
                 singles.extend(seats)
             elif name in _SECTIONS:
                 self._put_section(sorted(seats, key=_seating), width)
+            elif name == Subgroup.BACKING_VOCALS:
+                # Voices of one register face each other, high ones outside.
+                ordered = sorted(seats, key=lambda seat: -seat.f0_hz)
+                self._put_spread(ordered, width, name)
             else:
                 self._put_spread(seats, width, name)
         self._put_singles(singles)
@@ -325,6 +379,13 @@ def _tom_order(seat: _Seat) -> tuple[int, int, int]:
     return register, seat.record.number or 0, 1 if seat.record.side == "left" else 0
 
 
-def _seating(seat: _Seat) -> tuple[int, int]:
+def _register_hz(pitches: Iterable[float]) -> float:
+    """Return a typical f0, 0 where there is none."""
+    known = [pitch for pitch in pitches if not math.isnan(pitch)]
+    return float(np.median(known)) if known else 0.0
+
+
+def _seating(seat: _Seat) -> tuple[int, int, float]:
     role = seat.record.role
-    return (_SEATING.index(role) if role in _SEATING else len(_SEATING), seat.record.number or 0)
+    place = _SEATING.index(role) if role in _SEATING else len(_SEATING)
+    return place, seat.record.number or 0, -seat.f0_hz

@@ -16,6 +16,8 @@ import pytest
 import soundfile
 from typer.testing import Result
 
+from stage1.narrowband import METHODS
+
 Command = Callable[..., Result]
 Put = Callable[..., Path]
 Contents = Callable[[Path], dict[str, str]]
@@ -319,7 +321,8 @@ def test_a_bad_flag_is_said(
         (["mix", "{song}", "--strenght", "1"], "No such option: --strenght"),
         (["mix", "{song}", "--strength", "half"], "Invalid value for '--strength'"),
         (["mix"], "Missing argument 'SESSION'"),
-        (["balance", "{song}", "--method", "loud"], "'loud' is not one of 'all', 'lufs'"),
+        (["balance", "{song}", "--method", "loud"], "--method: is 'loud': use one of all, lufs"),
+        (["balance", "{song}", "--method", "infrmed"], "did you mean 'informed'?"),
         (["mxi", "{song}"], "No such command 'mxi'"),
     ],
 )
@@ -393,7 +396,7 @@ def test_skip_bad_mixes_the_rest_and_lists_what_was_skipped(
     assert abs(record["integrated_lufs"] - record["target_lufs"]) < 0.3
     events = [json.loads(line) for line in again.stderr.splitlines()]
     phases = [event["name"] for event in events if event["event"] == "start"]
-    assert phases == ["check", "analyse", "balance", "console", "deliver", "report"]
+    assert phases == ["analyse", "balance", "console", "deliver", "report"]
 
 
 def test_without_any_good_track_skip_bad_has_nothing_to_mix(
@@ -479,12 +482,13 @@ def test_output_goes_into_the_session_and_is_left_out_of_the_next_run(
         assert len(list((song / "mixes").iterdir())) == count
     # wherever in the session they lie, outputs are known by what is in them
     assert stemwright("mix", song, "-o", song / "elsewhere").exit_code == 0
-    assert stemwright("balance", song, "-o", song / "balances").exit_code == 0
+    balance = stemwright("balance", song, "--method", "all", "-o", song / "balances")
+    assert balance.exit_code == 0
     last = json.loads(stemwright("mix", song, "--json", "-o", song.parent / "last").stdout)
     assert last["tracks"] == 2
     assert set(last["left_out"]) == {
-        "mixes/", "elsewhere/", "balances/lufs/", "balances/centroid/", "balances/p_lufs/",
-        "balances/informed/",
+        "mixes/", "elsewhere/", "balances/listening_test/",
+        *(f"balances/{method}/" for method in METHODS),
     }  # fmt: skip
     assert {name: raw[name] for name in raw} == {name: contents(song)[name] for name in raw}
     assert not [path for path in song.rglob(".*")]
@@ -623,8 +627,8 @@ def test_a_stopped_run_leaves_nothing_half_written_and_the_next_one_goes_on(
     assert len(list(store.glob("analyse/*/done.json"))) == 3
 
     redone: list[object] = []
-    monkeypatch.setattr("flows.steps.analyse", lambda *a, **k: redone.append(a))
-    monkeypatch.setattr("flows.steps.check_track", lambda *a, **k: redone.append(a))
+    monkeypatch.setattr("flows.track_steps.examine", lambda *a, **k: redone.append(a))
+    monkeypatch.setattr("flows.track_steps.check_track", lambda *a, **k: redone.append(a))
     assert stemwright(*words).exit_code == 0
     assert redone == []
     assert [path.name for path in (song / "mixes").iterdir() if path.name[0] == "."] == []

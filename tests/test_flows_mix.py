@@ -318,9 +318,9 @@ def test_same_samples_whatever_the_workers_and_the_cache(
     def never(*_: object, **__: object) -> None:
         raise AssertionError("done again")
 
-    monkeypatch.setattr("flows.steps.analyse", never)
+    monkeypatch.setattr("flows.track_steps.examine", never)
     monkeypatch.setattr("flows.style_steps.refine", never)
-    monkeypatch.setattr("flows.steps.check_track", never)
+    monkeypatch.setattr("flows.track_steps.check_track", never)
     cached = mixed("cached", references=(reference,), workers=2)
     for outcome in (alone, cached):
         assert decided(outcome.plan) == decided(styled.plan)

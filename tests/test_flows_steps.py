@@ -19,22 +19,21 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import steps, style_steps
+from flows import steps, style_steps, track_steps
 from flows.steps import (
     BalancedStem,
     BalanceJob,
     BusJob,
     StemJob,
-    TrackJob,
-    analyse_step,
     balance_step,
     bus_step,
-    check_step,
     cut,
     passages,
     stem_step,
 )
 from flows.style_steps import RefineJob, refine_step, style_step
+from flows.track_steps import TrackJob, check_step, examine_step
+from pipeline.check import TrackCheck
 from pipeline.plan import Aspect, Delivery, Plan, StemPlan, TrackPlan
 from pipeline.render import render_blocks, render_stems
 from stage2.style import measure_style
@@ -66,7 +65,7 @@ def test_a_file_is_checked_once(
     assert first.failure is None
     assert first.frames == RATE // 2
     with monkeypatch.context() as patch:
-        patch.setattr("flows.steps.check_track", never)
+        patch.setattr("flows.track_steps.check_track", never)
         assert check_step(job) == first
         copy = shutil.copy(path, tmp_path / "Copy.wav")
         assert check_step(TrackJob(copy, "Copy.wav", store)) == first  # the same content
@@ -81,29 +80,76 @@ def test_a_file_is_checked_once(
         assert check_step(TrackJob(silent, "Silent.wav", store)).peak_dbfs == -np.inf
 
 
+@pytest.mark.parametrize("step", [check_step, lambda job: examine_step(job).check])
 def test_what_cannot_be_read_fails_and_is_not_remembered(
-    tmp_path: Path, store: Path, put: Put
+    tmp_path: Path, store: Path, put: Put, step: Callable[[TrackJob], TrackCheck]
 ) -> None:
     job = TrackJob(tmp_path / "Kick.wav", "Kick.wav", store)
-    assert "does not exist" in str(check_step(job).failure)
+    assert "does not exist" in str(step(job).failure)
     put(job.path, noise(0.5), RATE)
-    assert check_step(job).failure is None
+    assert step(job).failure is None
 
 
-def test_a_track_is_analysed_once_and_known_by_its_own_name(
+def test_a_track_is_examined_once_and_known_by_its_own_name(
     tmp_path: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = put(tmp_path / "a.wav", noise(1.0), RATE)
     copy = shutil.copy(path, tmp_path / "b.wav")
-    first = analyse_step(TrackJob(path, "Kick.wav", store))
+    first = examine_step(TrackJob(path, "Kick.wav", store))
+    assert first.check == check_step(TrackJob(path, "Kick.wav", store))
+    assert first.features is not None
     with monkeypatch.context() as patch:
-        patch.setattr("flows.steps.analyse", never)
-        again = analyse_step(TrackJob(copy, "Other/Kick.wav", store))
-        assert again.name == "Other/Kick.wav"
+        patch.setattr("flows.track_steps.examine", never)
+        again = examine_step(TrackJob(copy, "Other/Kick.wav", store))
+        assert again.features is not None
+        assert again.features.name == "Other/Kick.wav"
+        assert (again.check, again.envelope) == (first.check, first.envelope)
         # NaN is not equal to itself
-        assert dataclasses.replace(again, name="Kick.wav").to_json() == first.to_json()
+        renamed = dataclasses.replace(again.features, name="Kick.wav")
+        assert renamed.to_json() == first.features.to_json()
         with pytest.raises(AssertionError, match="done again"):  # another way to look at it
-            analyse_step(TrackJob(path, "Kick.wav", store, "full"))
+            examine_step(TrackJob(path, "Kick.wav", store, "full"))
+
+
+def test_the_envelope_is_the_power_of_each_10_ms(tmp_path: Path, store: Path, put: Put) -> None:
+    path = put(tmp_path / "a.wav", noise(1.0, 2), RATE, subtype="FLOAT")
+    found = examine_step(TrackJob(path, "a.wav", store))
+    assert found.envelope is not None
+    envelope = np.load(found.envelope)
+    assert (envelope.shape, envelope.dtype) == ((100,), np.float32)
+    # Gating does nothing to steady noise but for its beginning and end.
+    judged = pyloudnorm.Meter(RATE).integrated_loudness(soundfile.read(path)[0])
+    assert -0.691 + 10 * np.log10(envelope.mean()) == pytest.approx(judged, abs=0.2)
+
+
+def test_a_bad_track_has_no_features_and_is_remembered(
+    tmp_path: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoilt = noise(0.5)
+    spoilt[0, 100] = np.nan
+    job = TrackJob(put(tmp_path / "a.wav", spoilt, RATE, subtype="FLOAT"), "a.wav", store)
+    first = examine_step(job)
+    assert "NaN or infinite" in str(first.check.failure)
+    assert (first.features, first.envelope) == (None, None)
+    monkeypatch.setattr("flows.track_steps.examine", never)
+    assert examine_step(job) == first
+
+
+def test_a_track_is_decoded_once(
+    tmp_path: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = put(tmp_path / "a.flac", noise(2.0, 2), RATE)
+    decoded: list[int] = []
+    once = soundfile.SoundFile.read
+
+    def counted(self: soundfile.SoundFile, frames: int, **options: Any) -> Any:
+        block = once(self, frames, **options)
+        decoded.append(len(block))
+        return block
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counted)
+    assert examine_step(TrackJob(path, "a.flac", store)).features is not None
+    assert sum(decoded) == 2 * RATE
 
 
 @given(st.integers(1, 400 * 48_000), st.sampled_from([8_000, 22_050, 48_000]))
@@ -232,6 +278,52 @@ def test_stems_and_bus_are_what_the_renderer_gives(session: Path, tmp_path: Path
     assert done.style == measure_style(mix, sample_rate=RATE)
 
 
+def test_a_stem_is_rendered_from_the_store_to_the_same_samples(
+    session: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(2 * RATE, RATE)
+    placed = tmp_path / "from the tracks"
+    stored = tmp_path / "from the store"
+    for stem in plan.stems:
+        file = f"{stem.name}.wav"
+        balanced = balance_step(BalanceJob(plan, stem.name, session, store))
+        assert balanced.whole is not None
+        jobs = [
+            StemJob(plan, stem.name, session, folder / file, folder / "before" / file)
+            for folder in (placed, stored)
+        ]
+        first = stem_step(jobs[0])
+        with monkeypatch.context() as patch:
+            patch.setattr("flows.steps.StemSum", never)
+            second = stem_step(dataclasses.replace(jobs[1], store=store))
+        assert second.loudness == first.loudness
+        for name in (file, f"before/{file}"):
+            one, other = (folder / name for folder in (placed, stored))
+            assert one.read_bytes() == other.read_bytes()
+        assert (stored / "before" / file).read_bytes() == balanced.whole.read_bytes()
+        # What the user does to his copy does not touch the store.
+        assert not (stored / "before" / file).samefile(balanced.whole)
+
+
+def test_a_stem_that_the_store_lost_is_summed_again(
+    session: Path, store: Path, tmp_path: Path
+) -> None:
+    plan = plan_of(2 * RATE, RATE)
+    first = balance_step(BalanceJob(plan, "drums", session, store))
+    shutil.rmtree(store / "balance")
+    stem_step(StemJob(plan, "drums", session, tmp_path / "drums.wav", store=store))
+    assert first.whole is not None
+    assert first.whole.is_file()
+
+
+def test_turning_a_track_over_is_another_balance(session: Path, store: Path) -> None:
+    plan = plan_of(2 * RATE, RATE)
+    kick, *others = plan.tracks
+    turned = plan.model_copy(update={"tracks": (kick.model_copy(update={"invert": True}), *others)})
+    keys = [balance_step(BalanceJob(p, "drums", session, store)).key for p in (plan, turned)]
+    assert keys[0] != keys[1]
+
+
 def test_a_style_is_measured_once(
     tmp_path: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,8 +433,8 @@ def imported_by(module: str) -> set[str]:
 @pytest.mark.parametrize(
     ("told", "begin", "aside"),
     [
-        (steps.CHECK_CODE, {"pipeline.check"}, set()),
-        (steps.ANALYSE_CODE, {"stage1.features"}, set()),
+        (track_steps.CHECK_CODE, {"pipeline.check"}, set()),
+        (track_steps.ANALYSE_CODE, {"stage1.features"}, set()),
         # the plan is a record here, and of the processors only the law of the pan
         (
             steps.BALANCE_CODE,

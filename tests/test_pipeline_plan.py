@@ -282,3 +282,14 @@ def test_a_missing_file_and_one_that_is_no_text_are_said_so(tmp_path: Path) -> N
     (tmp_path / "plan.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read"):
         load_plan(tmp_path / "plan.json")
+
+
+def test_a_plan_written_before_polarity_was_known_keeps_it(tmp_path: Path) -> None:
+    (track,) = load_plan(stored(tmp_path, record())).tracks
+    assert track.invert is False
+    tracks = [{"path": "kick.wav", "role": "kick", "subgroup": "drums", "invert": True}]
+    plan = load_plan(stored(tmp_path, record(tracks=tracks)))
+    assert plan.tracks[0].invert is True
+    assert load_plan(stored(tmp_path, plan.to_json())) == plan
+    tracks[0]["invert"] = "perhaps"
+    assert any("invert" in words for words in problems_of(tmp_path, record(tracks=tracks)))

@@ -185,6 +185,18 @@ def test_mono_is_given_to_both_channels_and_stereo_keeps_its_image(
     np.testing.assert_allclose(stems["drums"], expected, atol=1e-7)
 
 
+def test_a_track_of_inverted_polarity_cancels_itself(session: Path) -> None:
+    twice = (
+        track("Room Ö.wav", "drums", gain_db=2.0, pan=-0.5),
+        track("Room Ö.wav", "drums", gain_db=2.0, pan=-0.5, invert=True),
+    )
+    stems = (StemPlan(name="drums"),)
+    plan = Plan(session=".", sample_rate=RATE, frames=FRAMES, tracks=twice, stems=stems)
+    assert not render_stems(plan, session, frames=FRAMES)["drums"].any()
+    alone = plan.model_copy(update={"tracks": twice[:1]})
+    assert render_stems(alone, session, frames=FRAMES)["drums"].any()
+
+
 def test_an_excerpt_of_the_stems_is_that_part_of_the_whole_render(
     session: Path, plan: Plan
 ) -> None:

@@ -290,7 +290,7 @@ def test_every_bad_input_is_told_together(tmp_path: Path) -> None:
         "reference text.wav: is not readable audio (its content is not WAV, AIFF, FLAC, Ogg, MP3 "
         "or CAF): export it again as WAV, AIFF, FLAC, Ogg, MP3 or CAF",
         "reference surround.wav: has 6 channels: split it into mono or stereo files",
-        "session.toml: unknown key 'tempo': use one of sample_rate, track",
+        "session.toml: unknown key 'tempo': use one of sample_rate, track, offsets",
         "session.toml [track 1]: unknown key 'gian_db': did you mean 'gain_db'?",
         "reference silent.wav: is silent: name a recording with sound",
         *BAD_TRACKS,

@@ -54,6 +54,17 @@ ENTRY = '[[track]]\nmatch = "*"\n'
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (ENTRY + "invert = 1", " [track 1]: invert is 1: use true or false"),
+        ("[offsets.rol]\nkick = 1", " [offsets]: unknown key 'rol': did you mean 'role'?"),
+        (
+            "[offsets.role]\nhihat = -6",
+            " [offsets.role]: unknown key 'hihat': did you mean 'hi_hat'?",
+        ),
+        (
+            "[offsets.stem]\ndrums = -99",
+            " [offsets.stem]: drums is -99: use a number from -40 to 40",
+        ),
+        ("offsets = 3", ": offsets are no tables: write [offsets.role] over the levels"),
         ("sample_rat = 1", ": unknown key 'sample_rat': did you mean 'sample_rate'?"),
         (
             'sample_rate = "48k"',
@@ -112,11 +123,12 @@ def test_what_is_no_toml_says_where(tmp_path: Path) -> None:
 def test_all_keys_are_read(tmp_path: Path) -> None:
     (tmp_path / "session.toml").write_text(
         'sample_rate = 44100\n[[track]]\nmatch = "a"\nrole = "Lead Vocal"\nsubgroup = "Ad-libs"\n'
-        'presence = "background"\ngain_db = -2\npan = 1\nmute = true\n'
+        'presence = "background"\ngain_db = -2\npan = 1\nmute = true\ninvert = false\n'
+        "[offsets.role]\nhi_hat = -6\n[offsets.double]\noffset = -3.5\n"
     )
+    rule = TrackRule("a", Role.LEAD_VOCAL, "ad_libs", Presence.BACKGROUND, -2.0, 1.0, True, False)
     assert load_settings(tmp_path / "session.toml") == SessionSettings(
-        44_100,
-        (TrackRule("a", Role.LEAD_VOCAL, "ad_libs", Presence.BACKGROUND, -2.0, 1.0, True),),
+        44_100, (rule,), {"role": {"hi_hat": -6.0}, "double": {"offset": -3.5}}
     )
 
 
@@ -147,11 +159,13 @@ def test_composed_and_decomposed_letters_are_one() -> None:
 
 def test_the_last_entry_counts_key_by_key() -> None:
     rules = (
-        TrackRule("*", role=Role.KICK, gain_db=3.0, mute=True),
+        TrackRule("*", role=Role.KICK, gain_db=3.0, mute=True, invert=True),
         TrackRule("a", gain_db=0.0, mute=False),
+        TrackRule("b", invert=False),
     )
-    found, _ = SessionSettings(rules=rules).overrides(["a"])
-    assert found["a"] == TrackOverrides(role=Role.KICK, gain_offset_db=0.0, mute=False)
+    found, _ = SessionSettings(rules=rules).overrides(["a", "b", "c"])
+    assert found["a"] == TrackOverrides(role=Role.KICK, gain_offset_db=0.0, mute=False, invert=True)
+    assert (found["b"].invert, found["c"].invert) == (False, True)
 
 
 def test_the_written_file_says_what_was_recognised(tmp_path: Path) -> None:

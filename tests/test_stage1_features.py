@@ -14,8 +14,10 @@ import pytest
 import soundfile as sf
 import torch
 
+from pipeline.check import check_track
 from pipeline.loudness import measure
-from stage1.features import TrackFeatures, analyse, analyse_audio
+from pipeline.samples import HeldSamples
+from stage1.features import TrackAnalyser, TrackFeatures, analyse, analyse_audio, examine
 from stage1.narrowband import METHODS
 
 RATE = 48000
@@ -81,7 +83,7 @@ def test_loudness_is_that_of_the_meter() -> None:
     assert track.true_peak_dbtp == expected.true_peak_dbtp
     assert [track.loudness(method) for method in METHODS] == [
         track.loudness_lufs, track.loudness_centroid, track.loudness_p_lufs,
-        track.loudness_informed,
+        track.loudness_informed, track.loudness_sones,
     ]  # fmt: skip
     assert track.integrated_lufs - 6.0 <= track.loudness_informed <= track.integrated_lufs
     with pytest.raises(ValueError, match="'phon'"):
@@ -126,7 +128,7 @@ def test_silence_is_no_error(channels: int, frames: int) -> None:
     track = analyse_audio(audio, name="silent", sample_rate=RATE)
     assert track.silent
     assert not track.pitched
-    assert [track.loudness(method) for method in METHODS] == [-math.inf] * 4
+    assert [track.loudness(method) for method in METHODS] == [-math.inf] * 5
     assert track.peak_dbfs == track.rms_dbfs == track.noise_floor_dbfs == -math.inf
     assert track.lr_balance_db == 0.0
     assert math.isnan(track.first_active_s)
@@ -156,7 +158,7 @@ def test_a_row_makes_a_table(cello: TrackFeatures) -> None:
     assert list(table["name"]) == ["cello", "cello"]
     assert table["level_125hz_db"].dtype == float
     assert not any(table[column].map(lambda v: isinstance(v, tuple)).any() for column in table)
-    assert len(table.columns) == len(dataclasses.fields(TrackFeatures)) - 1 + 30
+    assert len(table.columns) == len(dataclasses.fields(TrackFeatures)) - 2 + 30
 
 
 @pytest.mark.parametrize("sample_rate", [None, 32000])
@@ -170,6 +172,73 @@ def test_a_file_is_analysed_at_the_rate_asked_for(tmp_path: Path, sample_rate: i
     assert track.f0_hz == pytest.approx(220.0, rel=0.02)
 
 
-def test_more_than_two_channels_are_refused() -> None:
+def test_more_than_two_channels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\(3, 10\)"):
         analyse_audio(np.zeros((3, 10), np.float32), name="x", sample_rate=RATE)
+    path = tmp_path / "three.wav"
+    sf.write(path, np.zeros((100, 3)), RATE)
+    with pytest.raises(ValueError, match="not 3"):
+        analyse(path, name="three")
+    found = examine(path, name="three")
+    assert (found.check, found.features) == (check_track(path), None)
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four seconds of stereo: a tone, noise, and digital silence in between."""
+    rng = np.random.default_rng(5)
+    noise = 0.05 * rng.standard_normal((2, 44100))
+    time = np.arange(44100) / 44100
+    tone = 0.2 * np.sin(2 * np.pi * 220 * time) + 0.1 * np.sin(2 * np.pi * 440 * time)
+    rest = np.zeros((2, 44100))
+    audio = np.concatenate([np.stack([tone, 0.7 * tone]), rest, noise, noise[::-1]], axis=1)
+    path = tmp_path_factory.mktemp("varied") / "track.wav"
+    sf.write(path, audio.T, 44100, subtype="PCM_24")
+    return path
+
+
+@pytest.mark.parametrize("sizes", [(1, 3000, 77), (8192,), (65_536,), (50_001, 2)])
+def test_the_size_of_the_blocks_changes_no_bit(varied: Path, sizes: tuple[int, ...]) -> None:
+    audio = sf.read(varied, dtype="float32")[0].T.copy()
+    frames = audio.shape[1]
+    analyser = TrackAnalyser(sample_rate=44100, channels=2, frames=frames)
+    start = turn = 0
+    while start < frames:
+        size = sizes[turn % len(sizes)]
+        analyser.process(audio[:, start : start + size])
+        start, turn = start + size, turn + 1
+    found = analyser.result(HeldSamples(audio, sample_rate=44100), name="varied")
+    whole = analyse_audio(audio, name="varied", sample_rate=44100)
+    assert found.to_json() == whole.to_json()
+
+
+def test_a_track_kept_in_memory_and_one_read_again_are_the_same(
+    varied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flac = tmp_path / "track.flac"
+    sf.write(flac, sf.read(varied)[0], 44100, subtype="PCM_24")
+    told = []
+    for held_bytes in (2**30, 0):
+        monkeypatch.setattr("stage1.features.HELD_BYTES", held_bytes)
+        for path in (varied, flac):
+            told.append(analyse(path, name="varied").to_json())
+            found = examine(path, name="varied")
+            assert found.check == check_track(path)
+            assert found.features is not None
+            told.append(found.features.to_json())
+            assert found.envelope.shape == (400,)
+    assert len(set(told)) == 1
+
+
+def test_a_broken_track_is_checked_and_not_measured(varied: Path, tmp_path: Path) -> None:
+    audio = sf.read(varied, dtype="float32")[0]
+    audio[90_000, 1] = np.nan
+    broken = tmp_path / "broken.wav"
+    sf.write(broken, audio, 44100, subtype="FLOAT")
+    gone = tmp_path / "gone.wav"
+    for path in (broken, gone):
+        found = examine(path, name="broken")
+        assert found.check == check_track(path)
+        assert found.check.failure is not None
+        assert found.features is None
+        assert found.envelope.size == 0

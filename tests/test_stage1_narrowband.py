@@ -10,14 +10,16 @@ import pyloudnorm
 import pytest
 import scipy.signal
 
+from pipeline.loudness import EnergyMeter
+from pipeline.samples import HeldSamples
 from stage1.f0 import F0Estimate
 from stage1.narrowband import (
+    BAND_METHODS,
     MAX_SHIFT_LU,
-    METHODS,
     NarrowbandLoudness,
     informed_band,
-    measure_narrowband,
 )
+from stage1.narrowband import measure_narrowband as measure_samples
 from stage1.spectral import Spectral
 
 RATE = 48000
@@ -35,6 +37,15 @@ PITCHED = dataclasses.replace(
 def noise(seconds: float = 4.0, channels: int = 1, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return (0.1 * rng.standard_normal((channels, round(seconds * RATE)))).astype(np.float32)
+
+
+def measure_narrowband(
+    audio: np.ndarray, *, sample_rate: int, f0: F0Estimate, spectral: Spectral
+) -> NarrowbandLoudness:
+    meter = EnergyMeter(sample_rate=sample_rate, channels=audio.shape[0])
+    meter.process(audio)
+    samples = HeldSamples(audio, sample_rate=sample_rate)
+    return measure_samples(samples, f0=f0, spectral=spectral, meter=meter)
 
 
 def reference(mono: np.ndarray, low_hz: float | None, high_hz: float | None) -> float:
@@ -143,7 +154,7 @@ def test_the_informed_band_is_in_order_and_in_range(rate: int) -> None:
 def test_silence(frames: int) -> None:
     audio = np.zeros((2, frames), np.float32)
     result = measure_narrowband(audio, sample_rate=RATE, f0=UNPITCHED, spectral=SPECTRAL)
-    assert [result.by(method) for method in METHODS] == [-math.inf] * 4
+    assert [result.by(method) for method in BAND_METHODS] == [-math.inf] * 4
 
 
 def test_an_unknown_method_is_refused() -> None:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pipeline.roles import Presence
 from pipeline.session_settings import TrackOverrides
 from stage1.placement import place
+from stage1.relations import Kind, Relation, Relations
 from stage1.subgroups import recognise
 
 
@@ -172,3 +173,37 @@ def test_every_track_gets_a_place(names: list[str], level: float) -> None:
 def test_sequences_must_fit() -> None:
     with pytest.raises(ValueError, match="0 channels for 1"):
         place(recognise(["Kick"]), channels=[])
+
+
+def test_what_holds_the_same_sound_stands_together() -> None:
+    names = ("Gtr 1", "Gtr 2", "Audio 7", "Gtr 3")
+
+    def related(first: str, second: str, kind: Kind) -> Relation:
+        return Relation(first, second, kind, 1.0, 1.0, 1.0, 0.0, False, 0.0, 1.0, "")
+
+    def pans(*found: Relation) -> dict[str, float]:
+        records = recognise(names)
+        result = place(records, channels=[1] * 4, relations=Relations(names, found))
+        return {placement.name: placement.pan for placement in result}
+
+    alone = pans()
+    assert len({alone["Gtr 1"], alone["Gtr 2"], alone["Gtr 3"]}) == 3
+    copied = pans(related("Gtr 1", "Audio 7", "duplicate"))
+    assert copied["Audio 7"] == copied["Gtr 1"]
+    assert copied | {"Audio 7": 0.0} == alone | {"Audio 7": 0.0}
+    near = pans(related("Gtr 1", "Gtr 3", "microphones"))
+    assert near["Gtr 1"] == near["Gtr 3"] == -near["Gtr 2"] != 0.0
+
+
+def test_backing_vocals_of_one_register_face_each_other() -> None:
+    f0 = {"BV 1": 180.0, "BV 2": 420.0, "BV 3": 190.0, "BV 4": 400.0}
+    pans = _pans(*f0, f0=f0)
+    assert pans["BV 2"] == -pans["BV 4"]
+    assert pans["BV 1"] == -pans["BV 3"]
+    assert abs(pans["BV 2"]) > abs(pans["BV 1"]) > 0.0
+
+
+def test_brass_of_one_role_sits_by_its_pitch() -> None:
+    f0 = {"Brass a": 150.0, "Brass b": 500.0, "Brass c": 250.0}
+    pans = _pans(*f0, f0=f0)
+    assert pans["Brass b"] < pans["Brass c"] < pans["Brass a"]

@@ -1,0 +1,113 @@
+"""The steps that look at one file: checked, or checked and measured, in one decode."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from flows.store import Store, code_version
+from pipeline.check import TrackCheck, check_track
+from stage1.f0 import Mode
+from stage1.features import TrackFeatures, examine
+
+__all__ = [
+    "ANALYSE_CODE",
+    "AUDIO_CODE",
+    "CHECK_CODE",
+    "METER_CODE",
+    "Examined",
+    "TrackJob",
+    "check_step",
+    "examine_step",
+]
+
+# The code that a step's results depend on: what :func:`flows.store.code_version` takes.
+AUDIO_CODE = (
+    "pipeline.audio", "pipeline.audio_info", "pipeline.containers", "pipeline.pcm",
+    "pipeline.units",
+)  # fmt: skip
+METER_CODE = ("pipeline.loudness", "pipeline.energies", "pipeline.true_peak")
+CHECK_CODE = ("pipeline.check", *AUDIO_CODE)
+ANALYSE_CODE = ("stage1", "pipeline.samples", *CHECK_CODE, *METER_CODE)
+
+
+@dataclass(frozen=True)
+class TrackJob:
+    """One file to look at: a track by its name, or a reference."""
+
+    path: Path
+    name: str
+    store: Path
+    f0_mode: Mode = "windows"
+
+
+def check_step(job: TrackJob) -> TrackCheck:
+    """Decode a file from end to end and say what is wrong with it."""
+    store = Store(job.store)
+    try:
+        content = store.content_hash(job.path)
+    except OSError:
+        return check_track(job.path)  # says what keeps it from being read
+    key = store.key(
+        "check",
+        # MP3 and CAF are told from raw data by their suffix too
+        inputs={"content": content, "suffix": job.path.suffix.lower()},
+        code_version=code_version(*CHECK_CODE),
+    )
+    with store.entry("check", key) as entry:
+        if not entry.done:
+            entry.commit(asdict(check_track(job.path)))
+        return TrackCheck(**entry.record)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What one decode of a track told.
+
+    Parameters
+    ----------
+    check
+        What is wrong with it, and what a mixer should know of it.
+    features
+        None where the check failed.
+    envelope
+        A numpy file: K-weighted power of each 10 ms, float32; None where the check failed.
+    """
+
+    check: TrackCheck
+    features: TrackFeatures | None
+    envelope: Path | None
+
+
+def examine_step(job: TrackJob) -> Examined:
+    """Check a track and measure everything about it, in one decode."""
+    store = Store(job.store)
+    try:
+        content = store.content_hash(job.path)
+    except OSError:
+        return Examined(check_track(job.path), None, None)  # says what keeps it from being read
+    key = store.key(
+        "analyse",
+        inputs={
+            "content": content,
+            "suffix": job.path.suffix.lower(),
+            "f0_mode": job.f0_mode,
+        },
+        code_version=code_version(
+            *ANALYSE_CODE, distributions=("librosa", "pesto-pitch", "numpy", "torch")
+        ),
+    )
+    with store.entry("analyse", key) as entry:
+        if not entry.done:
+            found = examine(job.path, name=job.name, f0_mode=job.f0_mode)
+            np.save(entry.path / "envelope.npy", found.envelope)
+            told = None if found.features is None else found.features.to_json()
+            entry.commit({"check": asdict(found.check), "features": told})
+        check = TrackCheck(**entry.record["check"])
+        if entry.record["features"] is None:
+            return Examined(check, None, None)
+        # The same file may be known by another name in another session.
+        features = replace(TrackFeatures.from_json(entry.record["features"]), name=job.name)
+        return Examined(check, features, entry.path / "envelope.npy")
