@@ -32,7 +32,7 @@ class Levels:
         return self.lufs + self.crest_lu
 
     def loudness(self, method: str) -> float:
-        return {"informed": self.lufs, "lufs": self.lufs - 2.0}[method]
+        return {"sones": self.lufs, "informed": self.lufs, "lufs": self.lufs - 2.0}[method]
 
 
 def _balanced(
