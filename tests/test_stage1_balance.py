@@ -352,7 +352,7 @@ def test_levels_of_ones_own_replace_ours() -> None:
     (own,) = balance(
         [Levels("HH.wav", -20.0)], recognise(["HH.wav"]), offsets={"role": {"hi_hat": -3.0}}
     )
-    assert ours.target_lufs == WORKING_LUFS - 8.0
+    assert ours.target_lufs == WORKING_LUFS + offset_table()["role"]["hi_hat"]
     assert own.target_lufs == WORKING_LUFS - 3.0
     roles = {"drums": {Role.KICK}, "lead_vocals": {Role.LEAD_VOCAL}}
     louder = stem_targets(roles, offsets={"stem": {"drums": 0.0}})
