@@ -123,8 +123,13 @@ def analyse_session(
     )
     told = mono_warnings(features, placements, balances=balances, relations=relations)
     doubts = [
-        f"{r.name} {r.contradiction}: listen to it, and set its role in session.toml if it is wrong"
-        for r in recognitions
+        f"{r.name!r} {r.contradiction}; taken for {r.role.replace('_', ' ')}"
+        + (
+            " as session.toml says: listen to it, and correct its role there if that is wrong"
+            if wish.role is not None
+            else ": listen to it, and name its role in session.toml if that is wrong"
+        )
+        for r, wish in zip(recognitions, overrides, strict=True)
         if r.contradiction
     ]
     session = replace(session, notes=(*session.notes, *doubts, *relations.faults, *told))

@@ -27,6 +27,7 @@ from flows.engine import Engine
 from flows.listening_test import FOLDER, Passage, busiest_passages, write_listening_test
 from flows.outcome import versions
 from flows.output_folder import choose_folder, new_folder
+from flows.session_notes import track_notes
 from flows.settings import MixSettings
 from pipeline.plan import Plan
 from pipeline.problems import InputError
@@ -85,6 +86,9 @@ def _track_table(analysed: AnalysedSession, methods: Sequence[MethodBalance]) ->
             "track": track.name,
             "role": str(found.role),
             "subgroup": found.subgroup,
+            "confidence": found.confidence,
+            "recognised_by": found.reason,
+            "mute": level.mute,
             "f0_hz": features.f0_hz,
             "centroid_hz": features.centroid_hz,
             "bandwidth_hz": features.bandwidth_hz,
@@ -94,8 +98,14 @@ def _track_table(analysed: AnalysedSession, methods: Sequence[MethodBalance]) ->
             **{f"audibility_{m.name}_db": m.audibility_db[index] for m in methods},
             **{f"reason_{m.name}": m.reasons[index] for m in methods},
         }
-        for index, (track, found, features) in enumerate(
-            zip(analysed.session.tracks, analysed.recognitions, analysed.features, strict=True)
+        for index, (track, found, features, level) in enumerate(
+            zip(
+                analysed.session.tracks,
+                analysed.recognitions,
+                analysed.features,
+                analysed.balances,
+                strict=True,
+            )
         )
     ]
     return pd.DataFrame(rows)
@@ -184,7 +194,7 @@ def balance_session(
     full = room_problems(chosen, plan, len(methods), tracks=tracks)
     if full:
         raise InputError(full)
-    warnings = [*analysed.session.notes, *without_loudness(analysed, methods)]
+    warnings = [*track_notes(analysed), *without_loudness(analysed, methods)]
     title = analysed.session.root.name
     with new_folder(chosen) as part:
         for method in methods:
@@ -209,10 +219,8 @@ def balance_session(
             if len(methods) > 1
             else ()
         )
-        if not trials:
-            one = "one method has nothing to be compared with"
-            why = one if len(methods) == 1 else "a sum is silent in every passage"
-            warnings.append(f"no listening test was written: {why}")
+        if not trials and len(methods) > 1:
+            warnings.append("no listening test was written: a sum is silent in every passage")
         table, by_method = _track_table(analysed, judged), _method_table(judged)
         table.to_csv(part / "results.csv", index=False, encoding="utf-8", errors="replace")
         by_method.to_csv(part / "methods.csv", index=False, encoding="utf-8")

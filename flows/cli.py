@@ -9,14 +9,34 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from dataclasses import replace
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.screen import EXIT_SKIPPED, Screen, guard, number, present_balances, present_mix
+from flows.command_options import (
+    EngineOption,
+    JsonOption,
+    OutputOption,
+    QuietOption,
+    SessionArgument,
+    SettingsOption,
+    SkipBadOption,
+    StoreOption,
+    VerboseOption,
+    WorkersOption,
+    chosen_settings,
+)
+from flows.screen import (
+    EXIT_SKIPPED,
+    Screen,
+    guard,
+    number,
+    present_balances,
+    present_init,
+    present_mix,
+)
 from pipeline.problems import InputError, Problem
 
 if TYPE_CHECKING:
@@ -31,53 +51,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-SessionArgument = Annotated[Path, typer.Argument(help="Folder of raw tracks.", metavar="SESSION")]
-OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="New folder for what is written.")
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.")]
-VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say every step.")]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Result as JSON on stdout, progress as JSON lines on stderr.")
-]
-SkipBadOption = Annotated[
-    bool | None,
-    typer.Option("--skip-bad", help="Mix without the tracks that cannot be read; exit status 3."),
-]
-EngineOption = Annotated[
-    str | None,
-    typer.Option(help="auto, local or prefect; auto is prefect while a dashboard runs."),
-]
-WorkersOption = Annotated[int | None, typer.Option(help="Tracks at a time; default one a core.")]
-StoreOption = Annotated[
-    Path | None, typer.Option(help="Folder of the cache; default the user's own.")
-]
-SettingsOption = Annotated[
-    Path | None, typer.Option("--settings", help="TOML file with any of these options.")
-]
-
-
-# Settings whose flag is called otherwise.
-_FLAGS = {
-    "--references": "--reference",
-    "--ceiling-dbtp": "--ceiling",
-    "--subtype": "--bits",
-    "--f0-mode": "--f0",
-}
-
-
-def _settings(file: Path | None, flags: dict[str, Any]) -> MixSettings:
-    from flows.settings import from_toml
-
-    try:
-        return from_toml(file, flags)
-    except InputError as error:
-        raise InputError(
-            replace(problem, subject=_FLAGS.get(problem.subject, problem.subject))
-            for problem in error.problems
-        ) from error
 
 
 @app.command()
@@ -130,7 +103,7 @@ def mix(
     screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
-        chosen = _settings(
+        chosen = chosen_settings(
             settings,
             {
                 "references": tuple(reference) if reference else None,
@@ -189,44 +162,18 @@ def render(
 
     def work() -> int:
         from flows.engine import default_workers
-        from flows.output_folder import folder_problems, new_folder, relative_path
-        from pipeline.plan import load_plan
-        from pipeline.render import render_to_files
+        from flows.plan_render import render_plan
 
-        chosen = _settings(None, {"workers": workers})
+        chosen = chosen_settings(None, {"workers": workers})
         folder = (output or plan.parent / f"{plan.stem}-render").absolute()
-        problems = list(folder_problems(folder))
-        try:
-            loaded = load_plan(plan)
-        except InputError as error:
-            raise InputError([*error.problems, *problems]) from error
-        root = session or (plan.parent / loaded.session)
-        if not root.is_dir():
-            what = "the session's folder is not there"
-            problems.append(Problem(str(root), what, "name it with --session"))
-        if problems:
-            raise InputError(problems)
-        with screen.progress() as progress, new_folder(folder) as part:
-            progress.start("render", 100)
-            done = 0
-
-            def advance(share: float) -> None:
-                nonlocal done
-                while done < int(100 * share):
-                    done += 1
-                    progress.advance("render", "")
-
-            summary = render_to_files(
-                loaded,
-                root,
-                mix_path=part / f"mix.{loaded.delivery.format}",
-                stems_dir=part / "stems",
-                on_progress=advance,
+        with screen.progress() as progress:
+            summary = render_plan(
+                plan,
+                session=session,
+                folder=folder,
                 workers=chosen.workers or default_workers(),
+                progress=progress,
             )
-            moved = loaded.model_copy(update={"session": relative_path(root, folder)})
-            (part / "plan.json").write_text(moved.to_json(), encoding="utf-8")
-            progress.finish("render")
         path = folder / summary.mix_path.name
         screen.result(
             {
@@ -296,7 +243,7 @@ def balance(
             "workers": workers,
         }
         try:
-            chosen = _settings(settings, flags)
+            chosen = chosen_settings(settings, flags)
         except InputError as error:
             problems += error.problems
         try:
@@ -330,39 +277,29 @@ def balance(
 @app.command()
 def init(
     session: SessionArgument,
+    engine: EngineOption = None,
+    workers: WorkersOption = None,
+    store: StoreOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Write a session.toml into SESSION with what each track was recognised as, to edit."""
+    """Write a session.toml into SESSION with what each track was recognised as, to edit.
+
+    It is what a mix takes the tracks for, by their names and by their sound.
+    """
     screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
-        from pipeline.session import open_session
-        from pipeline.session_settings import SESSION_TOML
-        from pipeline.session_template import write_session_toml
-        from stage1.subgroups import recognise
+        from flows.session_init import init_session
+        from flows.store import default_root
 
-        path = session / SESSION_TOML
-        if path.exists():
-            raise InputError([Problem(str(path), "exists already", "edit it, or move it away")])
-        opened, _ = open_session(session, skip_bad=True)
-        found = recognise([track.name for track in opened.tracks])
-        write_session_toml(opened, {record.name: record for record in found}, path)
-        unsure = [record.name for record in found if record.unsure]
-        screen.result(
-            {
-                "path": str(path),
-                "tracks": len(found),
-                "unsure": unsure,
-                "skipped": [problem.subject for problem in opened.skipped],
-            }
-        )
-        screen.say(f"{path}: {len(found)} tracks, {len(unsure)} of them unsure")
-        for name in unsure:
-            screen.say(f"  unsure: {name}")
-        for problem in opened.skipped:
-            screen.say(f"  not in it: {problem}")
+        chosen = chosen_settings(None, {"skip_bad": True, "engine": engine, "workers": workers})
+        with screen.progress() as progress:
+            path, analysed = init_session(
+                session, settings=chosen, store=store or default_root(), progress=progress
+            )
+        present_init(screen, path, analysed)
         return 0
 
     guard(screen, work)
@@ -391,7 +328,7 @@ def demo(
         from flows.engine import default_workers
         from pipeline.demo import make_demo
 
-        chosen = _settings(None, {"engine": engine, "workers": workers})
+        chosen = chosen_settings(None, {"engine": engine, "workers": workers})
         with screen.progress() as progress:
             begun = False
 

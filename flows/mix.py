@@ -27,6 +27,7 @@ from flows.engine import Engine, run_recipe
 from flows.outcome import MixOutcome, track_rows, write_outcome
 from flows.output_folder import choose_folder, new_folder
 from flows.progress import Progress, SilentProgress
+from flows.session_notes import track_notes
 from flows.settings import MixSettings
 from flows.steps import (
     BalanceJob,
@@ -269,7 +270,7 @@ def _crest_wanted(reference: Style, start: Style, settings: MixSettings) -> floa
 def _warnings(
     analysed: AnalysedSession, mixdown: Mixdown, target_lufs: float, note: str
 ) -> tuple[str, ...]:
-    found = list(analysed.session.notes)
+    found = list(track_notes(analysed))
     missing = target_lufs - mixdown.loudness.integrated_lufs
     if not math.isfinite(missing):
         found.append("the mix is silent: nothing that is heard in it is over -70 LUFS")
@@ -278,15 +279,6 @@ def _warnings(
             f"the mix is {mixdown.loudness.integrated_lufs:.1f} LUFS and {target_lufs:.1f} was "
             "asked for: the limiter can give no more"
         )
-    unsure = [r.name for r in analysed.recognitions if r.unsure]
-    if unsure:
-        found.append(
-            f"{len(unsure)} tracks were recognised with little confidence: "
-            + ", ".join(unsure)
-            + " (name their roles in session.toml; `stemwright init` writes one to edit)"
-        )
-    for track, check in zip(analysed.session.tracks, analysed.checks, strict=True):
-        found.extend(f"{track.name}: {flag}" for flag in check.flags)
     if note:
         found.append(note)
     return tuple(found)

@@ -18,6 +18,9 @@ from flows.progress import JsonProgress, Progress, RichProgress, SilentProgress
 from pipeline.problems import InputError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from flows.analysis import AnalysedSession
     from flows.balances import BalanceOutcome
     from flows.outcome import MixOutcome
 
@@ -30,6 +33,7 @@ __all__ = [
     "guard",
     "number",
     "present_balances",
+    "present_init",
     "present_mix",
     "printable",
 ]
@@ -200,14 +204,20 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
     )
     if screen.quiet or screen.as_json:
         return
-    table = Table()
+    table = Table(title="gain of each track, dB", title_justify="left")
     table.add_column("track", overflow="fold")
     for name in outcome.sum_lufs:
-        table.add_column(f"{name} gain dB", justify="right")
+        table.add_column(name, justify="right")
+    unheard = {
+        track.name: "muted" if level.mute else "silent"
+        for track, level in zip(outcome.analysed.features, outcome.analysed.balances, strict=True)
+        if level.mute or track.silent
+    }
     for _, row in outcome.table.iterrows():
+        track = str(row["track"])
         table.add_row(
-            Text(printable(str(row["track"]))),
-            *(f"{row[f'gain_{name}_db']:+.1f}" for name in outcome.sum_lufs),
+            Text(printable(track)),
+            *(unheard.get(track, f"{row[f'gain_{name}_db']:+.1f}") for name in outcome.sum_lufs),
         )
     screen.out.print(table)
     figures = Table(title="all tracks of a method together", title_justify="left")
@@ -238,6 +248,28 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
         screen.say(f"note: {warning}")
     screen.say(f"stems, sums, plans and results.csv: {outcome.folder}")
     screen.say(f"listen: {outcome.folder / 'listen.html'}")
+
+
+def present_init(screen: Screen, path: Path, analysed: AnalysedSession) -> None:
+    """Show what was written into ``session.toml``, and what to look at in it."""
+    session = analysed.session
+    unsure = [record.name for record in analysed.recognitions if record.unsure]
+    screen.result(
+        {
+            "path": str(path),
+            "tracks": len(session.tracks),
+            "unsure": unsure,
+            "skipped": [problem.subject for problem in session.skipped],
+            "warnings": list(session.notes),
+        }
+    )
+    screen.say(f"{path}: {len(session.tracks)} tracks, {len(unsure)} of them unsure")
+    for name in unsure:
+        screen.say(f"  unsure: {name}")
+    for note in session.notes:
+        screen.say(f"note: {note}")
+    for problem in session.skipped:
+        screen.say(f"  not in it: {problem}")
 
 
 def number(value: float) -> float | None:

@@ -190,10 +190,11 @@ class Store:
         (True, 'en')
         """
         place = self.root / step / key
+        # Marked before it is looked at: what another run prunes meanwhile is not taken for there.
+        with contextlib.suppress(OSError):
+            os.utime(place / _DONE)  # last used, for prune
         record = _read_whole(place)
         if record is not None:
-            with contextlib.suppress(OSError):
-                os.utime(place / _DONE)  # last used, for prune
             yield Entry(done=True, path=place, record=record, _place=place)
             return
         workshop = self._new_unfinished()
@@ -253,8 +254,11 @@ class Store:
         for used, size, place in entries:
             if total - freed <= max_bytes or time.time() - used < unused_s:
                 break
-            _discard(place, self._new_unfinished())
-            freed += size
+            # Another run may have come to use it while those before were removed.
+            with contextlib.suppress(OSError):
+                if (place / _DONE).stat().st_mtime == used:
+                    _discard(place, self._new_unfinished())
+                    freed += size
         return freed
 
     def sweep(self) -> int:

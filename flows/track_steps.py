@@ -43,6 +43,11 @@ class TrackJob:
     f0_mode: Mode = "windows"
 
 
+def _lasts(check: TrackCheck) -> bool:
+    """Whether the same content will fail again, if it failed: the system may have refused it."""
+    return check.failure is None or check.non_finite_s is not None
+
+
 def check_step(job: TrackJob) -> TrackCheck:
     """Decode a file from end to end and say what is wrong with it."""
     store = Store(job.store)
@@ -58,7 +63,10 @@ def check_step(job: TrackJob) -> TrackCheck:
     )
     with store.entry("check", key) as entry:
         if not entry.done:
-            entry.commit(asdict(check_track(job.path)))
+            check = check_track(job.path)
+            if not _lasts(check):
+                return check
+            entry.commit(asdict(check))
         return TrackCheck(**entry.record)
 
 
@@ -96,12 +104,15 @@ def examine_step(job: TrackJob) -> Examined:
             "f0_mode": job.f0_mode,
         },
         code_version=code_version(
-            *ANALYSE_CODE, distributions=("librosa", "pesto-pitch", "numpy", "torch")
+            *ANALYSE_CODE,
+            distributions=("librosa", "pesto-pitch", "numpy", "scipy", "soxr", "torch"),
         ),
     )
     with store.entry("analyse", key) as entry:
         if not entry.done:
             found = examine(job.path, name=job.name, f0_mode=job.f0_mode)
+            if not _lasts(found.check):
+                return Examined(found.check, None, None)
             np.save(entry.path / "envelope.npy", found.envelope)
             told = None if found.features is None else found.features.to_json()
             entry.commit({"check": asdict(found.check), "features": told})

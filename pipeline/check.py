@@ -31,6 +31,9 @@ DC_FLAG_DBFS = -60.0
 SILENT_DBFS = -90.0
 """A peak under it is silence: one step of 16 bits, the dither of an empty track, is -90.3 dBFS."""
 
+LOUDEST_DBFS = 200.0
+"""A peak over it is no audio but bytes taken for samples; integers of 32 bits reach 187 dBFS."""
+
 
 @dataclass(frozen=True)
 class TrackCheck:
@@ -167,13 +170,16 @@ class Checker:
             bad_s = float(state[_BAD, bad_channel]) / rate
             where = f"{bad_s:.3f} s in channel {bad_channel + 1}"
             failure = failure or f"holds a sample that is NaN or infinite at {where}"
+        peak_dbfs = amplitude_to_db(float(state[_PEAK].max()))
+        if peak_dbfs > LOUDEST_DBFS:
+            failure = failure or f"holds a sample of {peak_dbfs:.0f} dBFS, which is no audio"
         firsts = state[_FIRST_RUN][state[_FIRST_RUN] >= 0.0]
         return TrackCheck(
             frames=self._frames,
             failure=failure,
             non_finite_s=bad_s,
             non_finite_channel=None if bad_channel is None else bad_channel + 1,
-            peak_dbfs=amplitude_to_db(float(state[_PEAK].max())),
+            peak_dbfs=peak_dbfs,
             clipped_runs=int(state[_RUNS].sum()),
             clipped_first_s=float(firsts.min()) / rate if len(firsts) else None,
             dc_dbfs=amplitude_to_db(float(np.abs(state[_SUM]).max()) / max(1, self._frames)),

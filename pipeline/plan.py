@@ -388,8 +388,9 @@ def load_plan(path: Path) -> Plan:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
         raise InputError(
-            [Problem(str(path), f"cannot be read ({error})", "name a plan.json that exists")]
+            [Problem(str(path), f"cannot be read ({why})", "name a plan.json that exists")]
         ) from error
     except json.JSONDecodeError as error:
         raise InputError(

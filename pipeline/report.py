@@ -7,21 +7,17 @@ visible, and the page's own policy forbids any script but its one and any reques
 
 from __future__ import annotations
 
-import base64
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.excerpts import Excerpt, loudest_excerpts
+from pipeline.html_page import page_environment, visible, write_whole
 from pipeline.loudness import Loudness
 from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, Plan, StemPlan
 from pipeline.plots import (
@@ -137,40 +133,11 @@ def write_report(path: Path, report: Report) -> None:
     InputError
         If the mix or a reference cannot be read.
     """
-    page = _render(report).encode("utf-8", "replace")
-    neighbour = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
-    try:
-        neighbour.write_bytes(page)
-        neighbour.replace(path)
-    finally:
-        neighbour.unlink(missing_ok=True)
-
-
-def _visible(value: object) -> object:
-    """Make control and direction characters of a string visible; markup of ours passes."""
-    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
-        return value
-    return "".join(
-        c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in value
-    )
-
-
-def _policy_hash(script: str) -> str:
-    digest = base64.b64encode(sha256(script.encode("utf-8")).digest()).decode("ascii")
-    return f"'sha256-{digest}'"
+    write_whole(path, _render(report))
 
 
 def _render(report: Report) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["policy_hash"] = _policy_hash
+    environment = page_environment()
     environment.filters["spoken"] = spoken
     plan = report.plan
     return environment.get_template("report.html").render(
@@ -327,7 +294,7 @@ def _under(level_lu: float) -> str:
 
 def _stem_view(report: Report, stem: StemPlan) -> dict[str, Any]:
     title = spoken(stem.name)
-    name = str(_visible(title))
+    name = str(visible(title))
     return {
         "title": title,
         "words": stem_phrase(stem),

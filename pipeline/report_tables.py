@@ -24,13 +24,16 @@ UNITS = {
 _NAME = ("path", "track", "file", "name")
 _CONFIDENCE = ("confidence", "role_confidence")
 _UNSURE = ("unsure", "role_unsure")
-_HEADINGS = ("Track", "Role", "Subgroup", "Sure?", "Gain, dB", "Pan", "Flags", "Why")
+_HEADINGS = (
+    "Track", "Role", "Subgroup", "Sure?", "Recognised by", "Gain, dB", "Pan", "Flags", "Why"
+)  # fmt: skip
 _FIGURES = (
     ("f0_hz", "f0, Hz"),
     ("centroid_hz", "Centroid, Hz"),
     ("crest_db", "Crest, dB"),
     ("true_peak_dbtp", "True peak, dBTP"),
 )
+_LOUDNESS = "loudness_"
 _FLAGS = {
     "clips": "clips",
     "clipped": "clips",
@@ -40,6 +43,8 @@ _FLAGS = {
     "silent": "silent",
     "mute": "muted",
     "muted": "muted",
+    "invert": "polarity inverted",
+    "inverted": "polarity inverted",
 }
 
 
@@ -109,13 +114,14 @@ def distance_table(distances: Mapping[str, Mapping[str, float]]) -> Table:
 def track_table(tracks: Sequence[Mapping[str, object]]) -> Table:
     """Return what the page shows of each track; rows may have any keys, and lack any.
 
-    Every key that ends in ``lufs`` becomes a column, so all loudness methods stand side by side.
+    Every key that ends in ``lufs``, or names a method after ``loudness_``, becomes a column, so all
+    loudness methods stand side by side.
     """
     present = set().union(*(row.keys() for row in tracks)) if tracks else set()
     order = [key for row in tracks[:1] for key in row] + sorted(present)
-    loudness = [key for key in dict.fromkeys(order) if key.endswith("lufs")]
+    loudness = [key for key in dict.fromkeys(order) if _is_loudness(key)]
     figures = [(key, label) for key, label in _FIGURES if key in present]
-    figures += [(key, _heading(key)) for key in loudness]
+    figures += [(key, _loudness_heading(key)) for key in loudness]
     headings = (*_HEADINGS, *(label for _, label in figures))
     return Table(headings, tuple(_track_row(row, figures) for row in tracks))
 
@@ -131,6 +137,7 @@ def _track_row(row: Mapping[str, object], figures: list[tuple[str, str]]) -> tup
         _words(str(row.get("role", "")).replace("_", " ")),
         _words(str(row.get("subgroup", "")).replace("_", " ")),
         _sureness(row),
+        _words(row.get("recognised_by", "") or ""),
         _figure(row.get("gain_db"), 1, sign=True),
         _pan(row.get("pan")),
         _words(_flags(row)),
@@ -195,6 +202,18 @@ def _heading(key: str) -> str:
     if unit not in UNITS:
         return key.replace("_", " ").capitalize()
     return f"{words.replace('_', ' ').capitalize()}, {UNITS[unit]}" if words else UNITS[unit]
+
+
+def _is_loudness(key: str) -> bool:
+    if key.endswith("lufs"):
+        return True
+    return key.startswith(_LOUDNESS) and key.rpartition("_")[2] not in UNITS
+
+
+def _loudness_heading(key: str) -> str:
+    if key.startswith(_LOUDNESS):
+        return f"By {key.removeprefix(_LOUDNESS)}, LUFS"
+    return _heading(key)
 
 
 def _plain(value: object) -> str:

@@ -8,10 +8,27 @@ from collections.abc import Mapping, Sequence
 from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand, Plan, StemPlan
 from pipeline.response import band_values
 
-__all__ = ["bus_phrase", "describe", "spoken", "spoken_hz", "stem_phrase"]
+__all__ = ["bus_phrase", "describe", "listed", "spoken", "spoken_hz", "stem_phrase"]
 
 HEARD_GAIN_DB = 0.5  # a smaller change of a band or a level is not worth a word
 BUS_BANDS_NAMED = 3
+NAMES_LISTED = 12
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names for a sentence, a long list cut short.
+
+    Examples
+    --------
+    >>> listed(["a.wav", "b.wav"])
+    "'a.wav', 'b.wav'"
+    >>> listed([str(i) for i in range(100)])[-18:]
+    "'11' and 88 others"
+    """
+    if len(names) <= NAMES_LISTED + 1:
+        return ", ".join(map(repr, names))
+    shown = ", ".join(map(repr, names[:NAMES_LISTED]))
+    return f"{shown} and {len(names) - NAMES_LISTED} others"
 
 
 def describe(plan: Plan) -> tuple[str, ...]:

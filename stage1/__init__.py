@@ -5,9 +5,9 @@ passages ``f0`` (with ``pyin``, ``pesto_encoder`` and ``harmonicity``), ``narrow
 (with ``zwicker``) for its loudness, and ``timbre``.
 
 ``subgroups`` says what a track is, from its name (``vocabulary``, ``spelling``, ``names``,
-``role_choice``) and its sound (``sound``, weighed by ``hearing``); ``relations`` and ``sources`` say
-which tracks are one source. ``balance`` (with ``ensemble`` and ``offsets``) and ``placement`` (with
-``mono``) decide gain and pan. ``sound_training`` makes the weights of ``sound``.
+``role_choice``) and its sound (``sound``, weighed by ``hearing``); ``relations`` and ``sources``
+say which tracks are one source. ``balance`` (with ``ensemble`` and ``offsets``) and ``placement``
+(with ``mono``) decide gain and pan. ``sound_training`` makes the weights of ``sound``.
 
 Stage 1 reads audio through ``pipeline`` and returns numbers; it never renders.
 """

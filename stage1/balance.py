@@ -19,7 +19,14 @@ from pipeline.units import power_to_db
 from stage1.ensemble import stem_targets
 from stage1.offsets import Offsets, offset_table
 from stage1.relations import Relations
-from stage1.sources import coherent_level, halves, polarities, source_groups
+from stage1.sources import (
+    by_kinship,
+    coherent_level,
+    copy_counts,
+    halves,
+    polarities,
+    source_groups,
+)
 from stage1.subgroups import Recognition
 
 __all__ = [
@@ -175,10 +182,11 @@ def balance(
     muted = [wish is not None and wish.mute for wish in wishes]
     loudness = [balanced_lufs(levels, method) for levels in features]
     heard = [math.isfinite(lufs) and not mute for lufs, mute in zip(loudness, muted, strict=True)]
-    turned = polarities(recognitions, wishes, relations)
-    groups = source_groups(recognitions, heard=heard, relations=relations)
-    shares = _shares(groups, recognitions, relations, [flip for flip, _ in turned], table)
-    level = _pair_loudness(recognitions, loudness, halves(recognitions))
+    kin = by_kinship(recognitions, relations)
+    turned = polarities(kin, wishes, relations)
+    groups = source_groups(kin, heard=heard, relations=relations)
+    shares = _shares(groups, kin, relations, [flip for flip, _ in turned], table)
+    level = _pair_loudness(kin, loudness, halves(kin))
     result = []
     for index, record in enumerate(recognitions):
         wish = wishes[index]
@@ -223,7 +231,8 @@ def _shares(
         )
         levels = {
             index: _inside_source(recognitions[index], table, is_room_source=all_far)
-            for index in members
+            - 20.0 * math.log10(copies)
+            for index, copies in copy_counts(members, recognitions, relations).items()
         }
         total = coherent_level(levels, recognitions, relations=relations, inverted=inverted)
         only_doubles = all(recognitions[index].is_double for index in members)

@@ -40,7 +40,11 @@ _ELECTRONIC = frozenset({Role.SYNTH_BASS, Role.CLAP})
 _PLAYED = frozenset({Subgroup.GUITARS, Subgroup.WINDS, Subgroup.STRINGS})
 _BASSES = frozenset({Role.BASS, Role.SYNTH_BASS, Role.DOUBLE_BASS})
 # An accompanying stem of fewer than so many of a session's tracks takes less of the common place.
-_FULL_SHARE = 0.1
+_FULL_SHARE = 0.15
+# What fewer than so many of a session's tracks say of the kind of music is believed in part only.
+_CERTAIN_SHARE = 0.25
+# Backing vocals are named for a singer: where none is found he may be there by another name.
+_BACKING_LEADS = 0.25
 # Played against electronic tracks: from so few on it is no longer all electronic, and at as many
 # not at all.
 _STILL_ELECTRONIC, _NOT_ELECTRONIC = 0.1, 0.5
@@ -86,23 +90,29 @@ def stem_targets(
     level = {name: table[kind] for name, kind in kinds.items()}
 
     sung = {Subgroup.LEAD_VOCALS, Subgroup.DIALOGUE} & present_kinds
-    front = None if sung else _leading_stem(roles, kinds, leads)
-    accompanying = [
-        name for name, kind in kinds.items() if kind in _ACCOMPANIMENT and name != front
-    ]
+    front = {} if sung else _leading_stems(roles, kinds, leads)
+    accompanying = {
+        name: 1.0 - front.get(name, 0.0) for name, kind in kinds.items() if kind in _ACCOMPANIMENT
+    }
     count = sum(len(present) for present in roles.values())
-    places = sum(min(1.0, len(roles[name]) / (_FULL_SHARE * count)) for name in accompanying)
+    places = sum(
+        part * min(1.0, len(roles[name]) / (_FULL_SHARE * count))
+        for name, part in accompanying.items()
+    )
     if places > 1.0:
         share = rule["accompaniment_share"] * power_to_db(places)
-        for name in accompanying:
-            level[name] -= share
-    if front is not None:
-        level[front] += rule["lead_instrument"]
+        for name, part in accompanying.items():
+            level[name] -= part * share
+    for name, part in front.items():
+        backing = sum(role == Role.BACKING_VOCAL for role in roles[name]) / len(roles[name])
+        doubt = 0.0 if name in leads else backing * (1.0 - _BACKING_LEADS)
+        level[name] += part * (1.0 - doubt) * rule["lead_instrument"]
 
     has_beat = bool(_BEAT & everything)
     electronic = _electronic(roles, kinds)
     basses = [role for present in roles.values() for role in present if role in _BASSES]
-    upright = basses.count(Role.DOUBLE_BASS) / len(basses) if basses else 0.0
+    uprights = basses.count(Role.DOUBLE_BASS)
+    upright = _certainty(uprights, count) * uprights / len(basses) if basses else 0.0
     for name, kind in kinds.items():
         if kind == Subgroup.DRUMS:
             if not _BEAT & set(roles[name]):
@@ -119,6 +129,11 @@ def stem_targets(
     return {name: lu - total for name, lu in level.items()}
 
 
+def _certainty(tracks: int, count: int) -> float:
+    """Return how far so many of a session's tracks are believed, 0 to 1."""
+    return min(1.0, tracks / (_CERTAIN_SHARE * count))
+
+
 def _electronic(roles: Mapping[str, Collection[Role]], kinds: Mapping[str, Subgroup]) -> float:
     """Return how far the music is electronic, 0 to 1: synthesised, with hardly a played part."""
     synthesised = sum(
@@ -130,7 +145,8 @@ def _electronic(roles: Mapping[str, Collection[Role]], kinds: Mapping[str, Subgr
     if synthesised == 0:
         return 0.0
     share = played / (played + synthesised)
-    return min(max((_NOT_ELECTRONIC - share) / (_NOT_ELECTRONIC - _STILL_ELECTRONIC), 0.0), 1.0)
+    pure = min(max((_NOT_ELECTRONIC - share) / (_NOT_ELECTRONIC - _STILL_ELECTRONIC), 0.0), 1.0)
+    return pure * _certainty(synthesised, sum(len(present) for present in roles.values()))
 
 
 def _kind(name: str, present: Collection[Role]) -> Subgroup:
@@ -141,21 +157,36 @@ def _kind(name: str, present: Collection[Role]) -> Subgroup:
     return max(Subgroup, key=kinds.count) if kinds else Subgroup.OTHER
 
 
-def _leading_stem(
+def _leading_stems(
     roles: Mapping[str, Collection[Role]],
     kinds: Mapping[str, Subgroup],
     leads: Collection[str],
-) -> str | None:
-    """Return the stem that leads an instrumental, or None (a percussion ensemble, one stem)."""
+) -> dict[str, float]:
+    """Return how far each stem leads an instrumental, 1 at most in all.
+
+    The first that could lead takes the place as far as its tracks are many enough to be believed,
+    and leaves the rest to the next. A percussion ensemble has nobody in front.
+    """
     wanted = [name for name in roles if name in leads]
     if wanted:
-        return wanted[0]
-    for group in _LEADING_ROLES:
-        for name, present in roles.items():
-            if group & set(present):
-                return name
-    for subgroup in _LEADING_SUBGROUPS:
-        for name, kind in kinds.items():
-            if kind == subgroup:
-                return name
-    return None
+        return {wanted[0]: 1.0}
+    count = sum(len(present) for present in roles.values())
+    claims = [
+        (name, sum(role in group for role in present))
+        for group in _LEADING_ROLES
+        for name, present in roles.items()
+    ]
+    claims += [
+        (name, len(roles[name]))
+        for subgroup in _LEADING_SUBGROUPS
+        for name, kind in kinds.items()
+        if kind == subgroup
+    ]
+    parts: dict[str, float] = {}
+    left = 1.0
+    for name, tracks in claims:
+        if tracks and left > 0.0:
+            taken = left * _certainty(tracks, count)
+            parts[name] = parts.get(name, 0.0) + taken
+            left -= taken
+    return parts

@@ -13,9 +13,16 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-__all__ = ["Framer", "is_silent"]
+__all__ = ["Framer", "hann", "is_silent"]
 
 Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+
+
+def hann(length: int) -> Float64Array:
+    """Return the periodic Hann window, as ``librosa`` has it for every short-time spectrum."""
+    phase = 2.0 * np.pi * np.arange(length) / length
+    return np.asarray(0.5 - 0.5 * np.cos(phase), np.float64)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pipeline.units import power_to_db
+from pipeline.words import listed
 from stage1.balance import TrackBalance
 from stage1.placement import Placement
 from stage1.relations import Relation, Relations
@@ -17,6 +18,7 @@ WORTH_A_WORD_DB = 4.5
 """Wide, uncorrelated sound loses 3 dB against the centre, and nobody minds."""
 
 _FLOOR = 1e-6
+_TOLD_ONE_BY_ONE = 2
 
 
 class Width(Protocol):
@@ -79,20 +81,17 @@ def mono_warnings(
     Returns
     -------
     tuple of str
-        In words, stereo tracks first; muted tracks are left out.
+        In words, stereo tracks first, three or more in one sentence; muted tracks are left out.
     """
     muted = {track.name for track in balances or () if track.mute}
-    found = []
+    losses = []
     for track in features:
         if track.channels != 2 or track.name in muted:
             continue
         loss_db = mono_loss_db(track.correlation, track.lr_balance_db)
         if loss_db >= WORTH_A_WORD_DB:
-            found.append(
-                f"{track.name!r} loses {loss_db:.0f} dB in mono: its sides work against each "
-                f"other (correlation {track.correlation:.2f}); narrow it, or turn the polarity of "
-                "one of its channels over"
-            )
+            losses.append((track, loss_db))
+    found = _stereo_words(losses)
     mono = {track.name for track in features if track.channels == 1}
     pans = {placement.name: placement.pan for placement in placements}
     gains = {track.name: track for track in balances or ()}
@@ -108,6 +107,24 @@ def mono_warnings(
                 "pan them together and listen"
             )
     return tuple(found)
+
+
+def _stereo_words(losses: Sequence[tuple[Width, float]]) -> list[str]:
+    """Say what stereo tracks lose, the greatest loss first where several share a sentence."""
+    if len(losses) > _TOLD_ONE_BY_ONE:
+        order = sorted(losses, key=lambda each: -each[1])
+        names = listed([track.name for track, _ in order])
+        return [
+            f"{len(order)} stereo tracks lose {order[-1][1]:.0f} to {order[0][1]:.0f} dB in mono, "
+            f"as their sides work against each other: {names}; narrow them, or turn the polarity "
+            "of one channel of each over"
+        ]
+    return [
+        f"{track.name!r} loses {loss_db:.0f} dB in mono: its sides work against each other "
+        f"(correlation {track.correlation:.2f}); narrow it, or turn the polarity of one of its "
+        "channels over"
+        for track, loss_db in losses
+    ]
 
 
 def _pair_loss(

@@ -11,7 +11,7 @@ import soxr
 from pipeline.loudness import BLOCK_FRAMES, EnergyMeter
 from pipeline.samples import Samples
 
-__all__ = ["MARGIN_S", "Passages", "measure_activity", "window_middles"]
+__all__ = ["MARGIN_S", "Passages", "fold", "measure_activity", "window_middles"]
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -86,7 +86,7 @@ class Passages:
         starts = np.round(middles_s * self._rate).astype(np.int64) - self._span // 2
         for row, start in enumerate(starts):
             read[row] = samples.read_at(int(start), self._span)
-        self._mono = _fold(read)  # (windows, span)
+        self._mono = fold(read)  # (windows, span)
 
     def at(self, sample_rate: int) -> Float32Array:
         """Return ``(windows, samples)`` at another rate, ``length_s`` around each middle."""
@@ -101,8 +101,11 @@ class Passages:
         return np.asarray(np.lib.stride_tricks.sliding_window_view(signal, length)[first])
 
 
-def _fold(windows: Float32Array) -> Float32Array:
-    """Fold ``(windows, channels, samples)`` to mono."""
+def fold(windows: Float32Array) -> Float32Array:
+    """Fold ``(windows, channels, samples)`` to mono ``(windows, samples)``.
+
+    The channels' mean, or of all windows the channel of most energy where the mean would cancel.
+    """
     if windows.shape[1] == 1:
         return windows[:, 0]
     mean = windows.mean(axis=1, dtype=np.float32)

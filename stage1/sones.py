@@ -61,6 +61,8 @@ PASSAGE_HOPS = 4
 """In 100 ms; 6.4 s in all."""
 PRE_ROLL_S = 0.2
 """The slowest filter and the temporal weighting settle within."""
+RISE_S = 0.1
+"""The filters of all but the lowest bands rise within."""
 
 HIGH_HZ = 5000.0
 HIGH_SHARES = (0.25, 0.5)
@@ -166,12 +168,24 @@ def _fluctuation_db(passages: list[tuple[Float64Array, BoolArray]], mean: Float6
     weight = mean * _k_weights()
     # A band that holds nothing would say how the rounding fluctuates.
     used = np.flatnonzero(weight > 1e-3 * weight.sum())
-    lead = round(PRE_ROLL_S * BAND_RATE_HZ)
     floor = 1e-9 * mean[used, None]
     deviation = [
-        (10.0 * np.log10(powers[used, lead::4] + floor)).std(axis=1) for powers, _ in passages
+        (10.0 * np.log10(powers[used][:, _settled(powers, inside)] + floor)).std(axis=1)
+        for powers, inside in passages
     ]
     return float(np.median(np.array(deviation) @ weight[used]) / weight[used].sum())
+
+
+def _settled(powers: Float64Array, inside: BoolArray) -> npt.NDArray[np.int64]:
+    """Return the steps, each 2 ms, in which a passage plays and its filters do not rise any more.
+
+    The silence that a short sound is filled up with, and its onset out of nothing, are no noise.
+    """
+    step = BAND_RATE_HZ // LOUDNESS_RATE_HZ
+    steps = np.flatnonzero(inside) * step
+    rise = 0.0 if powers[:, : round(PRE_ROLL_S * BAND_RATE_HZ)].any() else RISE_S
+    settled = steps[steps >= round((PRE_ROLL_S + rise) * BAND_RATE_HZ)]
+    return settled if settled.size else steps
 
 
 def _ramp(value: float, edges: tuple[float, float]) -> float:

@@ -10,20 +10,35 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.roles import SUBGROUP_OF, Role
 from pipeline.session_settings import TrackOverrides
 from pipeline.units import power_to_db
-from stage1.relations import Relations
-from stage1.subgroups import Recognition
+from stage1.subgroups import Recognition, recognise
 from stage1.verdict import is_flipped
 
-__all__ = ["ONE_SOUND_COHERENCE", "coherent_level", "halves", "polarities", "source_groups"]
+if TYPE_CHECKING:
+    from stage1.relations import Relations
+
+__all__ = [
+    "ONE_SOUND_COHERENCE",
+    "by_kinship",
+    "coherent_level",
+    "copy_counts",
+    "halves",
+    "polarities",
+    "source_groups",
+]
 
 # Envelopes of one source are alike; under this two tracks share a name by chance.
 _UNLIKE = 0.5
+# So alike are envelopes of what is named for two sources and may still be one.
+_ALIKE = 0.75
 # A half that is so much less like the rest of its source than like its other half.
 _AMONG_STRANGERS = 0.15
 ONE_SOUND_COHERENCE = 0.45
@@ -60,6 +75,91 @@ def halves(recognitions: Sequence[Recognition]) -> list[tuple[int, int]]:
             if right is not None:
                 found.append((left, right))
     return found
+
+
+def by_kinship(
+    recognitions: Sequence[Recognition], relations: Relations | None
+) -> tuple[Recognition, ...]:
+    """Return what each track counts as among the microphones, halves and doubles of its source.
+
+    A wrong role must not take a track from the source that it was recorded from: the others would
+    be raised to make good for it. Where its role is not the one that its name tells, it still
+    counts as named if it sounds when the others of that name do; and it joins the source that its
+    role tells only if it sounds when that does. A copy counts as what it is a copy of.
+
+    Parameters
+    ----------
+    recognitions
+        One a track, with the roles that are believed.
+    relations
+        What was measured between them; without it roles are all that is known.
+
+    Returns
+    -------
+    tuple of Recognition
+        In the same order, as :func:`source_groups` and :func:`coherent_level` want them.
+    """
+    named = recognise([record.name for record in recognitions])
+    kin: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for record in named:
+        kin[record.subgroup, record.source].append(record.name)
+    believed: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for record in recognitions:
+        believed[record.subgroup, record.source].append(record.name)
+
+    def likest(name: str, others: Sequence[str]) -> float:
+        if relations is None:
+            return math.nan
+        known = [relations.likeness_of(name, other) for other in others if other != name]
+        return max((alike for alike in known if not math.isnan(alike)), default=math.nan)
+
+    result = []
+    for record, by_name in zip(recognitions, named, strict=True):
+        if record.role == by_name.role:
+            # The user may have parted a source's microphones by stems of their own.
+            result.append(by_name if record.subgroup == by_name.subgroup else record)
+        elif relations is None or record.subgroup != SUBGROUP_OF[record.role]:
+            result.append(record)
+        elif likest(record.name, kin[by_name.subgroup, by_name.source]) >= _UNLIKE:
+            result.append(by_name)
+        elif (
+            by_name.role == Role.UNKNOWN
+            or likest(record.name, believed[record.subgroup, record.source]) >= _ALIKE
+        ):
+            result.append(record)
+        else:
+            result.append(replace(record, source=f"{record.source} {record.name}"))
+    place = {record.name: index for index, record in enumerate(named)}
+    for relation in relations.found if relations is not None else ():
+        if relation.one_recording:
+            told, copy = place[relation.first], place[relation.second]
+            if named[told].confidence < named[copy].confidence:
+                told, copy = copy, told
+            twin = result[told]
+            result[copy] = replace(
+                result[copy], role=twin.role, position=twin.position, is_double=twin.is_double
+            )
+    return tuple(result)
+
+
+def copy_counts(
+    members: Sequence[int], recognitions: Sequence[Recognition], relations: Relations | None
+) -> dict[int, int]:
+    """Return for each track of a source how many of its tracks are that recording: 1 or more."""
+    pairs = {
+        frozenset({relation.first, relation.second})
+        for relation in (relations.found if relations is not None else ())
+        if relation.one_recording
+    }
+    return {
+        index: 1
+        + sum(
+            frozenset({recognitions[index].name, recognitions[other].name}) in pairs
+            for other in members
+            if other != index
+        )
+        for index in members
+    }
 
 
 def source_groups(

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import scipy.fft
 
 from pipeline.true_peak import as_block
-from stage1.framing import Framer, is_silent
+from stage1.framing import Framer, hann, is_silent
 
 __all__ = ["THIRD_OCTAVES_HZ", "Spectral", "SpectrumMeter", "analyse_spectrum", "frame_shapes"]
 
@@ -157,18 +157,12 @@ def _band_sums(spectra: Complex64Array, edges: Float64Array, sums: Float32Array)
             sums[t, band] = max(total, 0.0)
 
 
-def _hann(length: int) -> Float32Array:
-    """Periodic Hann window, as for every short-time spectrum here and in ``librosa``."""
-    phase = 2.0 * np.pi * np.arange(length) / length
-    return np.asarray(0.5 - 0.5 * np.cos(phase), np.float32)
-
-
 class _Shapes:
     """Centroid, bandwidth and roll-off of each frame."""
 
     def __init__(self, *, sample_rate: int, channels: int, hop: int) -> None:
         self._bin_hz = sample_rate / FRAME
-        self._window = _hann(FRAME)
+        self._window = hann(FRAME).astype(np.float32)
         self._framer = Framer(channels, length=FRAME, hop=hop, batch=BATCH_FRAMES, lead=FRAME // 2)
         self._hop = hop
         self._parts: list[tuple[Float64Array, Float64Array]] = []
@@ -201,7 +195,7 @@ class _ThirdOctaves:
 
     def __init__(self, *, sample_rate: int, channels: int) -> None:
         self._channels = channels
-        self._window = _hann(LONG_FRAME)
+        self._window = hann(LONG_FRAME).astype(np.float32)
         self._hop = LONG_FRAME // 2
         self._framer = Framer(
             channels, length=LONG_FRAME, hop=self._hop, batch=LONG_BATCH_FRAMES, lead=0

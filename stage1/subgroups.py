@@ -77,6 +77,8 @@ class Recognition:
         The source's number ("Gtr 2"), or None.
     contradiction
         What the track sounds like where that speaks strongly against its name; ``""`` if nothing.
+    by_sound
+        Whether the role is what the track sounds like, because its name says nothing.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Recognition:
     number: int | None = None
     is_double: bool = False
     contradiction: str = ""
+    by_sound: bool = False
 
     @property
     def unsure(self) -> bool:
@@ -353,6 +356,7 @@ def _finish(draft: _Draft) -> Recognition:
         number=draft.number,
         is_double=words.is_double or words.is_wet or draft.role == Role.VOCAL_DOUBLE,
         contradiction=draft.contradiction,
+        by_sound=draft.by_sound,
     )
 
 

@@ -17,6 +17,8 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.samples import Samples
+from stage1.framing import hann
+from stage1.passages import fold
 from stage1.timbre_image import IMAGE_NAMES, NO_IMAGE, image_descriptors, image_products
 from stage1.timbre_pitch import PITCH_NAMES, PitchFrames, pitch_descriptors, pitch_frames
 
@@ -112,13 +114,13 @@ def measure_timbre(samples: Samples, *, active: BoolArray) -> tuple[float, ...]:
     passages, stereo = [], NO_IMAGE.copy()
     for start in starts:
         piece = samples.read_at(start, length)
-        passages.append(_fold(piece))
+        passages.append(fold(piece[None])[0])
         if piece.shape[0] == 2:
             stereo += image_products(piece)
     peak = max((float(np.abs(x).max()) for x in passages), default=0.0)
     if peak < 1e-7:
         return (0.0,) * len(TIMBRE_NAMES)
-    signal = np.stack(passages) / np.float32(peak)  # (passages, length)
+    signal = np.asarray(np.stack(passages) / np.float32(peak), np.float32)  # (passages, length)
     frames = _analyse(signal, rate)
     pitch = pitch_frames(_decimated(signal, step), rate=rate / step)
     values = np.concatenate(
@@ -140,20 +142,11 @@ def _passage_starts(active: BoolArray, frames: int, *, rate: int, length: int) -
     total = np.concatenate([[0], np.cumsum(active)])
     playing = np.diff(total[np.minimum(edges, active.size)])
     use = np.flatnonzero(playing >= max(1.0, 0.5 * float(playing.max(initial=0))))
+    if use.size == 0 and active.any():  # it plays behind the last whole passage alone
+        return [max(frames - length, 0)]
     if use.size > PASSAGES:
         use = use[np.linspace(0, use.size - 1, PASSAGES).round().astype(int)]
     return [int(k) * length for k in use]
-
-
-def _fold(piece: Float32Array) -> Float32Array:
-    """Return the mean of the channels, or the stronger one where the mean would cancel."""
-    if piece.shape[0] == 1:
-        return piece[0]
-    mean = np.asarray(0.5 * (piece[0] + piece[1]), np.float32)
-    energies = np.einsum("cn,cn->c", piece, piece, dtype=np.float64)
-    if float(np.dot(mean, mean)) < 0.1 * float(energies.max()):
-        return np.asarray(piece[int(energies.argmax())])
-    return mean
 
 
 def _decimated(signal: Float32Array, step: int) -> Float32Array:
@@ -223,7 +216,7 @@ def _spectra(
 def _analyse(signal: Float32Array, rate: int) -> _Frames:
     length = 2 ** round(math.log2(FRAME_S * rate))
     hop = length // 4
-    window = np.asarray(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length), np.float32)
+    window = hann(length).astype(np.float32)
     bins, bin_hz = length // 2 + 1, rate / length
     bands = _mel_bands(bins, bin_hz)
     bounds = np.array([[round(edge / bin_hz) for edge in pair] for pair in FLAT_HZ])

@@ -16,6 +16,8 @@ import numpy.typing as npt
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
+from stage1.framing import hann
+
 __all__ = ["PITCH_NAMES", "PitchFrames", "pitch_descriptors", "pitch_frames"]
 
 Float32Array = npt.NDArray[np.float32]
@@ -134,8 +136,7 @@ def pitch_frames(signal: Float32Array, *, rate: float) -> PitchFrames:
     -------
     PitchFrames
     """
-    t = np.arange(FRAME)
-    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * t / FRAME)
+    window = hann(FRAME)
     own = scipy.fft.irfft(np.abs(scipy.fft.rfft(window, 2 * FRAME)) ** 2)[:FRAME]
     if signal.shape[1] < FRAME:
         signal = np.pad(signal, ((0, 0), (0, FRAME - signal.shape[1])))

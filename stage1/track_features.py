@@ -53,7 +53,7 @@ class TrackFeatures:
     correlation
         Of left and right, -1 to 1; 1 for mono, NaN where a channel is silent.
     lr_balance_db
-        Level of right against left; 0 for mono and silence.
+        Level of right against left; 0 for mono and silence, infinite where one channel is silent.
     onsets_per_s
         Attacks a second of active time.
     transient_db

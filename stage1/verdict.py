@@ -187,7 +187,7 @@ def _microphones(
         order = "later" if relation.delay_ms >= 0.0 else "earlier"
         words = (
             f"{b!r} hears what {a!r} hears, {abs(relation.delay_ms):.1f} ms {order} "
-            f"(correlation {match.correlation:.2f})"
+            f"(correlation {relation.correlation:.2f})"
         )
         counted = 0.0 if told and match.at_zero < 0.0 else relation.counted
         return replace(relation, counted=counted, words=words)
@@ -199,7 +199,7 @@ def _microphones(
         remedy = f"set invert = true for it in session.toml if it sounds thin with {a!r}"
         flipped = is_flipped(relation, first, second)
         parts.append(
-            f"{b!r} is inverted against {a!r} (correlation {match.correlation:.2f}){usual}"
+            f"{b!r} is inverted against {a!r} (correlation {relation.correlation:.2f}){usual}"
             + (", flipped in the mix" if flipped else f": {remedy}")
         )
     if late:

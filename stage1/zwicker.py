@@ -146,13 +146,13 @@ def _core_loudness(
     for t in range(steps):
         excitation[:3] = 0.0
         for b in range(11):
-            power = powers[b, t] * gain + 1e-12
+            power = powers[b, t] * gain + _TINY_POWER
             k = 0
             while k < 7 and power > limits[k, b]:
                 k += 1
             excitation[0 if b < 6 else 1 if b < 9 else 2] += power * factors[k, b]
         for b in range(3, 20):
-            excitation[b] = powers[b + 8, t] * gain + 1e-12
+            excitation[b] = powers[b + 8, t] * gain + _TINY_POWER
         for b in range(20):
             ratio = excitation[b] * scale[b]
             if ratio > threshold[b]:

@@ -226,7 +226,8 @@ def test_tables_have_their_columns(balanced: tuple[Path, Result]) -> None:
         for method in METHODS
     ]  # fmt: skip
     assert list(rows_of(out)[0]) == [
-        "track", "role", "subgroup", "f0_hz", "centroid_hz", "bandwidth_hz", *each,
+        "track", "role", "subgroup", "confidence", "recognised_by", "mute",
+        "f0_hz", "centroid_hz", "bandwidth_hz", *each,
     ]  # fmt: skip
     assert list(rows_of(out, "methods.csv")[0]) == [
         "method", "gain_db", "loudness_lufs", "true_peak_dbtp",
@@ -292,7 +293,7 @@ def test_one_method_with_what_session_toml_says(
     assert list(record["sum_lufs"]) == ["p_lufs"]
     assert record["folder"] == str(out)
     assert record["page"] == str(out / "listen.html")
-    assert "no listening test was written" in record["warnings"][-1]
+    assert not any("listening test" in note for note in record["warnings"])
     assert not (out / "listening_test").exists()
     # names that differ in their suffix alone do not overwrite each other, and mute is obeyed
     folder = out / "p_lufs"
@@ -302,6 +303,23 @@ def test_one_method_with_what_session_toml_says(
     kicks = sum(audio(path)[0] for path in (folder / "tracks").iterdir())
     assert np.allclose(both, kicks, rtol=2e-4, atol=1e-6)
     assert not audio(folder / "stems" / "bass.wav").any()
+
+
+def test_no_method_raises_hiss(workplace: Path, put: Put, stemwright: Command) -> None:
+    noise = np.random.default_rng(9).standard_normal((1, 22_050))
+    root = workplace / "hiss"
+    put(root / "Kick.wav", 0.1 * noise, 22_050)
+    put(root / "Pad.wav", 1e-5 * noise, 22_050, subtype="FLOAT")  # -100 dBFS
+    out = workplace / "hissless"
+    result = stemwright("balance", root, "--method", "all", "-o", out)
+    assert result.exit_code == 0, result.stderr
+    hiss = by_track(out)["Pad.wav"]
+    for method in METHODS:
+        assert float(hiss[f"gain_{method}_db"]) == 0.0
+        assert hiss[f"reason_{method}"] == "silent: left as it is"
+    assert "note: 1 track is silent: 'Pad.wav'" in result.stdout.splitlines()
+    (row,) = [line for line in result.stdout.splitlines() if line.startswith("│ Pad.wav")]
+    assert row.count("silent") == len(METHODS)
 
 
 def test_methods_come_from_flags_or_settings(

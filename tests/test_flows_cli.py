@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -518,6 +519,25 @@ def test_init_writes_what_mix_takes_and_changes_nothing_by_itself(
     assert again.exit_code == 2
     assert problem_lines(again) == [f"{file}: exists already: edit it, or move it away"]
     assert file.read_bytes() == mine
+
+
+def test_init_writes_what_is_heard_where_names_say_nothing(
+    tmp_path: Path, workplace: Path, put: Put, stemwright: Command
+) -> None:
+    audio = Path(__file__).resolve().parents[2] / "shared" / "audio" / "sessions" / "delta_rock"
+    if not audio.is_dir():
+        pytest.skip(f"{audio} is not there")
+    song = tmp_path / "song"
+    for track in (1, 5):
+        (source,) = audio.glob(f"{track:02d}_*.flac")
+        samples, rate = soundfile.read(source, always_2d=True)
+        put(song / f"Audio {track}.wav", samples.T, rate)
+    put(song / "Audio 9.wav", np.zeros((1, 22_050)), 44_100)
+    result = stemwright("init", song, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["unsure"] == ["Audio 9.wav"]
+    entries = tomllib.loads((song / "session.toml").read_text())["track"]
+    assert [e["role"] for e in entries] == ["drum_kit", "lead_vocal", "unknown"]
 
 
 def test_render_refuses_what_it_cannot_render(

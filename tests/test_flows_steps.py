@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import errno
 import importlib.util
 import itertools
 import json
@@ -87,6 +88,25 @@ def test_what_cannot_be_read_fails_and_is_not_remembered(
     job = TrackJob(tmp_path / "Kick.wav", "Kick.wav", store)
     assert "does not exist" in str(step(job).failure)
     put(job.path, noise(0.5), RATE)
+    assert step(job).failure is None
+
+
+@pytest.mark.parametrize("step", [check_step, lambda job: examine_step(job).check])
+def test_what_the_system_refused_for_a_while_is_not_remembered(
+    tmp_path: Path,
+    store: Path,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+    step: Callable[[TrackJob], TrackCheck],
+) -> None:
+    job = TrackJob(put(tmp_path / "Kick.wav", noise(0.5), RATE), "Kick.wav", store)
+
+    def refuse(*_: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.pcm.PcmReader.read_into", refuse)
+        assert step(job).failure is not None
     assert step(job).failure is None
 
 

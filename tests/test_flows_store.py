@@ -274,10 +274,28 @@ def test_prune_takes_the_longest_unused(store: Store) -> None:
     freed = store.prune(2 * each + 10)
     assert freed == pytest.approx(each, abs=10)  # bytes; the keys' lengths differ
     assert sorted(p.name for p in (store.root / "greet").iterdir()) == ["new", "old"]
-    assert store.prune(0) == 0, "what was used within a day stays"
+    assert store.prune(0) == 0, "what was used within the hour stays"
     assert store.prune(0, unused_s=0.0) > 0
     assert store.size_bytes() == 0
     assert leftovers(store) == []
+
+
+def test_what_another_run_takes_up_meanwhile_is_not_pruned(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for age, key in enumerate(["young", "old"], start=1):
+        make(store, key, text="x" * 1000)
+        used = time.time() - 100_000 * age
+        os.utime(store.root / "greet" / key / "done.json", (used, used))
+    discard = store_module._discard
+
+    def slow(place: Path, aside: Path) -> None:
+        discard(place, aside)
+        os.utime(store.root / "greet" / "young" / "done.json")  # as another run's look-up does
+
+    monkeypatch.setattr(store_module, "_discard", slow)
+    store.prune(0)
+    assert [p.name for p in (store.root / "greet").iterdir()] == ["young"]
 
 
 def test_code_version_follows_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,6 +87,14 @@ def test_dc_is_flagged_over_60_db_under_full_scale(
     assert check.flags == (("DC offset of -59.0 dBFS",) if flagged else ())
 
 
+@pytest.mark.parametrize(("level", "fails"), [(2.0**31, False), (1e30, True)])
+def test_numbers_beyond_all_audio_are_refused(tmp_path: Path, level: float, fails: bool) -> None:
+    path = tmp_path / "a.wav"
+    write(path, sine(level=level), sample_rate=48_000, subtype="FLOAT")
+    failure = check_track(path).failure
+    assert (failure is not None and "600 dBFS" in failure) if fails else failure is None
+
+
 def test_silence_is_flagged_and_no_failure(tmp_path: Path) -> None:
     silence = np.zeros((2, 10_000), np.float32)
     write(tmp_path / "zeros.wav", silence, sample_rate=48_000)

@@ -376,6 +376,23 @@ def test_track_rows_may_be_of_any_shape() -> None:
     assert track_table([]).rows == ()
 
 
+def test_every_loudness_method_and_a_flipped_polarity_are_shown() -> None:
+    row = {"track": "a", "loudness_lufs": -20.0, "loudness_sones": -21.0, "loudness_range_lu": 3.0}
+    table = track_table([{**row, "invert": True}, {**row, "invert": False}])
+    assert table.headings[-2:] == ("By lufs, LUFS", "By sones, LUFS")
+    assert table.rows[0][-1].text == "−21.0"
+    flags = [cells[table.headings.index("Flags")].text for cells in table.rows]
+    assert flags == ["polarity inverted", ""]
+
+
+def test_it_says_what_a_track_was_recognised_by() -> None:
+    table = track_table(
+        [{"track": "a", "recognised_by": "sounds like kick (0.94)"}, {"track": "b"}]
+    )
+    told = [row[table.headings.index("Recognised by")].text for row in table.rows]
+    assert told == ["sounds like kick (0.94)", ""]
+
+
 def test_numbers_and_settings_as_text() -> None:
     assert number(-0.04, 1) == "0.0"
     assert number(0.04, 1, sign=True) == "0.0"

@@ -72,6 +72,16 @@ def test_stereo_tracks_and_pairs_that_cancel_are_told() -> None:
     assert mono_warnings(tracks[:1], places[:1], balances=muted) == ()
 
 
+def test_many_wide_tracks_are_told_in_one_sentence() -> None:
+    tracks = [Width(f"Pad {k}", 2, -0.4 - 0.02 * k) for k in range(20)]
+    places = [Placement(track.name, 0.0, "") for track in tracks]
+    (words,) = mono_warnings(tracks, places)
+    assert words.startswith("20 stereo tracks lose 5 to 10 dB in mono")
+    assert "'Pad 19', 'Pad 18', " in words  # the worst first
+    assert "'Pad 8' and 8 others" in words
+    assert len(mono_warnings(tracks[:2], places[:2])) == 2
+
+
 def test_a_pair_at_any_pans_loses_what_its_sum_loses() -> None:
     # The words hold the loss in whole dB: against signals of that correlation, panned and folded.
     rng = np.random.default_rng(2)

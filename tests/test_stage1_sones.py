@@ -134,6 +134,19 @@ def test_a_held_chord_is_not_taken_for_noise() -> None:
     assert sones((0.1 * np.asarray(chord))[None].astype(np.float32)).rise_limit_lu == MAX_SHIFT_LU
 
 
+@pytest.mark.parametrize("seconds", [0.2, 0.4, 0.8, 1.0, 1.4])
+def test_a_short_tone_moves_like_a_long_one(seconds: float) -> None:
+    # Its onset and the silence behind it are no noise.
+    time_s = np.arange(round(5.0 * RATE)) / RATE
+    tone = (0.3 * np.sin(2 * np.pi * 220.0 * time_s)).astype(np.float32)[None]
+    assert shift(tone[:, : round(seconds * RATE)]) == pytest.approx(shift(tone), abs=0.2)  # LU
+
+
+@pytest.mark.parametrize("seconds", [0.4, 0.8, 1.0, 1.4])
+def test_short_noise_is_never_turned_up(seconds: float) -> None:
+    assert shift(noise(0.0)[:, : round(seconds * RATE)]) <= 0.1  # LU
+
+
 def test_gain_moves_it_by_as_much() -> None:
     track = notes(196.0, 12)
     softer = sones(track * np.float32(10 ** (-10 / 20)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from pipeline.roles import Role
@@ -136,3 +137,86 @@ def test_an_inverted_close_microphone_is_turned_unless_the_user_says_otherwise()
 def test_polarity_is_left_alone(names: tuple[str, str], rho: float, more: dict[str, Any]) -> None:
     result = _with(dict.fromkeys(names, -20.0), _relation(names, rho, more | {"is_fault": True}))
     assert not any(track.invert for track in result.values())
+
+
+KIT = ["Kick In.wav", "Kick Out.wav", "Snare.wav", "Room Near L.wav", "Room Near R.wav"]
+LIKE = np.eye(5, dtype=np.float32)
+LIKE[:2, :2] = LIKE[3:, 3:] = 0.9
+LIKE[2, :2] = LIKE[:2, 2] = 0.55
+
+
+def _kit(
+    *changed: TrackOverrides | None, alike: npt.NDArray[np.float32] = LIKE
+) -> dict[str, TrackBalance]:
+    wishes = [*changed, *[None] * (len(KIT) - len(changed))]
+    records = recognise(KIT, overrides=wishes)
+    levels = [
+        Levels(name, level) for name, level in zip(KIT, (-20.0, -22, -18, -25, -28), strict=True)
+    ]
+    result = balance(levels, records, wishes, relations=Relations(tuple(KIT), (), alike))
+    return {track.name: track for track in result}
+
+
+@pytest.mark.parametrize("role", [Role.FLUTE, Role.VOCAL_DOUBLE, Role.BASS, Role.SNARE])
+@pytest.mark.parametrize("place", [0, 1, 3, 4])
+def test_a_microphone_of_a_wrong_role_still_counts_in_its_source(place: int, role: Role) -> None:
+    right = _kit()
+    wrong = _kit(*[None] * place, TrackOverrides(role=role))
+    for name in KIT:
+        if name != KIT[place]:
+            assert wrong[name].gain_db - wrong[name].trim_db == pytest.approx(
+                right[name].gain_db - right[name].trim_db
+            ), name
+    source = "kick" if place < 2 else "room"
+    assert f"part of {source!r}" in wrong[KIT[place]].reason
+
+
+def test_a_role_that_sound_bears_out_takes_a_track_from_its_name() -> None:
+    unlike = np.eye(5, dtype=np.float32)
+    unlike[1, 2] = unlike[2, 1] = 0.9  # called a kick, and struck with the snare
+    result = _kit(None, TrackOverrides(role=Role.SNARE), alike=unlike)
+    assert result["Kick In.wav"].target_lufs == WORKING_LUFS
+    assert result["Snare.wav"].target_lufs < WORKING_LUFS - 1.0
+    assert "part of 'snare'" in result["Kick Out.wav"].reason
+
+
+def test_a_stray_does_not_join_the_source_of_its_wrong_role() -> None:
+    names = ["Kick.wav", "Snare.wav"]
+    alike = np.full((2, 2), 0.6, np.float32)
+    records = recognise(names, overrides=[None, TrackOverrides(role=Role.KICK)])
+    levels = [Levels(name, -20.0) for name in names]
+    for track in balance(levels, records, relations=Relations(tuple(names), (), alike)):
+        assert track.target_lufs == WORKING_LUFS
+
+
+def test_a_stem_of_the_users_own_parts_a_source() -> None:
+    result = _kit(TrackOverrides(subgroup="low_end"))
+    assert result["Kick In.wav"].target_lufs == WORKING_LUFS
+    assert result["Kick Out.wav"].target_lufs == WORKING_LUFS - 0.0
+
+
+def test_a_misnamed_microphone_is_turned_with_its_source() -> None:
+    names = ("Snare Top.wav", "Snare Bottom.wav")
+    wishes = [None, TrackOverrides(role=Role.SHAKER)]
+    alike = np.full((2, 2), 0.9, np.float32)
+    found = _relation(names, -0.7, {"is_fault": True})
+    result = balance(
+        [Levels(name, -20.0) for name in names],
+        recognise(names, overrides=wishes),
+        wishes,
+        relations=Relations(names, (found,), alike),
+    )
+    assert [track.invert for track in result] == [False, True]
+
+
+@pytest.mark.parametrize("copy", ["Audio 12.wav", "Gtr 9.wav"])
+def test_a_copied_double_moves_neither_its_lead_nor_another(copy: str) -> None:
+    lufs = {"Lead Vox.wav": -20.0, "Lead Vox Dbl.wav": -20.0, "Gtr 1.wav": -20.0}
+    before = _with(lufs)
+    found = _relation(["Lead Vox Dbl.wav", copy], 1.0, {"kind": "duplicate", "coherence": 1.0})
+    after = _with(lufs | {copy: -25.0}, found)
+    for name in ("Lead Vox.wav", "Gtr 1.wav"):
+        assert after[name].gain_db == pytest.approx(before[name].gain_db)
+    for name in ("Lead Vox Dbl.wav", copy):  # half the amplitude each
+        moved = after[name].target_lufs - before["Lead Vox Dbl.wav"].target_lufs
+        assert moved == pytest.approx(-6.02, abs=0.01)

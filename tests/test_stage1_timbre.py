@@ -145,6 +145,16 @@ def test_inactive_time_is_not_looked_at():
     assert timbre(song, active=active)["periodicity_mean"] > 0.95
 
 
+def test_what_plays_behind_the_last_whole_passage_is_heard():
+    sound = noise(0.5)
+    track = np.concatenate([np.zeros(round(9.0 * RATE)), sound])
+    active = np.zeros(95, bool)
+    active[90:] = True
+    found = timbre(track, active=active)
+    alone = timbre(sound)
+    assert found["centroid_mean"] == pytest.approx(alone["centroid_mean"], abs=0.1)  # octaves
+
+
 def test_cost_does_not_grow_with_the_length():
     short, long = (np.tile(tone(196.0)[None] + strokes(), (2, k)) for k in (5, 40))
     timbre(short)

@@ -1,0 +1,81 @@
+"""Arguments and options that several commands have, and the settings that they make."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.problems import InputError
+
+if TYPE_CHECKING:
+    from flows.settings import MixSettings
+
+__all__ = [
+    "EngineOption",
+    "JsonOption",
+    "OutputOption",
+    "QuietOption",
+    "SessionArgument",
+    "SettingsOption",
+    "SkipBadOption",
+    "StoreOption",
+    "VerboseOption",
+    "WorkersOption",
+    "chosen_settings",
+]
+
+SessionArgument = Annotated[Path, typer.Argument(help="Folder of raw tracks.", metavar="SESSION")]
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", "-o", help="New folder for what is written.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say every step.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Result as JSON on stdout, progress as JSON lines on stderr.")
+]
+SkipBadOption = Annotated[
+    bool | None,
+    typer.Option("--skip-bad", help="Mix without the tracks that cannot be read; exit status 3."),
+]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(help="auto, local or prefect; auto is prefect while a dashboard runs."),
+]
+WorkersOption = Annotated[int | None, typer.Option(help="Tracks at a time; default one a core.")]
+StoreOption = Annotated[
+    Path | None, typer.Option(help="Folder of the cache; default the user's own.")
+]
+SettingsOption = Annotated[
+    Path | None, typer.Option("--settings", help="TOML file with any of these options.")
+]
+
+
+# Settings whose flag is called otherwise.
+_FLAGS = {
+    "--references": "--reference",
+    "--ceiling-dbtp": "--ceiling",
+    "--subtype": "--bits",
+    "--f0-mode": "--f0",
+}
+
+
+def chosen_settings(file: Path | None, flags: dict[str, Any]) -> MixSettings:
+    """Return the settings of a file and of flags, which win.
+
+    Raises
+    ------
+    InputError
+        With everything that is wrong, each under the name of its flag.
+    """
+    from flows.settings import from_toml
+
+    try:
+        return from_toml(file, flags)
+    except InputError as error:
+        raise InputError(
+            replace(problem, subject=_FLAGS.get(problem.subject, problem.subject))
+            for problem in error.problems
+        ) from error

@@ -1,0 +1,66 @@
+"""Notes on a session's tracks: those of one kind stand in one line."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from flows.session_notes import track_notes
+from pipeline.check import TrackCheck
+from pipeline.roles import Role
+from stage1.subgroups import Recognition
+
+
+def _notes(*tracks: tuple[Recognition, TrackCheck, bool]) -> tuple[str, ...]:
+    records, checks, silent = zip(*tracks, strict=True)
+    analysed: Any = SimpleNamespace(
+        session=SimpleNamespace(
+            tracks=[SimpleNamespace(name=record.name) for record in records], notes=("first",)
+        ),
+        recognitions=records,
+        checks=checks,
+        features=[SimpleNamespace(silent=one) for one in silent],
+    )
+    return track_notes(analysed)
+
+
+def _track(
+    name: str,
+    confidence: float = 0.9,
+    *,
+    role: Role = Role.KICK,
+    by_sound: bool = False,
+    check: TrackCheck | None = None,
+    silent: bool = False,
+) -> tuple[Recognition, TrackCheck, bool]:
+    record = Recognition(name, role, "drums", confidence, "", by_sound=by_sound)
+    return record, check or TrackCheck(frames=1, peak_dbfs=-6.0), silent
+
+
+def test_tracks_of_one_kind_share_a_line() -> None:
+    told = _notes(
+        _track("Kick"),
+        _track("Audio 1", by_sound=True),
+        _track("Audio 2", by_sound=True),
+        _track("Thing", 0.3),
+        _track("Other", 1.0, role=Role.UNKNOWN),
+        _track("Hiss", 0.1, silent=True),
+        _track("Empty", silent=True),
+    )
+    assert told == (
+        "first",
+        "2 tracks have names that say nothing and are taken for what they sound like: "
+        "'Audio 1', 'Audio 2'",
+        "2 tracks were recognised with little confidence: 'Thing', 'Other' (name their roles in "
+        "session.toml; `stemwright init` writes one to edit)",
+        "2 tracks are silent: 'Hiss', 'Empty'",
+    )
+
+
+def test_one_track_is_no_plural_and_clipping_stands_by_itself() -> None:
+    clipped = TrackCheck(frames=9, peak_dbfs=0.0, clipped_runs=2, clipped_first_s=1.5)
+    told = _notes(_track("Audio 1", by_sound=True), _track("Vox", check=clipped))
+    assert told[1] == (
+        "1 track has a name that says nothing and is taken for what it sounds like: 'Audio 1'"
+    )
+    assert told[2] == "Vox: clips 2 times, first at 1.500 s"
