@@ -38,6 +38,8 @@ __all__ = [
     "stem_targets",
 ]
 
+# LUFS of a broadband sound as loud; what the words of a reason say after the figure.
+_HEARD_AS = {"sones": " as heard", "informed": " in its band"}
 _PUBLISHED_TARGET_LUFS = -50.0
 _PUBLISHED_PEAK_DBFS = -1.0
 
@@ -193,7 +195,9 @@ def balance(
         user_db = wish.gain_offset_db if wish is not None else 0.0
         share, with_others = shares.get(index, (0.0, ""))
         quiet = features[index].loudness("informed") < table["limits"]["quiet_lufs"]
-        gain_db, target, reason = _decide(record, level[index], share, with_others, table, quiet)
+        gain_db, target, reason = _decide(
+            record, level[index], share, with_others, table, quiet=quiet, method=method
+        )
         if user_db:
             gain_db += user_db
             reason += f"; {user_db:+g} dB from session.toml"
@@ -286,7 +290,9 @@ def _decide(
     share: float,
     with_others: str,
     table: Offsets,
+    *,
     quiet: bool,
+    method: str,
 ) -> tuple[float, float, str]:
     """Return gain, target and reason of one track, before the user's own offset."""
     if not math.isfinite(lufs):
@@ -294,7 +300,7 @@ def _decide(
     role = table["role"].get(record.role, 0.0)
     presence = table["presence"][record.presence]
     target = table["working"]["lufs"] + role + presence + share
-    parts = [f"{record.role.replace('_', ' ')} to {target:.1f} LUFS"]
+    parts = [f"{record.role.replace('_', ' ')} to {target:.1f} LUFS{_HEARD_AS.get(method, '')}"]
     if role:
         parts.append(f"{role:+g} LU for the role")
     if record.presence != Presence.NORMAL:

@@ -18,6 +18,7 @@ from scipy.ndimage import uniform_filter1d
 from pipeline.roles import Role
 from pipeline.samples import FileSamples, Samples
 from stage1.coherence import PASSAGE_S, Match, Passages, compare, joint_passages
+from stage1.sources import by_kinship
 from stage1.subgroups import Recognition
 from stage1.verdict import FAR_ROLES, Kind, Relation, judge, same_source
 
@@ -177,6 +178,9 @@ def find_relations(
         raise ValueError("tracks and recognitions are not of the same tracks in the same order")
     envelopes = [track.power() for track in tracks]
     alike = likeness(envelopes)
+    names = tuple(track.name for track in tracks)
+    # A microphone of a wrong role is measured against its siblings all the same.
+    recognitions = by_kinship(recognitions, Relations(names, (), alike))
     seconds = [_seconds(envelope) for envelope in envelopes]
     source = _Source(tracks, samples)
     found = []
@@ -189,7 +193,7 @@ def find_relations(
         relation = judge(recognitions[i], recognitions[j], match, float(alike[i, j]))
         if relation is not None:
             found.append(relation)
-    return Relations(tuple(t.name for t in tracks), _told_once(found), alike)
+    return Relations(names, _told_once(found), alike)
 
 
 def _seconds(envelope: Float32Array) -> Float32Array:
