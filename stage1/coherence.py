@@ -46,7 +46,7 @@ _FEWEST_BANDS = 3
 _FADE_S = 0.01
 _LAG_RATE = 32768  # of the correlation function, in Hz
 _LAG_FRAMES = math.ceil(LONGEST_LAG_MS * _LAG_RATE / 1000.0)
-_KEPT = 384  # spectra of passages, 0.1 MB a channel
+_KEPT = 128  # spectra of passages, 0.1 MB a channel
 _QUIETEST = 1e-3  # of the loudest passage, in power
 
 

@@ -7,7 +7,9 @@ part share an envelope and never a waveform, so a doubled guitar is no copy.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -45,6 +47,7 @@ _SILENT_POWER = 1e-7  # K-weighted, about -70 LUFS
 # Across recognised sources: how alike envelopes must be to be looked at, and how many a track.
 _CANDIDATE = 0.75
 _MOST_CANDIDATES = 4
+_MOST_OPEN = 16  # files, of which each keeps a buffer
 _AGREEMENT = 0.8  # of the passages
 
 
@@ -182,17 +185,17 @@ def find_relations(
     # A microphone of a wrong role is measured against its siblings all the same.
     recognitions = by_kinship(recognitions, Relations(names, (), alike))
     seconds = [_seconds(envelope) for envelope in envelopes]
-    source = _Source(tracks, samples)
     found = []
-    for i, j in _candidates(alike, recognitions):
-        if _leads(recognitions[j], recognitions[i]):
-            i, j = j, i
-        match = source.match(i, j, joint_passages(seconds[i], seconds[j]))
-        if match is None or match.agreement < _AGREEMENT:
-            continue
-        relation = judge(recognitions[i], recognitions[j], match, float(alike[i, j]))
-        if relation is not None:
-            found.append(relation)
+    with closing(_Source(tracks, samples)) as source:
+        for i, j in _candidates(alike, recognitions):
+            if _leads(recognitions[j], recognitions[i]):
+                i, j = j, i
+            match = source.match(i, j, joint_passages(seconds[i], seconds[j]))
+            if match is None or match.agreement < _AGREEMENT:
+                continue
+            relation = judge(recognitions[i], recognitions[j], match, float(alike[i, j]))
+            if relation is not None:
+                found.append(relation)
     return Relations(names, _told_once(found), alike)
 
 
@@ -235,7 +238,8 @@ class _Source:
 
     def __init__(self, tracks: Sequence[TrackSound], samples: Sequence[Samples] | None) -> None:
         self._tracks = tracks
-        self._samples: dict[int, Samples] = dict(enumerate(samples or ()))
+        self._samples = samples
+        self._open: OrderedDict[int, FileSamples] = OrderedDict()
         self._passages = Passages()
 
     def match(self, i: int, j: int, times: Sequence[float]) -> Match | None:
@@ -257,10 +261,21 @@ class _Source:
         )
 
     def _spectrum(self, index: int, time_s: float) -> npt.NDArray[np.complex64]:
-        track = self._tracks[index]
-        if index not in self._samples:
-            self._samples[index] = FileSamples(track.path)
-        return self._passages.spectrum(index, self._samples[index], track.offset_s, time_s)
+        samples = self._samples[index] if self._samples else self._file(index)
+        return self._passages.spectrum(index, samples, self._tracks[index].offset_s, time_s)
+
+    def _file(self, index: int) -> FileSamples:
+        if index not in self._open:
+            self._open[index] = FileSamples(self._tracks[index].path)
+            if len(self._open) > _MOST_OPEN:
+                self._open.popitem(last=False)[1].close()
+        self._open.move_to_end(index)
+        return self._open[index]
+
+    def close(self) -> None:
+        """Close the files that were read."""
+        for samples in self._open.values():
+            samples.close()
 
 
 def _told_once(found: Sequence[Relation]) -> tuple[Relation, ...]:
