@@ -1,8 +1,8 @@
 """Recognition measured on track names as engineers, labels and programs write them.
 
-``track_names.toml`` was written from naming habits by people who had not seen the vocabulary,
-``track_roles.toml`` before the vocabulary was extended. Each name is read alone, as the hardest
-case: in a session the other names help.
+``track_names.toml`` was written from naming habits without sight of the vocabulary, which was
+extended by it afterwards, as by ``track_roles.toml``: names never seen do a little worse. Each name
+is read alone, as the hardest case: in a session the other names help.
 """
 
 import tomllib
