@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -29,6 +29,7 @@ from pipeline.units import FloatArray, db_to_amplitude
 __all__ = [
     "PlacedTrack",
     "StemSum",
+    "TrackReader",
     "allow_open_files",
     "place_tracks",
     "render_stems",
@@ -173,10 +174,17 @@ def _add(
         right[start + n] += gain_right * np.float64(second[n])
 
 
-class StemSum:
-    """The sum of a stem's tracks, block by block from the start of the mix.
+class TrackReader:
+    """Tracks read together, block by block from the start of the mix.
 
     A track's file is open only while it sounds.
+
+    Parameters
+    ----------
+    tracks
+        Where each lies.
+    sample_rate
+        Of the mix, in Hz.
     """
 
     def __init__(self, tracks: Sequence[PlacedTrack], *, sample_rate: int) -> None:
@@ -185,28 +193,46 @@ class StemSum:
         self._streams: dict[int, AudioStream] = {}
         self._position = 0
 
-    def read(self, frames: int) -> FloatArray:
-        """Return the next block, float32, shape (2, frames)."""
-        start = self._position
-        stop = start + frames
-        total = np.zeros((2, frames))
+    def read(self, frames: int) -> Iterator[tuple[int, int, FloatArray]]:
+        """Yield index, first frame in the mix and samples of each track in the next block."""
+        start, stop = self._position, self._position + frames
+        self._position = stop
         for index, track in enumerate(self._tracks):
             first, last = max(start, track.start), min(stop, track.end)
             if first >= last:
                 continue
             if index not in self._streams:
                 self._streams[index] = AudioStream(track.path, sample_rate=self._sample_rate)
-            block = self._streams[index].read(last - first)
-            _add(total, block, first - start, track.gain_left, track.gain_right)
+            yield index, first, self._streams[index].read(last - first)
             if last == track.end:
                 self._streams.pop(index).close()
-        self._position = stop
-        return total.astype(np.float32)
 
     def close(self) -> None:
         """Close the files that are still open."""
         while self._streams:
             self._streams.popitem()[1].close()
+
+
+class StemSum:
+    """The sum of a stem's tracks, block by block from the start of the mix."""
+
+    def __init__(self, tracks: Sequence[PlacedTrack], *, sample_rate: int) -> None:
+        self._tracks = tracks
+        self._reader = TrackReader(tracks, sample_rate=sample_rate)
+        self._position = 0
+
+    def read(self, frames: int) -> FloatArray:
+        """Return the next block, float32, shape (2, frames)."""
+        total = np.zeros((2, frames))
+        for index, first, block in self._reader.read(frames):
+            track = self._tracks[index]
+            _add(total, block, first - self._position, track.gain_left, track.gain_right)
+        self._position += frames
+        return total.astype(np.float32)
+
+    def close(self) -> None:
+        """Close the files that are still open."""
+        self._reader.close()
 
 
 def render_stems(

@@ -11,8 +11,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.audio import AudioStream
-from pipeline.stem_sum import PlacedTrack
+from pipeline.stem_sum import PlacedTrack, TrackReader
 from pipeline.units import FloatArray
 
 __all__ = ["HOPS_PER_SECOND", "PlayMeter", "StemSums"]
@@ -116,40 +115,29 @@ class StemSums:
         places = [[(t.path, t.start, t.end) for t in tracks] for tracks in balances]
         if not places or any(place != places[0] for place in places):
             raise ValueError("balances are not of the same tracks: give each of them every track")
-        self._tracks = balances[0]
+        placed = balances[0]
         self._gains = np.array(
             [
                 [[tracks[index].gain_left, tracks[index].gain_right] for tracks in balances]
-                for index in range(len(self._tracks))
+                for index in range(len(placed))
             ]
-        ).reshape(len(self._tracks), len(balances), 2)
+        ).reshape(len(placed), len(balances), 2)
         self._balances = len(balances)
-        self._sample_rate = sample_rate
         self._on_block = on_block
-        self._streams: dict[int, AudioStream] = {}
+        self._reader = TrackReader(placed, sample_rate=sample_rate)
         self._position = 0
 
     def read(self, frames: int) -> FloatArray:
         """Return the next block of each balance, float32, shape (balances, 2, frames)."""
-        start = self._position
-        stop = start + frames
         totals = np.zeros((self._balances, 2, frames))
-        for index, track in enumerate(self._tracks):
-            first, last = max(start, track.start), min(stop, track.end)
-            if first >= last:
-                continue
-            if index not in self._streams:
-                self._streams[index] = AudioStream(track.path, sample_rate=self._sample_rate)
-            block = np.ascontiguousarray(self._streams[index].read(last - first), np.float32)
-            _add_all(totals, block, first - start, self._gains[index])
+        for index, first, samples in self._reader.read(frames):
+            block = np.ascontiguousarray(samples, np.float32)
+            _add_all(totals, block, first - self._position, self._gains[index])
             if self._on_block is not None:
                 self._on_block(index, first, block)
-            if last == track.end:
-                self._streams.pop(index).close()
-        self._position = stop
+        self._position += frames
         return totals.astype(np.float32)
 
     def close(self) -> None:
         """Close the files that are still open."""
-        while self._streams:
-            self._streams.popitem()[1].close()
+        self._reader.close()

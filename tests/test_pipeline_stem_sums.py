@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import stem_sums
+from pipeline import stem_sum
 from pipeline.audio import AudioStream
 from pipeline.plan import Plan, StemPlan, TrackPlan
 from pipeline.stem_sum import PlacedTrack, StemSum, place_tracks
@@ -72,7 +72,7 @@ def test_each_track_is_decoded_once(
             opened.append(path.name)
             super().__init__(path, **rest)
 
-    monkeypatch.setattr(stem_sums, "AudioStream", Counted)
+    monkeypatch.setattr(stem_sum, "AudioStream", Counted)
     seen = np.zeros(3, int)
 
     def on_block(index: int, start: int, block: np.ndarray) -> None:
