@@ -5,6 +5,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 DEMO ?= demo
 
+# librosa's compiled loops are cached at their first use; two processes that do so at once, as the
+# tests' workers would, can spoil each other's cache.
+define WARM_UP
+import librosa, numpy
+for kind in (numpy.float32, numpy.float64):
+    librosa.pyin(numpy.random.default_rng(0).normal(size=8192).astype(kind), fmin=100, fmax=200)
+endef
+export WARM_UP
+
 .PHONY: demo install test packages lint check clean
 
 install: $(VENV)/.installed
@@ -13,6 +22,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed, and this is %s: run make PYTHON=python3.11" % sys.version.split()[0] if not (3, 11) <= sys.version_info[:2] < (3, 14) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -c "$$WARM_UP"
 	touch $@
 
 demo: install

@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
 from pipeline.containers import WAV_HEADER_BYTES, wav_header
+from pipeline.kernels import kernel
 from pipeline.problems import InputError, Problem
 from pipeline.units import FloatArray
 
@@ -31,7 +31,7 @@ _MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _FLAC_HIGHEST_RATE_HZ = 655_350
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _quantise(
     block: FloatArray,
     start: int,

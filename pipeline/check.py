@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import AudioInfo, AudioStream
 from pipeline.containers import ogg_damage
+from pipeline.kernels import kernel
 from pipeline.problems import InputError
 from pipeline.units import FloatArray, amplitude_to_db
 
@@ -87,7 +87,7 @@ class TrackCheck:
 _PEAK, _SUM, _LAST, _RUN, _RUNS, _FIRST_RUN, _BAD = range(7)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _measure(
     block: FloatArray, start: int, full_scale: float, state: npt.NDArray[np.float64]
 ) -> None:  # pragma: no cover - compiled

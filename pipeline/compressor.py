@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.kernels import kernel
 from pipeline.units import FloatArray, db_to_amplitude
 
 __all__ = [
@@ -54,7 +54,7 @@ class GainReduction:
     mean_db: float
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _compress(
     x: npt.NDArray[np.float64],
     state: npt.NDArray[np.float64],

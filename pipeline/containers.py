@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.kernels import kernel
 
 __all__ = ["WAV_HEADER_BYTES", "Header", "ogg_damage", "read_header", "wav_header"]
 
@@ -186,7 +187,7 @@ def _caf_chunks(file: BinaryIO, file_bytes: int) -> Iterator[Chunk]:
         position += 12 + size
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _ogg_checksum(page: npt.NDArray[np.uint8]) -> np.uint32:  # pragma: no cover - compiled
     """CRC-32 of an Ogg page: polynomial 0x04c11db7, from 0, not reflected."""
     table = np.empty(256, np.uint32)

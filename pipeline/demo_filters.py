@@ -6,11 +6,11 @@ import math
 from functools import lru_cache
 from typing import Literal
 
-import numba
 import numpy as np
 from scipy import signal
 
 from pipeline.demo_signals import Signal, decay, noise
+from pipeline.kernels import kernel
 
 __all__ = [
     "convolve",
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _lowpass(x: Signal, cutoff: Signal, damping: float, rate: float) -> Signal:
     # Trapezoidal state-variable filter: stable while its cutoff moves.
     out = np.empty(len(x))
@@ -47,7 +47,7 @@ def resonant_lowpass(x: Signal, cutoff_hz: Signal, *, sample_rate: int, q: float
     return _lowpass(x, cutoff_hz, 0.5 / q, float(sample_rate))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _resonators(
     x: Signal, centre: Signal, bandwidth: Signal, gain: Signal, hop: int, rate: float
 ) -> Signal:

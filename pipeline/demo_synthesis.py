@@ -9,11 +9,11 @@ import math
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
-import numba
 import numpy as np
 
 from pipeline.demo_filters import filtered
 from pipeline.demo_signals import Signal
+from pipeline.kernels import kernel
 
 __all__ = [
     "Shape",
@@ -58,7 +58,7 @@ def _wavetable(shape: Shape, partials: int) -> Signal:
     return np.append(table := np.fft.irfft(spectrum, _TABLE_SIZE), table[0])
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _oscillate(table: Signal, increment: Signal, phase: float) -> Signal:
     size = len(table) - 1
     out = np.empty(len(increment))
@@ -112,7 +112,7 @@ def vibrato(
     return frequency_hz * np.exp2((depth_cents * swell * wave + drift) / 1200.0)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _modal(
     frequency: Signal, amplitude: Signal, t60: Signal, phase: Signal, frames: int, rate: float
 ) -> Signal:
@@ -151,7 +151,7 @@ def modal(
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _pluck(excitation: Signal, period: float, gain: float, damping: float, frames: int) -> Signal:
     # The loop is: integer delay, first-order allpass for the fraction, two-point lowpass.
     loop = period - damping

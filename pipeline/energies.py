@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.kernels import kernel
 
 __all__ = [
     "SEGMENTS_PER_SECOND",
@@ -84,13 +85,13 @@ def k_weighting(sample_rate: int) -> Float64Array:
     return sections
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def segment_end(segment: int, sample_rate: int) -> int:
     """Return the first frame behind a segment: the first with frame * 100 >= end * sample_rate."""
     return ((segment + 1) * sample_rate + 99) // 100
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def k_step(
     x: float, state: tuple[float, float, float, float, float], k: Float64Array
 ) -> tuple[tuple[float, float, float, float, float], float]:
@@ -107,14 +108,14 @@ def k_step(
     return (x, ahead, y, ahead2, z), z
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def rung_out(state: tuple[float, float, float, float, float]) -> bool:
     """Return whether a filter is at rest: on digital silence it would decay into denormals."""
     a, b, c, d, e = state
     return abs(a) + abs(b) + abs(c) + abs(d) + abs(e) < 1e-30
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _add_mono(
     block: Float32Array,
     sections: Float64Array,
@@ -149,7 +150,7 @@ def _add_mono(
     state[0], state[1], state[2], state[3], state[4] = s
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _add_stereo(
     left: Float32Array,
     right: Float32Array,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.compressor import GainReduction, smoothing_coefficient
+from pipeline.kernels import kernel
 from pipeline.units import FloatArray, db_to_amplitude
 
 __all__ = ["LOOK_AHEAD_MS", "TruePeakLimiter"]
@@ -66,7 +66,7 @@ def _interpolator() -> tuple[Float64Array, float]:
     return np.ascontiguousarray(phases), float(np.abs(phases).sum(axis=1).max())
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _limiting_gain(
     line: npt.NDArray[np.float64],
     phases: npt.NDArray[np.float64],
@@ -114,7 +114,7 @@ def _limiting_gain(
             gain[start + i] = ceiling / peak if peak > ceiling else 1.0
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _release(
     attenuation: npt.NDArray[np.float64],
     state: npt.NDArray[np.float64],
@@ -142,7 +142,7 @@ def _release(
     state[0], state[1] = fast, slow
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _apply(
     line: npt.NDArray[np.float64],
     attenuation: npt.NDArray[np.float64],

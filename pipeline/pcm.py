@@ -11,11 +11,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.containers import Header
+from pipeline.kernels import kernel
 
 __all__ = ["PcmLayout", "PcmReader", "pcm_layout"]
 
@@ -84,7 +84,7 @@ def pcm_layout(
     return layout
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _unpack_24(
     raw: npt.NDArray[np.uint8], first: int, stride: int, low: int, high: int, out: Float32Array
 ) -> None:  # pragma: no cover - compiled
@@ -100,7 +100,7 @@ def _unpack_24(
         at += stride
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _four(
     words: npt.NDArray[np.int32], i: int
 ) -> tuple[np.float32, np.float32, np.float32, np.float32]:  # pragma: no cover - compiled
@@ -120,7 +120,7 @@ def _four(
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _unpack_24_mono(
     words: npt.NDArray[np.int32], out: Float32Array
 ) -> None:  # pragma: no cover - compiled
@@ -128,7 +128,7 @@ def _unpack_24_mono(
         out[4 * i], out[4 * i + 1], out[4 * i + 2], out[4 * i + 3] = _four(words, i)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _unpack_24_stereo(
     words: npt.NDArray[np.int32], left: Float32Array, right: Float32Array
 ) -> None:  # pragma: no cover - compiled
@@ -136,7 +136,7 @@ def _unpack_24_stereo(
         left[2 * i], right[2 * i], left[2 * i + 1], right[2 * i + 1] = _four(words, i)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _unpack_words(
     raw: npt.NDArray[np.int32], first: int, stride: int, scale: np.float32, out: Float32Array
 ) -> None:  # pragma: no cover - compiled

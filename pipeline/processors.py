@@ -13,11 +13,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.compressor import Compressor, Float64Array, GainReduction, as_float64
+from pipeline.kernels import kernel
 from pipeline.limiter import TruePeakLimiter
 from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, Delivery, EqBand
 from pipeline.response import Sections, decorrelator_sections, eq_sections
@@ -52,7 +52,7 @@ def pan_gains(pan: float) -> tuple[float, float]:
     return math.sqrt(2.0) * math.cos(angle), math.sqrt(2.0) * math.sin(angle)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _cascade(
     x: npt.NDArray[np.float64],
     sections: npt.NDArray[np.float64],

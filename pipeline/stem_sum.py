@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import AudioStream, probe, read
+from pipeline.kernels import kernel
 from pipeline.plan import Plan, TrackPlan
 from pipeline.problems import InputError, Problem
 from pipeline.processors import pan_gains
@@ -158,7 +158,7 @@ def stem_file_names(plan: Plan) -> dict[str, str]:
     return names
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _add(
     total: npt.NDArray[np.float64],
     block: npt.NDArray[np.float32],

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.kernels import kernel
 from pipeline.stem_sum import PlacedTrack, TrackReader
 from pipeline.units import FloatArray
 
@@ -26,7 +26,7 @@ Float64Array = npt.NDArray[np.float64]
 OnBlock = Callable[[int, int, Float32Array], None]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _add_all(
     totals: Float64Array, block: Float32Array, start: int, gains: Float64Array
 ) -> None:  # pragma: no cover - compiled
@@ -41,7 +41,7 @@ def _add_all(
             right[start + n] += gain_right * np.float64(second[n])
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _add_energy(
     energy: Float64Array, block: Float32Array, start: int, sample_rate: int
 ) -> None:  # pragma: no cover - compiled

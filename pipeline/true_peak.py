@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.kernels import kernel
 from pipeline.units import amplitude_to_db
 
 __all__ = ["TruePeakMeter", "as_block"]
@@ -88,7 +88,7 @@ def _bounds(oversampling: int) -> tuple[float, float, float, float]:
     return a, b, c, d
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _chunk_peaks(bits: npt.NDArray[np.int32], peaks: npt.NDArray[np.int32]) -> None:
     """Fill ``peaks`` with the largest absolute value of each chunk of 64 samples.
 
@@ -102,7 +102,7 @@ def _chunk_peaks(bits: npt.NDArray[np.int32], peaks: npt.NDArray[np.int32]) -> N
         peaks[n] = peak
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _fill_differences(samples: Float32Array, differences: Float32Array) -> None:
     """Fill ``differences`` (2, samples) with the first and second differences; 0 where none is."""
     last = samples.size - 1
@@ -114,7 +114,7 @@ def _fill_differences(samples: Float32Array, differences: Float32Array) -> None:
     differences[1, last - 1 :] = 0.0
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _interpolated_peak(
     samples: Float32Array,
     chunk_peaks: Float32Array,

@@ -6,12 +6,12 @@ signal were filtered first and metered then: the order of linear filters does no
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.signal
 
 from pipeline.energies import Energies, k_step, k_weighting, rung_out, segment_end
+from pipeline.kernels import kernel
 
 __all__ = ["BandEnergies", "FoldBandEnergies", "first_order", "second_order"]
 
@@ -57,7 +57,7 @@ def second_order(low_hz: float, high_hz: float, sample_rate: int) -> Float64Arra
     return np.array([(1.0, 0.0, 0.0, 0.0, 0.0) if s is None else (*s[:3], *s[4:]) for s in found])
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _add_fold(
     left: Float32Array,
     right: Float32Array,
@@ -109,7 +109,7 @@ def _add_fold(
     state[5], state[6], state[7], state[8] = u, v, p, q
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _add_band(
     line: Float32Array,
     k: Float64Array,

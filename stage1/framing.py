@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
+
+from pipeline.kernels import kernel
 
 __all__ = ["Framer", "hann", "is_silent"]
 
@@ -25,7 +26,7 @@ def hann(length: int) -> Float64Array:
     return np.asarray(0.5 - 0.5 * np.cos(phase), np.float64)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def is_silent(line: Float32Array) -> bool:
     """Return whether ``line`` (channels, samples) is digital silence."""
     for channel in range(line.shape[0]):

@@ -19,10 +19,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
+
+from pipeline.kernels import kernel
 
 __all__ = ["SPECTRUM_LENGTH", "PitchFit", "fit_pitches"]
 
@@ -71,7 +72,7 @@ class PitchFit:
     recall: Float64Array
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _find_peaks(
     spectrum: Float32Array, low: int, high: int, places: Float64Array, sizes: Float64Array
 ) -> int:
@@ -112,7 +113,7 @@ def _find_peaks(
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _score(
     places: Float64Array, sizes: Float64Array, count: int, f0: float, teeth: Float64Array
 ) -> tuple[float, float]:
@@ -147,7 +148,7 @@ def _score(
     return recall * (present / expected) ** PRECISION_POWER, recall
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _refine(places: Float64Array, sizes: Float64Array, count: int, f0: float) -> float:
     """Return the mean of the fundamentals that the lowest harmonics point to."""
     total, weights = 0.0, 0.0
@@ -161,7 +162,7 @@ def _refine(places: Float64Array, sizes: Float64Array, count: int, f0: float) ->
     return total / weights if weights > 0.0 else f0
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _best(
     places: Float64Array,
     sizes: Float64Array,
@@ -190,7 +191,7 @@ def _best(
     return best, best_score, best_recall
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _fit(
     spectra: Float32Array,
     proposals: Float64Array,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.kernels import kernel
 from pipeline.loudness import EnergyMeter
 from pipeline.true_peak import as_block
 from pipeline.units import power_to_db
@@ -26,7 +26,7 @@ ONSET_SPACING = 5
 ONSET_RANGE_LU = 20.0
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _add_products(
     left: Float32Array,
     right: Float32Array,

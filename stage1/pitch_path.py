@@ -7,9 +7,10 @@ that cost, would win, it does.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.kernels import kernel
 
 __all__ = ["decode"]
 
@@ -20,7 +21,7 @@ LOG_TINY = float(np.log(np.finfo(np.float64).tiny))
 SEGMENT = 512
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _best_source(value: Float64Array, band: Float64Array, state: int) -> int:
     """Return the first best predecessor of ``state`` among all."""
     bins = band.shape[2]
@@ -40,7 +41,7 @@ def _best_source(value: Float64Array, band: Float64Array, state: int) -> int:
     return best
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _relax(
     voiced: Float64Array,
     unvoiced: Float64Array,
@@ -62,7 +63,7 @@ def _relax(
         to_unvoiced[j] = a if a > to_unvoiced[j] else to_unvoiced[j]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _emit(
     t: int,
     starts: IntArray,
@@ -79,7 +80,7 @@ def _emit(
     row[half:] = unvoiced[t]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _step(
     before: Float64Array,
     band: Float64Array,
@@ -110,7 +111,7 @@ def _step(
         after[j] = row[j] + max(best[j], limit)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def decode(
     first: int,
     frames: int,

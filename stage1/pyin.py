@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import librosa
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.kernels import kernel
 from stage1.pitch_path import decode
 from stage1.yin import normalised_difference, weigh_troughs
 
@@ -87,7 +87,7 @@ def _model(
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _place(
     difference: Float64Array,
     starts: IntArray,

@@ -13,11 +13,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from pipeline.kernels import kernel
 from pipeline.true_peak import as_block
 from stage1.framing import Framer, hann, is_silent
 
@@ -71,7 +71,7 @@ class Spectral:
     third_octaves_db: tuple[float, ...]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _shape(magnitude: Float32Array, bin_hz: float, shape: Float64Array) -> None:
     """Fill ``shape`` with centroid, bandwidth and roll-off of one frame, in Hz; 0 for silence."""
     # Four sums each: an addition need not wait for the one before it.
@@ -105,7 +105,7 @@ def _shape(magnitude: Float32Array, bin_hz: float, shape: Float64Array) -> None:
             break
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _shapes(
     spectra: Complex64Array, bin_hz: float, shapes: Float64Array, folded: Float64Array
 ) -> None:
@@ -132,7 +132,7 @@ def _shapes(
         _shape(of_fold, bin_hz, folded[t])
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _band_sums(spectra: Complex64Array, edges: Float64Array, sums: Float32Array) -> None:
     """Fill ``sums`` (frames, bands) with the energy between ``edges`` (bands, 2), in bins.
 

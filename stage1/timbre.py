@@ -10,12 +10,12 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
+from pipeline.kernels import kernel
 from pipeline.samples import Samples
 from stage1.framing import hann
 from stage1.passages import fold
@@ -173,7 +173,7 @@ def _mel_bands(bins: int, bin_hz: float) -> Float32Array:
     return np.asarray(weights, np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _spectra(
     power: Float32Array,
     bounds: npt.NDArray[np.int64],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.kernels import kernel
 
 __all__ = ["IMAGE_NAMES", "NO_IMAGE", "image_descriptors", "image_products"]
 
@@ -23,7 +24,7 @@ def image_products(piece: Float32Array) -> Float64Array:
     return _products(np.ascontiguousarray(piece[0]), np.ascontiguousarray(piece[1]))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _products(left: Float32Array, right: Float32Array) -> Float64Array:
     """Return energies of left, right and their product, of the signal and of its differences.
 

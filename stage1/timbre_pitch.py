@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
+from pipeline.kernels import kernel
 from stage1.framing import hann
 
 __all__ = ["PITCH_NAMES", "PitchFrames", "pitch_descriptors", "pitch_frames"]
@@ -77,7 +77,7 @@ class PitchFrames:
         return np.asarray(np.diff(at) / total)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _between(row: Float32Array, lag: float) -> float:
     """Return an autocorrelation at a broken lag: a parabola is too low where a period is short."""
     middle = int(lag)
@@ -91,7 +91,7 @@ def _between(row: Float32Array, lag: float) -> float:
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _best_lags(
     correlation: Float32Array, window: Float64Array, low: int, high: int
 ) -> tuple[Float64Array, Float64Array]:
@@ -152,7 +152,7 @@ def pitch_frames(signal: Float32Array, *, rate: float) -> PitchFrames:
     return PitchFrames(power, rate / (2 * FRAME), heights, np.asarray(hertz), count)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _harmonics(
     power: Float32Array, hertz: Float64Array, bin_hz: float, shares: Float64Array
 ) -> None:

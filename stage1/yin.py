@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 import scipy.stats
+
+from pipeline.kernels import kernel
 
 __all__ = ["Troughs", "normalised_difference", "weigh_troughs"]
 
@@ -94,7 +95,7 @@ def normalised_difference(
     return result
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _normalise(
     frames: npt.NDArray[np.floating],
     acf: npt.NDArray[np.floating],
@@ -118,7 +119,7 @@ def _normalise(
                 result[t, period - min_period] = difference / (total / period + tiny)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _find_troughs(
     difference: Float64Array, starts: IntArray, troughs: IntArray, lowest: IntArray
 ) -> None:
@@ -144,7 +145,7 @@ def _find_troughs(
     starts[difference.shape[0]] = count
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _fill_prior(
     frame: Float64Array,
     troughs: IntArray,

@@ -13,11 +13,11 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import soxr
 
+from pipeline.kernels import kernel
 from stage1.zwicker_tables import (
     CRITICAL_DB,
     DIFFUSE_DB,
@@ -65,7 +65,7 @@ _TINY_POWER = 1e-12
 _SUBSTEPS = 24
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _band_powers(signal: Float32Array, filters: Float64Array, poles: Float64Array) -> Float64Array:
     """Filter, square and smooth ``signal``; return ``(bands, steps)``, one step in 24 samples."""
     samples = signal.size
@@ -129,7 +129,7 @@ def _core_tables(field: Field) -> tuple[Float64Array, Float64Array, Float64Array
     return limits, factors, scale, threshold
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _core_loudness(
     powers: Float64Array,
     gain: float,
@@ -187,7 +187,7 @@ def _decay_coefficients() -> Float64Array:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _decay(core: Float64Array, coefficients: Float64Array) -> None:
     """Let the core loudness ``(bands, steps)`` decay as it does after a sound, in place."""
     b0, b1, b2 = coefficients[0], coefficients[1], coefficients[2]
@@ -224,7 +224,7 @@ def _decay(core: Float64Array, coefficients: Float64Array) -> None:
                 value += rise
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _total_loudness(
     core: Float64Array, upper: Float64Array, ranges: Float64Array, slopes: Float64Array
 ) -> Float64Array:
@@ -269,7 +269,7 @@ def _total_loudness(
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _smoothed(total: Float64Array, tau_s: float) -> Float64Array:
     """Low-pass ``total`` with a first-order filter that runs 24 times as fast, interpolated."""
     pole = math.exp(-1.0 / (2000.0 * 24.0 * tau_s))

@@ -13,7 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pipeline.compressor import DETECTOR_MS, POWER_FLOOR, smoothing_coefficient
+from pipeline.kernels import kernel
 from pipeline.plan import EqBand
 from pipeline.response import HIGHEST_BAND, decorrelator_response
 
@@ -85,7 +85,7 @@ def eq_sections(
     return torch.stack(rows, dim=-2)  # (..., bands, 6)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _cascade(
     sections: npt.NDArray[np.float64],
     z: npt.NDArray[np.complex128],
@@ -104,7 +104,7 @@ def _cascade(
             response[row, i] = numerator / denominator
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _cascade_adjoint(
     sections: npt.NDArray[np.float64],
     z: npt.NDArray[np.complex128],
@@ -219,7 +219,7 @@ def equalise(
     return apply_response(x, response[..., None, :], length=length)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _ballistics(
     power: npt.NDArray[np.float64],
     settings: npt.NDArray[np.float64],
@@ -249,7 +249,7 @@ def _ballistics(
             reduction[row, n] = r
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _ballistics_adjoint(
     grad: npt.NDArray[np.float64],
     settings: npt.NDArray[np.float64],
