@@ -22,6 +22,7 @@ __all__ = [
     "RANGES_HZ",
     "analysis_window",
     "band_envelope",
+    "loud_db",
     "punch_db",
 ]
 
@@ -98,6 +99,13 @@ def band_envelope(audio: FloatArray, *, sample_rate: int) -> Float64:
         power[:, [0, -1]] /= 2.0  # DC and Nyquist have no mirror image
         out.append(power @ gather / scale)
     return np.concatenate(out)
+
+
+def loud_db(envelope: Float64) -> float:
+    """Return the power of an envelope ``(frames, bands)`` in its loud moments, in dB."""
+    power = envelope.sum(axis=1)
+    playing = power[power >= 1e-3 * power.max()]
+    return 10.0 * math.log10(float(np.percentile(playing, 75)) + _EPSILON)
 
 
 def punch_db(envelope: torch.Tensor) -> torch.Tensor:

@@ -33,6 +33,7 @@ __all__ = [
     "StyleDistance",
     "blend",
     "fft_size",
+    "mean_powers",
     "measure_style",
     "style_distance",
 ]
@@ -171,7 +172,7 @@ class StyleDistance:
         return {**asdict(self), "total": self.total}
 
 
-def _mean_powers(audio: FloatArray, sample_rate: int) -> tuple[Float64, Float64, Float64]:
+def mean_powers(audio: FloatArray, sample_rate: int) -> tuple[Float64, Float64, Float64]:
     """Return the mean power per FFT bin of left, right, and the real part of their cross."""
     size = fft_size(sample_rate)
     hop = size // 2
@@ -240,7 +241,7 @@ def measure_style(audio: FloatArray, *, sample_rate: int) -> Style:
     if audio.shape[0] == 1:
         audio = np.repeat(audio, 2, axis=0)
     bands = FineBands.at(sample_rate)
-    left, right, cross = (bands.weights @ p for p in _mean_powers(audio, sample_rate))
+    left, right, cross = (bands.weights @ p for p in mean_powers(audio, sample_rate))
     level, width, ranges, balance = style_from_powers(left, right, cross, bands)
     return Style(
         spectrum_db=tuple(float(v) for v in level),
