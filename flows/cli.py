@@ -18,7 +18,9 @@ import typer
 from flows.command_options import (
     EngineOption,
     JsonOption,
+    NoControllerOption,
     OutputOption,
+    QualityOption,
     QuietOption,
     SessionArgument,
     SettingsOption,
@@ -74,6 +76,8 @@ def mix(
     match: Annotated[
         str | None, typer.Option(help="Aspects to follow, of eq,dynamics,level,pan,width.")
     ] = None,
+    quality: QualityOption = None,
+    no_controller: NoControllerOption = None,
     method: Annotated[
         str | None,
         typer.Option(help="Loudness of the balance: sones, informed, lufs, centroid, p_lufs."),
@@ -111,6 +115,8 @@ def mix(
                 "ceiling_dbtp": ceiling,
                 "strength": strength,
                 "match": match,
+                "quality": quality,
+                "controller": False if no_controller else None,
                 "method": method,
                 "sample_rate": sample_rate,
                 "format": format,

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 __all__ = [
     "EngineOption",
     "JsonOption",
+    "NoControllerOption",
     "OutputOption",
+    "QualityOption",
     "QuietOption",
     "SessionArgument",
     "SettingsOption",
@@ -30,6 +32,14 @@ __all__ = [
 SessionArgument = Annotated[Path, typer.Argument(help="Folder of raw tracks.", metavar="SESSION")]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="New folder for what is written.")
+]
+QualityOption = Annotated[
+    str | None,
+    typer.Option(help="best (default) refines the predicted settings; fast takes them."),
+]
+NoControllerOption = Annotated[
+    bool | None,
+    typer.Option("--no-controller", help="Refine from the balanced mix; nothing is predicted."),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say every step.")]
@@ -59,6 +69,7 @@ _FLAGS = {
     "--ceiling-dbtp": "--ceiling",
     "--subtype": "--bits",
     "--f0-mode": "--f0",
+    "--controller": "--no-controller",
 }
 
 

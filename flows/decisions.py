@@ -8,14 +8,24 @@ from pathlib import Path
 import numpy as np
 
 from flows.analysis import AnalysedSession
+from flows.console_settings import ConsoleSettings
 from flows.output_folder import relative_path
 from flows.steps import BalancedStem
 from pipeline.loudness import integrated_loudness
-from pipeline.plan import BUS, STRIP, Plan, StemPlan, TrackPlan, default_settings
+from pipeline.plan import (
+    BUS,
+    BUS_EQ_BANDS,
+    STRIP,
+    Parameter,
+    Plan,
+    StemPlan,
+    TrackPlan,
+    default_settings,
+)
 from pipeline.roles import CENTRED_ROLES, CENTRED_SUBGROUPS, Presence, Role, Subgroup
 from pipeline.units import FloatArray, db_to_amplitude
 from stage1.balance import stem_targets
-from stage2.refine import HIGHEST_STEM_LU, Refined, blend_settings
+from stage2.refine import HIGHEST_STEM_LU, blend_settings
 
 __all__ = [
     "first_plan",
@@ -38,6 +48,9 @@ _MAX_SPREAD: dict[str, float] = {
     Subgroup.LEAD_VOCALS: 0.35,
 }
 _DEFAULT_MAX_SPREAD = 0.7
+
+# Smaller differences of a fader, and smaller gains of a band, are not worth a word.
+_HELD_DB, _HEARD_DB = 0.05, 0.5
 
 
 def first_plan(analysed: AnalysedSession, folder: Path) -> Plan:
@@ -145,8 +158,7 @@ def most_spread(name: str) -> float:
 
 def refined_plan(
     plan: Plan,
-    refined: Refined | None,
-    sounding: Sequence[str],
+    found: ConsoleSettings | None,
     gains_db: Mapping[str, float],
     strength: float,
 ) -> Plan:
@@ -154,33 +166,126 @@ def refined_plan(
 
     Parameters
     ----------
-    refined
-        What was found for the stems ``sounding``; None for a plain balanced mix.
+    found
+        What was found for the stems that sound; None for a plain balanced mix.
     gains_db
         Fader of each stem in the balanced start.
     strength
         0 for that start, 1 for all that was found.
     """
-    found = dict(zip(sounding, refined.strips, strict=True)) if refined else {}
-    moved = dict(zip(sounding, refined.level_change_lu, strict=True)) if refined else {}
+    rows = {name: row for row, name in enumerate(found.stems)} if found and strength > 0.0 else {}
     stems = []
     for stem in plan.stems:
         start = {"gain_db": gains_db[stem.name]}
-        settings = default_settings(STRIP) | start
-        reason = "balanced"
-        if stem.name in found and strength > 0.0:
-            settings = blend_settings(found[stem.name], STRIP, strength, start=start)
-            reason = f"towards the reference; level {moved[stem.name]:+.1f} LU against the balance"
-        stems.append(
-            stem.model_copy(
-                update={
-                    "balance_gain_db": gains_db[stem.name],
-                    "settings": settings,
-                    "reason": reason,
-                }
-            )
-        )
-    bus = default_settings(BUS)
-    if refined and strength > 0.0:
-        bus = blend_settings(refined.bus, BUS, strength)
-    return plan.model_copy(update={"stems": tuple(stems), "bus": bus})
+        updates: dict[str, object] = {
+            "balance_gain_db": gains_db[stem.name],
+            "settings": default_settings(STRIP) | start,
+            "reason": "balanced",
+        }
+        if found is not None and stem.name in rows:
+            updates |= _strip_updates(found, rows[stem.name], strength, start)
+        stems.append(stem.model_copy(update=updates))
+    bus: dict[str, object] = {"bus": default_settings(BUS)}
+    if found is not None and strength > 0.0:
+        bus = _bus_updates(found, strength)
+    return plan.model_copy(update={"stems": tuple(stems), **bus})
+
+
+def _strip_updates(
+    found: ConsoleSettings, row: int, strength: float, start: Mapping[str, float]
+) -> dict[str, object]:
+    settings = blend_settings(found.refined.strips[row], STRIP, strength, start=start)
+    level = f"level {found.refined.level_change_lu[row]:+.1f} LU against the balance"
+    if found.prediction is None:
+        return {"settings": settings, "reason": f"towards the reference; {level}"}
+    told, spread = found.prediction.strips[row], found.prediction.strips_spread[row]
+    predicted, spread = _predicted(told, spread, STRIP, strength, start)
+    words = _fader_words(predicted, spread, settings, start["gain_db"], found.quality)
+    return {
+        "settings": settings,
+        "predicted": predicted,
+        "predicted_spread": spread,
+        "reason": f"{words}; {level}",
+    }
+
+
+def _bus_updates(found: ConsoleSettings, strength: float) -> dict[str, object]:
+    settings = blend_settings(found.refined.bus, BUS, strength)
+    if found.prediction is None:
+        return {"bus": settings}
+    told, spread = found.prediction.bus, found.prediction.bus_spread
+    predicted, spread = _predicted(told, spread, BUS, strength, {})
+    for record in (predicted, spread):
+        record.pop("gain_db", None)  # the delivery's to find
+    return {
+        "bus": settings,
+        "bus_predicted": predicted,
+        "bus_predicted_spread": spread,
+        "bus_reason": _bus_words(predicted, spread, settings, found.quality),
+    }
+
+
+def _predicted(
+    settings: Mapping[str, float],
+    spread: Mapping[str, float],
+    table: tuple[Parameter, ...],
+    strength: float,
+    start: Mapping[str, float],
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return a prediction and its spread, so much of them; no spread of what is held."""
+    log = {p.name for p in table if p.scale == "log"}
+    further = {
+        name: value * spread[name] if name in log else value + spread[name]
+        for name, value in settings.items()
+    }
+    there = blend_settings(settings, table, strength, start=start)
+    edge = blend_settings(further, table, strength, start=start)
+    apart = {name: edge[name] / there[name] if name in log else edge[name] - there[name]
+             for name in there}  # fmt: skip
+    return (
+        {name: round(value, 4) for name, value in there.items()},
+        {
+            name: round(value, 4)
+            for name, value in apart.items()
+            if value > (1.0 if name in log else 0.0)
+        },
+    )
+
+
+def _fader_words(
+    predicted: Mapping[str, float],
+    spread: Mapping[str, float],
+    settings: Mapping[str, float],
+    balance_db: float,
+    quality: str,
+) -> str:
+    """Return what was predicted of a fader, and what became of that."""
+    words = f"predicted fader {predicted['gain_db'] - balance_db:+.1f} dB"
+    if "gain_db" in spread:
+        words += f" (± {spread['gain_db']:.1f})"
+    settled = f"{settings['gain_db'] - balance_db:+.1f} dB"
+    if quality == "best":
+        return f"{words}, refined to {settled}"
+    held = abs(settings["gain_db"] - predicted["gain_db"]) >= _HELD_DB
+    return f"{words}, held at {settled} by the corridor of levels" if held else words
+
+
+def _bus_words(
+    predicted: Mapping[str, float],
+    spread: Mapping[str, float],
+    settings: Mapping[str, float],
+    quality: str,
+) -> str:
+    """Return the largest of what was predicted of the bus's equaliser, and what became of it."""
+    name = max((band.gain_name for band in BUS_EQ_BANDS), key=lambda key: abs(predicted[key]))
+    if abs(predicted[name]) < _HEARD_DB:
+        words = "predicted no equaliser"
+    else:
+        words = f"predicted up to {predicted[name]:+.1f} dB"
+        if name in spread:
+            words += f" (± {spread[name]:.1f})"
+        words += f" of {next(p.doc for p in BUS if p.name == name).replace(' gain', '')}"
+    if quality != "best":
+        return words
+    far = max(abs(settings[band.gain_name] - predicted[band.gain_name]) for band in BUS_EQ_BANDS)
+    return f"{words}, refined by at most {far:.1f} dB"

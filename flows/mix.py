@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from flows.analysis import AnalysedSession, analyse_session
+from flows.console_settings import ConsoleSettings, find_console_settings
 from flows.decisions import (
     first_plan,
     intended_levels,
@@ -41,21 +42,19 @@ from flows.steps import (
     stem_step,
 )
 from flows.store import Store, default_root
-from flows.style_steps import RefineJob, refine_step, style_step
+from flows.style_steps import ConsoleJob, HeardReference, style_step
 from pipeline.delivery import DEFAULT_LUFS, parse_target
 from pipeline.plan import Aspect, Delivery
 from pipeline.problems import InputError, Problem
 from pipeline.render import stem_file_names
 from pipeline.stem_sum import allow_open_files
-from stage2.refine import Refined
-from stage2.style import Style, blend, measure_style, style_distance
+from stage2.style import Style, blend, measure_style
 
 __all__ = ["mix_session"]
 
 _HIGHEST_TARGET_LUFS = -6.0
 # What the cache may grow to; what was used within an hour is kept all the same.
 _STORE_BYTES = 10 * 1024**3
-_STEPS, _STEPS_SHOWN = "refine, gradient steps", 20
 
 _SUBTYPES: dict[str, Literal["PCM_16", "PCM_24", "FLOAT"]] = {
     "16": "PCM_16",
@@ -98,16 +97,17 @@ def _recipe(
     gains_db, start = start_gains(stems, intended, session.sample_rate)
     start_style = measure_style(start, sample_rate=session.sample_rate)
 
+    heard: list[HeardReference] = []
     reference_style: Style | None = None
     if session.references:
-        styles = engine.map(
+        heard = engine.map(
             style_step,
             [TrackJob(path, path.name, store) for path in session.references],
             name="style",
             labels=[path.name for path in session.references],
         )
-        _refuse_unheard(session.references, styles)
-        reference_style = blend(styles)
+        _refuse_unheard(session.references, [reference.style for reference in heard])
+        reference_style = blend([reference.style for reference in heard])
     target_lufs = target.loudness_lufs
     if target_lufs is None:
         target_lufs = DEFAULT_LUFS
@@ -116,12 +116,11 @@ def _recipe(
     target_lufs = round(target_lufs, 2)
 
     sounding = [stem for stem in stems if not stem.silent]
-    refined: Refined | None = None
-    note = ""
+    found: ConsoleSettings | None = None
     if reference_style is not None and settings.strength > 0.0 and sounding and settings.match:
-        refined, note = engine.run(
-            refine_step,
-            RefineJob(
+        found = find_console_settings(
+            engine,
+            ConsoleJob(
                 stems=tuple(sounding),
                 start_gain_db=tuple(gains_db[stem.name] for stem in sounding),
                 centred=tuple(is_centred(stem.name, plan.tracks) for stem in sounding),
@@ -134,18 +133,13 @@ def _recipe(
                 sample_rate=session.sample_rate,
                 pieces=tuple(passages(session.frames, session.sample_rate)),
                 store=store,
-                on_step=_bar_of_steps(progress),
+                windows=tuple(reference.windows for reference in heard),
             ),
-            name="refine",
-            label="console settings",
+            settings=settings,
+            progress=progress,
         )
-    plan = refined_plan(
-        plan,
-        refined,
-        [stem.name for stem in sounding],
-        gains_db,
-        settings.strength,
-    )
+    note = "" if found is None else found.note
+    plan = refined_plan(plan, found, gains_db, settings.strength)
     plan = plan.model_copy(
         update={
             "delivery": Delivery(
@@ -179,7 +173,7 @@ def _recipe(
             labels=list(files),
         )
         crest = None
-        if refined is not None and reference_style is not None:
+        if found is not None and reference_style is not None:
             crest = _crest_wanted(reference_style, start_style, settings)
         mix_path = part / f"mix.{settings.format}"
         mixdown = engine.run(
@@ -210,7 +204,7 @@ def _recipe(
             mixdown=mixdown,
             start_style=start_style,
             reference_style=reference_style,
-            refined=refined,
+            found=found,
             target_lufs=target_lufs,
             seconds=time.monotonic() - began,
             warnings=_warnings(analysed, mixdown, target_lufs, note),
@@ -247,20 +241,6 @@ def _moved(path: Path | None, part: Path, folder: Path) -> Path | None:
     return None if path is None else folder / path.relative_to(part)
 
 
-def _bar_of_steps(progress: Progress) -> Callable[[int, int], None]:
-    """Return what shows the gradient steps of the refinement as a bar of their own."""
-
-    def on_step(done: int, total: int) -> None:
-        if done == 1:
-            progress.start(_STEPS, total // _STEPS_SHOWN)
-        if done % _STEPS_SHOWN == 0:
-            progress.advance(_STEPS, f"step {done} of {total}")
-        if done == total:
-            progress.finish(_STEPS)
-
-    return on_step
-
-
 def _crest_wanted(reference: Style, start: Style, settings: MixSettings) -> float | None:
     if Aspect.DYNAMICS not in settings.match:
         return None
@@ -291,12 +271,16 @@ def _markdown(outcome: MixOutcome, folder: Path) -> str:
         "",
         f"Everything lies in `{folder}`; listen in its `report.html`.",
     ]
-    if outcome.reference_style is not None:
-        before = style_distance(outcome.start_style, outcome.reference_style)
-        after = style_distance(outcome.style, outcome.reference_style)
-        lines += ["", "| distance | balanced start | mix |", "|---|---|---|"]
-        first, last = before.to_record(), after.to_record()
-        lines += [f"| {name} | {first[name]:.2f} | {last[name]:.2f} |" for name in first]
+    distances = outcome.distances()
+    if distances:
+        lines += [
+            "",
+            f"| distance | {' | '.join(distances)} |",
+            "|---" * (1 + len(distances)) + "|",
+        ]
+        for name in distances["this mix"]:
+            figures = " | ".join(f"{row[name]:.2f}" for row in distances.values())
+            lines.append(f"| {name} | {figures} |")
     return "\n".join(lines)
 
 

@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 
 from flows.analysis import AnalysedSession
+from flows.console_settings import ConsoleSettings
 from flows.settings import MixSettings
 from flows.steps import Mixdown
 from pipeline.daw import write_dawproject
 from pipeline.plan import Plan
 from pipeline.render import StemSummary
 from pipeline.report import Curve, FileNote, Report, StemLevel, describe, write_report
-from stage2.refine import Refined
 from stage2.style import THIRD_OCTAVES_HZ, Style, style_distance
 
 __all__ = ["MixOutcome", "track_rows", "versions", "write_outcome"]
@@ -50,6 +50,9 @@ class MixOutcome:
         Style of the balanced stems before stage 2, on the excerpt.
     style, reference_style
         Of the whole mix, and the one that was wanted (None without a reference).
+    found
+        The console settings, as they were predicted and as they are; None where no style was
+        followed.
     """
 
     folder: Path
@@ -61,7 +64,7 @@ class MixOutcome:
     mixdown: Mixdown
     start_style: Style
     reference_style: Style | None
-    refined: Refined | None
+    found: ConsoleSettings | None
     target_lufs: float
     seconds: float
     warnings: tuple[str, ...] = ()
@@ -71,6 +74,22 @@ class MixOutcome:
     def style(self) -> Style:
         """Style of the delivered mix."""
         return self.mixdown.style
+
+    def distances(self) -> dict[str, dict[str, float]]:
+        """Return how far start, prediction and mix are from the reference; empty without one.
+
+        The prediction is there where refinement followed; like the start it was judged on the
+        excerpt, and at full strength.
+        """
+        wanted = self.reference_style
+        if wanted is None:
+            return {}
+        told = {"balanced start": style_distance(self.start_style, wanted)}
+        if self.found is not None and self.found.quality == "best":
+            predicted = self.found.refined.predicted
+            told |= {} if predicted is None else {"prediction": predicted}
+        told["this mix"] = style_distance(self.style, wanted)
+        return {label: distance.to_record() for label, distance in told.items()}
 
 
 def versions() -> dict[str, str]:
@@ -153,6 +172,11 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
     whole = {
         "tracks": rows,
         "stems": _stem_rows(outcome),
+        "bus": {
+            "settings": plan.bus,
+            "predicted": plan.bus_predicted,
+            "predicted_spread": plan.bus_predicted_spread,
+        },
         "mix": _mix_record(outcome),
         "settings": outcome.settings.model_dump(mode="json"),
         "left_out": [{"name": x.name, "why": x.why} for x in outcome.analysed.session.left_out],
@@ -178,6 +202,7 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
 
 def _stem_rows(outcome: MixOutcome) -> list[dict[str, object]]:
     whole = outcome.mixdown.stem_sum_lufs
+    planned = {stem.name: stem for stem in outcome.plan.stems}
     return [
         {
             "stem": name,
@@ -187,6 +212,9 @@ def _stem_rows(outcome: MixOutcome) -> list[dict[str, object]]:
             "true_peak_dbtp": summary.loudness.true_peak_dbtp,
             "compression_max_db": summary.compression.max_db,
             "compression_mean_db": summary.compression.mean_db,
+            "settings": planned[name].settings,
+            "predicted": planned[name].predicted,
+            "predicted_spread": planned[name].predicted_spread,
         }
         for name, summary in outcome.stems.items()
     ]
@@ -204,12 +232,12 @@ def _mix_record(outcome: MixOutcome) -> dict[str, object]:
         "seconds": round(outcome.seconds, 2),
     }
     if outcome.reference_style is not None:
-        reference = outcome.reference_style
-        record["reference_style"] = reference.to_record()
-        record["distance_of_balanced_start"] = style_distance(
-            outcome.start_style, reference
-        ).to_record()
-        record["distance"] = style_distance(outcome.style, reference).to_record()
+        distances = outcome.distances()
+        record["reference_style"] = outcome.reference_style.to_record()
+        record["distance_of_balanced_start"] = distances["balanced start"]
+        if "prediction" in distances:
+            record["distance_of_prediction"] = distances["prediction"]
+        record["distance"] = distances["this mix"]
     return record
 
 
@@ -227,10 +255,6 @@ def _report(
     outcome: MixOutcome, rows: list[dict[str, str | int | float | bool]], mix: Path
 ) -> Report:
     session = outcome.analysed.session
-    distances = {}
-    if outcome.reference_style is not None:
-        for label, style in (("balanced start", outcome.start_style), ("this mix", outcome.style)):
-            distances[label] = style_distance(style, outcome.reference_style).to_record()
     whole = outcome.mixdown.stem_sum_lufs
     return Report(
         title=session.root.name,
@@ -247,7 +271,7 @@ def _report(
             label: dict(zip(_WIDTH_WORDS, style.width_by_range_db, strict=True))
             for label, style in _styles(outcome).items()
         },
-        distances=distances,
+        distances=outcome.distances(),
         stem_levels={
             name: StemLevel(
                 mix_lu=summary.loudness.integrated_lufs - whole,

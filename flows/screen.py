@@ -117,8 +117,6 @@ def guard(screen: Screen, work: Callable[[], int]) -> None:
 
 def present_mix(screen: Screen, outcome: MixOutcome) -> None:
     """Show a finished mix: the summary, and the paths of everything written."""
-    from stage2.style import style_distance
-
     session = outcome.analysed.session
     loudness = outcome.mixdown.loudness
     record: dict[str, Any] = {
@@ -133,14 +131,8 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
         "warnings": list(outcome.warnings),
         "seconds": round(outcome.seconds, 2),
     }
-    distances = {}
-    if outcome.reference_style is not None:
-        distances = {
-            "balanced start": style_distance(
-                outcome.start_style, outcome.reference_style
-            ).to_record(),
-            "this mix": style_distance(outcome.style, outcome.reference_style).to_record(),
-        }
+    distances = outcome.distances()
+    if distances:
         record["distance"] = distances["this mix"]
     screen.result(record)
     if screen.quiet or screen.as_json:

@@ -46,6 +46,11 @@ class MixSettings(BaseModel):
         How much of the reference's style, 0 to 1.
     match
         The aspects of style to follow, in the order of :class:`pipeline.plan.Aspect`.
+    quality
+        ``"fast"`` takes the console settings that the controller predicts as they are;
+        ``"best"`` refines them by rendering and listening.
+    controller
+        Off, refinement begins at the balanced mix instead of at a prediction.
     method
         How loudness is judged in the balance of stage 1.
     f0_mode
@@ -72,6 +77,8 @@ class MixSettings(BaseModel):
     ceiling_dbtp: Annotated[_Number, Field(ge=-20.0, le=0.0)] | None = None
     strength: Annotated[_Number, Field(ge=0.0, le=1.0)] = 1.0
     match: tuple[Aspect, ...] = tuple(Aspect)
+    quality: Literal["fast", "best"] = "best"
+    controller: _Switch = True
     method: Literal["sones", "informed", "lufs", "centroid", "p_lufs"] = "sones"
     f0_mode: Literal["windows", "full"] = "windows"
     sample_rate: Annotated[_Whole, Field(ge=8000, le=768000)] | None = None
@@ -117,6 +124,17 @@ class MixSettings(BaseModel):
                 " ".join(dict.fromkeys(suggest(word, known) for word in unknown)),
             )
         return tuple(aspect for aspect in Aspect if aspect in given)
+
+    @field_validator("controller")
+    @classmethod
+    def _fast_is_the_controller_s(cls, value: bool, info: ValidationInfo) -> bool:
+        if not value and info.data.get("quality") == "fast":
+            raise _wrong(
+                "is off, and fast is its prediction alone",
+                "use quality best, or the controller",
+                _COMBINATION,
+            )
+        return value
 
     @field_validator("subtype", mode="before")
     @classmethod

@@ -17,23 +17,50 @@ from pipeline.audio import probe, read
 from pipeline.plan import Aspect
 from pipeline.units import FloatArray, db_to_amplitude
 from stage2.alignment import find_alignment
-from stage2.refine import Refined, RefineOptions, StemInput, refine
+from stage2.corridor import settle_in_corridor
+from stage2.encoder import reference_windows
+from stage2.model_file import SHIPPED
+from stage2.predict import Prediction, predict
+from stage2.refine import Refined, RefineOptions, Start, StemInput, refine
 from stage2.style import Style, StyleDistance, measure_style
 
-__all__ = ["RefineJob", "refine_step", "style_step"]
+__all__ = [
+    "ConsoleJob",
+    "HeardReference",
+    "predict_step",
+    "refine_step",
+    "settle_step",
+    "style_step",
+]
 
 # The code that a step's results depend on.
 STYLE_CODE = (
-    "stage2.style", "stage2.envelopes", "pipeline.delivery", "pipeline.limiter",
-    "pipeline.compressor", "pipeline.plan", *AUDIO_CODE, *METER_CODE,
+    "stage2.style", "stage2.envelopes", "stage2.encoder", "stage2.bands", "stage2.functional",
+    "pipeline.delivery", "pipeline.limiter", "pipeline.compressor", "pipeline.plan",
+    "pipeline.response", "pipeline.roles", *AUDIO_CODE, *METER_CODE,
 )  # fmt: skip
-REFINE_CODE = (
-    "flows.style_steps", "stage2", *STYLE_CODE, "pipeline.processors", "pipeline.response"
-)  # fmt: skip
+CONSOLE_CODE = ("flows.style_steps", "stage2", *STYLE_CODE, "pipeline.processors")
 
 
-def style_step(job: TrackJob) -> Style:
-    """Measure the style of a reference."""
+@dataclass(frozen=True)
+class HeardReference:
+    """What one read of a reference told.
+
+    Parameters
+    ----------
+    style
+        Of the whole recording.
+    windows
+        A numpy file: what the controller hears in windows over it,
+        ``(windows, stage2.encoder.REFERENCE_FIGURES)`` float32.
+    """
+
+    style: Style
+    windows: Path
+
+
+def style_step(job: TrackJob) -> HeardReference:
+    """Measure the style of a reference, and what the controller hears of it, in one read."""
     store = Store(job.store)
     key = store.key(
         "style",
@@ -43,14 +70,28 @@ def style_step(job: TrackJob) -> Style:
     with store.entry("style", key) as entry:
         if not entry.done:
             audio = read(job.path)
-            style = measure_style(audio, sample_rate=probe(job.path).sample_rate)
+            rate = probe(job.path).sample_rate
+            style = measure_style(audio, sample_rate=rate)
+            np.save(entry.path / "windows.npy", reference_windows(audio, sample_rate=rate))
             entry.commit({"style": style.to_record()})
-        return Style.from_record(entry.record["style"])
+        return HeardReference(Style.from_record(entry.record["style"]), entry.path / "windows.npy")
 
 
 @dataclass(frozen=True)
-class RefineJob:
-    """What stage 2 needs: the stems' excerpts, where they start, and the style that is wanted."""
+class ConsoleJob:
+    """What stage 2 needs: the stems' excerpts, where they start, and the style that is wanted.
+
+    Parameters
+    ----------
+    windows
+        What the controller hears of the references: :class:`HeardReference`'s.
+    target_lufs, ceiling_dbtp
+        The delivery that refinement judges after.
+    start
+        A prediction to refine or to settle; None for the balanced mix.
+    on_step
+        Told of refinement's steps, those done and those in all.
+    """
 
     stems: tuple[BalancedStem, ...]
     start_gain_db: tuple[float, ...]
@@ -64,50 +105,103 @@ class RefineJob:
     sample_rate: int
     pieces: tuple[tuple[int, int], ...]
     store: Path
+    windows: tuple[Path, ...] = ()
+    start: Start | None = None
     on_step: Callable[[int, int], None] | None = None
 
+    def heard(self, store: Store) -> dict[str, Any]:
+        """Return what the controller's prediction depends on."""
+        return {
+            "stems": [[stem.name, stem.key] for stem in self.stems],
+            "start_gain_db": self.start_gain_db,
+            "centred": self.centred,
+            "max_spread": self.max_spread,
+            "style": self.style.to_record(),
+            "references": [store.content_hash(path) for path in self.references],
+            "match": list(self.match),
+        }
 
-def refine_step(job: RefineJob) -> tuple[Refined, str]:
+    def read_stems(self) -> tuple[StemInput, ...]:
+        """Return the stems with their audio."""
+        return tuple(
+            StemInput(
+                name=stem.name,
+                audio=np.load(stem.excerpt),
+                gain_db=gain_db,
+                centred=centred,
+                max_spread=spread,
+            )
+            for stem, gain_db, centred, spread in zip(
+                self.stems, self.start_gain_db, self.centred, self.max_spread, strict=True
+            )
+        )
+
+
+def predict_step(job: ConsoleJob) -> Prediction:
+    """Let the controller predict the console settings."""
+    store = Store(job.store)
+    weights = [store.content_hash(path) for path in (SHIPPED, SHIPPED.with_suffix(".json"))]
+    key = store.key(
+        "predict",
+        inputs={**job.heard(store), "weights": weights},
+        code_version=code_version(*CONSOLE_CODE, distributions=("torch",)),
+    )
+    with store.entry("predict", key) as entry:
+        if not entry.done:
+            windows = np.concatenate([np.load(path) for path in job.windows])
+            with one_torch_thread():
+                prediction = predict(
+                    job.read_stems(),
+                    job.style,
+                    windows,
+                    sample_rate=job.sample_rate,
+                    match=frozenset(job.match),
+                )
+            entry.commit(asdict(prediction))
+        return Prediction(
+            strips=tuple(entry.record["strips"]),
+            bus=entry.record["bus"],
+            strips_spread=tuple(entry.record["strips_spread"]),
+            bus_spread=entry.record["bus_spread"],
+        )
+
+
+def refine_step(job: ConsoleJob) -> tuple[Refined, str]:
     """Find the console settings; return them and what is to be said about how."""
+    return _remembered("refine", job, _refine)
+
+
+def settle_step(job: ConsoleJob) -> tuple[Refined, str]:
+    """Take the prediction that the job starts at; return it held within the guardrails."""
+    return _remembered("settle", job, _settle)
+
+
+def _remembered(
+    step: str, job: ConsoleJob, work: Callable[[ConsoleJob], tuple[Refined, str]]
+) -> tuple[Refined, str]:
     store = Store(job.store)
     key = store.key(
-        "refine",
+        step,
         inputs={
-            "stems": [[stem.name, stem.key] for stem in job.stems],
-            "start_gain_db": job.start_gain_db,
-            "centred": job.centred,
-            "max_spread": job.max_spread,
-            "style": job.style.to_record(),
-            "references": [store.content_hash(path) for path in job.references],
-            "match": list(job.match),
+            **job.heard(store),
             "target_lufs": job.target_lufs,
             "ceiling_dbtp": job.ceiling_dbtp,
+            "start": None if job.start is None else asdict(job.start),
         },
-        code_version=code_version(*REFINE_CODE, distributions=("torch",)),
+        code_version=code_version(*CONSOLE_CODE, distributions=("torch",)),
     )
-    with store.entry("refine", key) as entry:
+    with store.entry(step, key) as entry:
         if not entry.done:
             # On one thread the settings do not depend on the machine, and on a busy one the many
             # small operations do not wait for each other.
             with one_torch_thread():
-                refined, note = _refine(job)
+                refined, note = work(job)
             entry.commit({"refined": asdict(refined), "note": note})
         return _refined_from(entry.record["refined"]), entry.record["note"]
 
 
-def _refine(job: RefineJob) -> tuple[Refined, str]:
-    stems = tuple(
-        StemInput(
-            name=stem.name,
-            audio=np.load(stem.excerpt),
-            gain_db=gain_db,
-            centred=centred,
-            max_spread=spread,
-        )
-        for stem, gain_db, centred, spread in zip(
-            job.stems, job.start_gain_db, job.centred, job.max_spread, strict=True
-        )
-    )
+def _refine(job: ConsoleJob) -> tuple[Refined, str]:
+    stems = job.read_stems()
     aligned, note = _aligned_reference(job, stems)
     refined = refine(
         stems,
@@ -115,6 +209,7 @@ def _refine(job: RefineJob) -> tuple[Refined, str]:
         sample_rate=job.sample_rate,
         target_lufs=job.target_lufs,
         ceiling_dbtp=job.ceiling_dbtp,
+        start=job.start,
         aligned=aligned,
         options=RefineOptions(match=frozenset(job.match)),
         on_step=job.on_step,
@@ -122,7 +217,24 @@ def _refine(job: RefineJob) -> tuple[Refined, str]:
     return refined, note
 
 
-def _aligned_reference(job: RefineJob, stems: Sequence[StemInput]) -> tuple[FloatArray | None, str]:
+def _settle(job: ConsoleJob) -> tuple[Refined, str]:
+    if job.start is None:
+        raise ValueError("there is no prediction to settle: give the job a start")
+    settled = settle_in_corridor(
+        job.read_stems(),
+        job.start,
+        job.style,
+        sample_rate=job.sample_rate,
+        target_lufs=job.target_lufs,
+        ceiling_dbtp=job.ceiling_dbtp,
+        match=frozenset(job.match),
+    )
+    return settled, ""
+
+
+def _aligned_reference(
+    job: ConsoleJob, stems: Sequence[StemInput]
+) -> tuple[FloatArray | None, str]:
     """Return a reference that is a mix of this very song, cut to the excerpt, where there is one.
 
     Only where it is the one reference: with several, a blend of styles is wanted.
@@ -163,6 +275,7 @@ def _refined_from(record: Mapping[str, Any]) -> Refined:
     def distance(values: Mapping[str, float]) -> StyleDistance:
         return StyleDistance(**values)
 
+    predicted = record["predicted"]
     return Refined(
         strips=tuple(record["strips"]),
         bus=record["bus"],
@@ -170,4 +283,5 @@ def _refined_from(record: Mapping[str, Any]) -> Refined:
         end=distance(record["end"]),
         history=tuple(distance(values) for values in record["history"]),
         level_change_lu=tuple(record["level_change_lu"]),
+        predicted=None if predicted is None else distance(predicted),
     )

@@ -41,6 +41,7 @@ __all__ = ["BandModel", "Digest", "ModelledMix", "digest_stems", "frame_powers"]
 
 _COARSE = len(BAND_EDGES_HZ) - 1
 _EPSILON = 1e-12
+_PLAYS = 1e-3
 
 Float64 = npt.NDArray[np.float64]
 
@@ -183,13 +184,16 @@ class ModelledMix:
     ``features`` holds, in the order of :attr:`BandModel.feature_names`, the figures of a style;
     ``stem_lufs`` the loudness of each stem after its strip, ``(stems,)``; ``sum_lufs`` that of
     their sum before the bus, not gated; ``frames`` the power per style frame and fine band,
-    ``(frames, bands)``, or None where it was not asked for.
+    ``(frames, bands)``, or None where it was not asked for; ``reductions_db`` what the compressor
+    of each strip, and last the bus's, takes off on average while something plays,
+    ``(stems + 1,)``.
     """
 
     features: torch.Tensor
     stem_lufs: torch.Tensor
     sum_lufs: torch.Tensor
     frames: torch.Tensor | None
+    reductions_db: torch.Tensor
 
 
 class BandModel:
@@ -248,8 +252,13 @@ class BandModel:
         "crest_db",
     )
 
-    def _compress(self, power: torch.Tensor, settings: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Return the power gain per control frame, ``(channels, frames)``, without make-up."""
+    def _compress(
+        self, power: torch.Tensor, settings: Mapping[str, torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the power gain per control frame, ``(channels, frames)``, without make-up.
+
+        And what that takes off on average where the power is within 30 dB of its highest, in dB.
+        """
         reduction = compressor_reduction_db(
             power,
             threshold_db=settings["threshold_db"],
@@ -261,7 +270,9 @@ class BandModel:
         )
         # A control frame looks half its length ahead; a compressor does not.
         late = torch.cat((torch.zeros_like(reduction[:, :1]), reduction[:, :-1]), dim=1)
-        return torch.pow(10.0, -(reduction + late) / 20.0)
+        plays = (power >= power.amax(dim=1, keepdim=True) * _PLAYS).double()
+        mean = (reduction * plays).sum(dim=1) / plays.sum(dim=1).clamp_min(1.0)
+        return torch.pow(10.0, -(reduction + late) / 20.0), mean
 
     def __call__(
         self, strips: torch.Tensor, bus: torch.Tensor, *, with_frames: bool = False
@@ -290,7 +301,7 @@ class BandModel:
         coarse_eq = torch.einsum("csb,sb->cs", self._share, eq_power)
         coarse_gain = fader * coarse_eq  # (coarse, stems)
         envelope = self._envelope * coarse_gain[:, :, None]  # (coarse, stems, frames)
-        reduced = self._compress(envelope.sum(dim=0), strip)  # (stems, frames)
+        reduced, taken = self._compress(envelope.sum(dim=0), strip)  # (stems, frames), (stems,)
         makeup = torch.pow(10.0, strip["makeup_db"] / 10.0)
         # a stem that rests in every passage is taken as not compressed
         kept = torch.where(
@@ -334,7 +345,8 @@ class BandModel:
         unit = torch.where(self._rests, torch.zeros_like(unit), unit)
         mixed = torch.einsum("csf,cs,sf->cf", self._envelope, unit, reduced)  # (coarse, frames)
         whole = mixed.sum(dim=0)
-        bus_reduced = self._compress(whole[None], master)[0]
+        bus_gain, bus_taken = self._compress(whole[None], master)
+        bus_reduced = bus_gain[0]
         bus_kept = (mixed * bus_reduced).sum(dim=1) / (mixed.sum(dim=1) + _EPSILON)
         bus_power = bus_eq * bus_kept[self._coarse_of]
 
@@ -349,7 +361,7 @@ class BandModel:
         if with_frames:
             own = self._frames.mean(dim=1).T + _EPSILON  # (bands, stems)
             frames = torch.einsum("sfb,bs->fb", self._frames, stem_power / own)
-        return ModelledMix(features, stem_lufs, sum_lufs, frames)
+        return ModelledMix(features, stem_lufs, sum_lufs, frames, torch.cat((taken, bus_taken)))
 
     def _own_power(self, weights: torch.Tensor, count: int) -> torch.Tensor:
         """Return each stem's own power per band, ``(bands, stems)``."""

@@ -57,32 +57,56 @@ def eq_sections(
 
     The differentiable equal of :func:`pipeline.response.eq_sections`, with every band kept.
     """
-    rows = []
-    for band in bands:
-        gain_db = settings[band.gain_name].to(torch.float64)
-        frequency, q = (
-            settings[v].to(torch.float64) if isinstance(v, str) else torch.full_like(gain_db, v)
-            for v in (band.frequency_hz, band.q)
+    gains = [settings[band.gain_name].to(torch.float64) for band in bands]
+    gain_db = torch.stack(gains, dim=-1)  # (..., bands)
+    frequency, q = (
+        torch.stack(
+            [
+                settings[v].to(torch.float64) if isinstance(v, str) else torch.full_like(like, v)
+                for v, like in zip(values, gains, strict=True)
+            ],
+            dim=-1,
         )
-        w = 2.0 * math.pi * torch.clamp(frequency / sample_rate, max=HIGHEST_BAND)
-        cos_w = torch.cos(w)
-        alpha = torch.sin(w) / (2.0 * q)
-        A = torch.exp(gain_db * (_NEPER / 2.0))
-        if band.shape == "peak":
-            b0, b1, b2 = 1.0 + alpha * A, -2.0 * cos_w, 1.0 - alpha * A
-            a0, a1, a2 = 1.0 + alpha / A, -2.0 * cos_w, 1.0 - alpha / A
-        else:
-            sign = 1.0 if band.shape == "low_shelf" else -1.0
-            c = sign * cos_w
-            root = 2.0 * torch.sqrt(A) * alpha
-            b0 = A * ((A + 1.0) - (A - 1.0) * c + root)
-            b1 = sign * 2.0 * A * ((A - 1.0) - (A + 1.0) * c)
-            b2 = A * ((A + 1.0) - (A - 1.0) * c - root)
-            a0 = (A + 1.0) + (A - 1.0) * c + root
-            a1 = sign * -2.0 * ((A - 1.0) + (A + 1.0) * c)
-            a2 = (A + 1.0) + (A - 1.0) * c - root
-        rows.append(torch.stack([b0, b1, b2, a0, a1, a2], dim=-1) / a0[..., None])
-    return torch.stack(rows, dim=-2)  # (..., bands, 6)
+        for values in ([band.frequency_hz for band in bands], [band.q for band in bands])
+    )
+    w = 2.0 * math.pi * torch.clamp(frequency / sample_rate, max=HIGHEST_BAND)
+    cos_w = torch.cos(w)
+    alpha = torch.sin(w) / (2.0 * q)
+    A = torch.exp(gain_db * (_NEPER / 2.0))
+    # one evaluation for all peaks and one for all shelves
+    kinds = [0.0 if b.shape == "peak" else 1.0 if b.shape == "low_shelf" else -1.0 for b in bands]
+    peaks = [i for i, kind in enumerate(kinds) if kind == 0.0]
+    shelves = [i for i, kind in enumerate(kinds) if kind != 0.0]
+    sections = []
+    if peaks:
+        sections.append(_peaks(cos_w[..., peaks], alpha[..., peaks], A[..., peaks]))
+    if shelves:
+        sign = torch.tensor([kinds[i] for i in shelves], dtype=torch.float64)
+        sections.append(_shelves(cos_w[..., shelves], alpha[..., shelves], A[..., shelves], sign))
+    order = np.argsort(peaks + shelves).tolist()
+    return torch.cat(sections, dim=-2)[..., order, :]  # (..., bands, 6)
+
+
+def _peaks(cos_w: Tensor, alpha: Tensor, A: Tensor) -> Tensor:
+    b1 = -2.0 * cos_w
+    rows = [1.0 + alpha * A, b1, 1.0 - alpha * A, 1.0 + alpha / A, b1, 1.0 - alpha / A]
+    return torch.stack(rows, dim=-1) / rows[3][..., None]
+
+
+def _shelves(cos_w: Tensor, alpha: Tensor, A: Tensor, sign: Tensor) -> Tensor:
+    """Return low shelves where ``sign`` is 1, high shelves where it is -1."""
+    c = sign * cos_w
+    root = 2.0 * torch.sqrt(A) * alpha
+    a0 = (A + 1.0) + (A - 1.0) * c + root
+    rows = [
+        A * ((A + 1.0) - (A - 1.0) * c + root),
+        sign * 2.0 * A * ((A - 1.0) - (A + 1.0) * c),
+        A * ((A + 1.0) - (A - 1.0) * c - root),
+        a0,
+        sign * -2.0 * ((A - 1.0) + (A + 1.0) * c),
+        (A + 1.0) + (A - 1.0) * c - root,
+    ]
+    return torch.stack(rows, dim=-1) / a0[..., None]
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from functools import lru_cache
 from pathlib import Path
@@ -11,27 +12,47 @@ from safetensors.torch import load_file, save_file
 
 from stage2.controller import Controller, ControllerSize
 
-__all__ = ["load_controller", "load_record", "save_controller", "shipped_controller"]
+__all__ = [
+    "LICENCE",
+    "SHIPPED",
+    "load_controller",
+    "load_record",
+    "save_controller",
+    "shipped_controller",
+]
+
+LICENCE = "Apache-2.0"
+"""Of the weights that this project trains."""
 
 _WEIGHTS = Path(__file__).parent / "weights"
 SHIPPED = _WEIGHTS / "controller.safetensors"
 
 
 def save_controller(controller: Controller, path: Path, *, record: dict[str, object]) -> None:
-    """Write weights, and their record beside them as JSON; each whole or not at all."""
-    told = {**record, "size": controller.size.to_record()}
-    for target, write in (
-        (path, lambda part: save_file(controller.state_dict(), part)),
-        (path.with_suffix(".json"), lambda part: part.write_text(json.dumps(told, indent=1))),
-    ):
-        part = target.with_name(f".{target.name}.part")
-        write(part)
-        part.replace(target)
+    """Write weights, and their record beside them as JSON; each whole or not at all.
+
+    The record also gets the network's size and number of parameters, the licence, and the
+    SHA-256 of the weights' file.
+    """
+    part = path.with_name(f".{path.name}.part")
+    save_file(controller.state_dict(), part)
+    told = {
+        "licence": LICENCE,
+        **record,
+        "size": controller.size.to_record(),
+        "parameters": sum(p.numel() for p in controller.parameters()),
+        "sha256": hashlib.sha256(part.read_bytes()).hexdigest(),
+    }
+    # The weights come last: where they lie, their record does.
+    record_part = path.with_name(f".{path.stem}.json.part")
+    record_part.write_text(json.dumps(told, indent=1), encoding="utf-8")
+    record_part.replace(path.with_suffix(".json"))
+    part.replace(path)
 
 
 def load_record(path: Path = SHIPPED) -> dict[str, Any]:
     """Return what is recorded of weights: data, options, metrics."""
-    record: dict[str, Any] = json.loads(path.with_suffix(".json").read_text())
+    record: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     return record
 
 

@@ -5,20 +5,40 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from pipeline.plan import BUS, STRIP, Aspect
 from stage2.bands import ModelledMix
 from stage2.envelopes import RANGES_HZ
-from stage2.style import SCALES, SPECTRUM_FLOOR_DB, THIRD_OCTAVES_HZ, WIDTH_FLOOR_DB, Style
+from stage2.style import (
+    MOST_IMBALANCE_DB,
+    SCALES,
+    SPECTRUM_FLOOR_DB,
+    THIRD_OCTAVES_HZ,
+    WIDTH_CEILING_DB,
+    WIDTH_FLOOR_DB,
+    Style,
+)
+from stage2.trials import Trial
 
-__all__ = ["HIGHEST_STEM_LU", "Objective", "RefineOptions", "figures_of"]
+__all__ = [
+    "HIGHEST_STEM_LU",
+    "LONG",
+    "SHORT",
+    "Objective",
+    "RefineOptions",
+    "figures_of",
+]
 
 # Crest that the limiter takes off after the compressors; left to it, it is inaudible.
 _LIMITER_CREST_DB = 2.5
 # Price of jumps between neighbouring bands of the bus: follow a tilt, not single notes.
 _ROUGH_EQ = 0.2
 _STRIP_EQ_EFFORT = 0.5
+# What a compressor may take off on average: beyond it, it is a volume control.
+_STRIP_REDUCTION_DB, _BUS_REDUCTION_DB = 8.0, 4.0
+_REDUCTION_EFFORT = 0.1
 #: No stem may be louder than this against the sum of all: a part is not the whole.
 HIGHEST_STEM_LU = -0.5
 _BANDS = len(THIRD_OCTAVES_HZ)
@@ -30,6 +50,10 @@ _CREST = _PUNCH.stop
 _STRIP_COLUMN = {p.name: i for i, p in enumerate(STRIP)}
 _STRIP_EQ = [i for name, i in _STRIP_COLUMN.items() if name.endswith("_gain_db")]
 _BUS_EQ = [i for i, p in enumerate(BUS) if p.name.startswith("eq_")]
+
+
+#: Rounds, and steps in each.
+LONG, SHORT = (4, 60), (2, 50)
 
 
 @dataclass(frozen=True)
@@ -45,7 +69,8 @@ class RefineOptions:
     aligned_corridor_lu
         The same where the reference is a mix of this very song, and so tells the levels.
     rounds, steps
-        Real renders, and gradient steps before each.
+        Real renders, and gradient steps before each; None takes :data:`LONG` from neutral
+        settings, :data:`SHORT` from a prediction.
     rate
         Adam's step in normalised parameters.
     """
@@ -53,8 +78,8 @@ class RefineOptions:
     match: frozenset[Aspect] = frozenset(Aspect)
     corridor_lu: float = 2.5
     aligned_corridor_lu: float = 9.0
-    rounds: int = 4
-    steps: int = 60
+    rounds: int | None = None
+    steps: int | None = None
     rate: float = 0.06
 
 
@@ -76,6 +101,30 @@ def figures_of(style: Style, *, crest_db: float) -> torch.Tensor:
             crest_db,
         ],
         dtype=torch.float64,
+    )
+
+
+def _style_of(figures: torch.Tensor, *, crest_db: float, loudness_lufs: float) -> Style:
+    """Return the style that figures stand for: what :func:`figures_of` does, backwards.
+
+    Parameters
+    ----------
+    figures
+        As :class:`stage2.bands.ModelledMix` holds them, corrected.
+    crest_db, loudness_lufs
+        After the limiter.
+    """
+    values = figures.detach().numpy()
+    spectrum = np.maximum(values[:_BANDS], values[:_BANDS].max() + SPECTRUM_FLOOR_DB)
+    widths = np.clip(values[_WIDTH : _RANGES.stop], WIDTH_FLOOR_DB, WIDTH_CEILING_DB).tolist()
+    return Style(
+        spectrum_db=tuple(spectrum.tolist()),
+        width_db=widths[0],
+        width_by_range_db=tuple(widths[1:]),
+        imbalance_db=float(np.clip(values[_IMBALANCE], -MOST_IMBALANCE_DB, MOST_IMBALANCE_DB)),
+        punch_by_range_db=tuple(values[_PUNCH].tolist()),
+        crest_db=crest_db,
+        loudness_lufs=loudness_lufs,
     )
 
 
@@ -113,20 +162,29 @@ class Objective:
         self.stem_offset = torch.zeros_like(intended_lufs)
         self.sum_offset = 0.0
 
-    def correct(
-        self,
-        modelled: ModelledMix,
-        *,
-        figures: torch.Tensor,
-        stem_lufs: torch.Tensor,
-        sum_lufs: float,
-    ) -> None:
-        """Add to the model what it was off a real render, from here on."""
-        self.offset = figures - modelled.features
+    def correct(self, modelled: ModelledMix, trial: Trial) -> None:
+        """Add to the model what it was off a trial, from here on.
+
+        Parameters
+        ----------
+        modelled
+            The trial's settings and passages, modelled.
+        """
+        self.offset = figures_of(trial.style, crest_db=trial.crest_db) - modelled.features
+        stem_lufs = torch.tensor(trial.stem_lufs, dtype=torch.float64)
         # a stem that rests in the whole excerpt has no loudness, and nothing to correct
         heard = torch.isfinite(stem_lufs)
         self.stem_offset = torch.where(heard, stem_lufs - modelled.stem_lufs, 0.0)
-        self.sum_offset = sum_lufs - float(modelled.sum_lufs) if math.isfinite(sum_lufs) else 0.0
+        heard_lu = trial.sum_lufs - float(modelled.sum_lufs)
+        self.sum_offset = heard_lu if math.isfinite(heard_lu) else 0.0
+
+    def style(self, modelled: ModelledMix, trial: Trial) -> Style:
+        """Return the style of the whole excerpt, by its model and by what that was off a trial."""
+        return _style_of(
+            modelled.features + self.offset,
+            crest_db=trial.style.crest_db,
+            loudness_lufs=trial.style.loudness_lufs,
+        )
 
     def __call__(self, mix: ModelledMix, strips: torch.Tensor, bus: torch.Tensor) -> torch.Tensor:
         """Return the loss of a modelled mix and of the settings that made it."""
@@ -163,7 +221,13 @@ class Objective:
         loss = loss + outside.square().mean() * 2.0 + moved.square().mean() * 0.002
         above = torch.relu(level - (mix.sum_lufs + self.sum_offset) - HIGHEST_STEM_LU + 0.3)
         loss = loss + above.square().mean() * 2.0
-        return loss + self._effort(strips, bus)
+        return loss + self._effort(strips, bus) + self._over_compressed(mix.reductions_db)
+
+    @staticmethod
+    def _over_compressed(reductions_db: torch.Tensor) -> torch.Tensor:
+        strips = torch.relu(reductions_db[:-1] - _STRIP_REDUCTION_DB).square().sum()
+        bus = torch.relu(reductions_db[-1] - _BUS_REDUCTION_DB).square()
+        return (strips + bus) * _REDUCTION_EFFORT
 
     @staticmethod
     def _effort(strips: torch.Tensor, bus: torch.Tensor) -> torch.Tensor:

@@ -1,31 +1,54 @@
 """Find the console settings that bring a set of stems to the style of a reference.
 
-Settings start neutral and are optimised by gradient through the band model; after each round the
-excerpt is rendered for real, and the difference between the rendered and the modelled figures is
-added to the model. Guardrails keep it music: stem levels stay in a corridor around the intended
-balance, EQ and ratios within the tables' safe ranges, and bass, kick and lead vocal centred.
+Settings start neutral, or where a prediction puts them, and are optimised by gradient through the
+band model; after each round passages of the excerpt are rendered for real, and the difference
+between the rendered and the modelled figures is added to the model. Guardrails keep it music: stem
+levels stay in a corridor around the intended balance, EQ and ratios within the tables' safe ranges,
+compressors at the level of what they see, and bass, kick and lead vocal centred.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
-from pipeline.delivery import fit_delivery, median_crest_db
-from pipeline.loudness import integrated_loudness
-from pipeline.plan import BUS, STRIP, Aspect, default_settings
-from pipeline.processors import Bus, Strip
-from pipeline.units import FloatArray
-from stage2.bands import BandModel, ModelledMix, digest_stems, frame_powers
-from stage2.objective import HIGHEST_STEM_LU, Objective, RefineOptions, figures_of
-from stage2.space import StemInput, as_dicts, blend_settings, bus_space, strip_space, tidy
-from stage2.style import SCALES, Style, StyleDistance, measure_style, style_distance
+from pipeline.plan import BUS, STRIP, Aspect
+from pipeline.units import FloatArray, db_to_amplitude
+from stage2.bands import BandModel, digest_stems, frame_powers
+from stage2.descent import Descent
+from stage2.envelopes import band_envelope, loud_db
+from stage2.objective import HIGHEST_STEM_LU, LONG, SHORT, Objective, RefineOptions
+from stage2.space import (
+    Space,
+    Start,
+    StemInput,
+    as_dicts,
+    blend_settings,
+    bus_space,
+    strip_space,
+    tidy,
+)
+from stage2.style import SCALES, Style, StyleDistance, style_distance
+from stage2.trials import Trial, Trials, passages
 
-__all__ = ["HIGHEST_STEM_LU", "RefineOptions", "Refined", "StemInput", "blend_settings", "refine"]
+__all__ = [
+    "HIGHEST_STEM_LU",
+    "RefineOptions",
+    "Refined",
+    "Start",
+    "StemInput",
+    "blend_settings",
+    "refine",
+    "settle",
+]
+
+# The rate falls by so much from one round to the next.
+_COOLING = 0.6
+# After the last render, which is of the whole excerpt: to go where that shows that it lies.
+_LAST_STEPS, _LAST_RATE = 25, 0.15
 
 
 @dataclass(frozen=True)
@@ -44,6 +67,8 @@ class Refined:
         The distance after each real render.
     level_change_lu
         What became of each stem's level against the others, in LU.
+    predicted
+        Distance of the prediction, within the guardrails; None where there was none.
     """
 
     strips: tuple[dict[str, float], ...]
@@ -52,56 +77,20 @@ class Refined:
     end: StyleDistance
     history: tuple[StyleDistance, ...]
     level_change_lu: tuple[float, ...] = field(default=())
-
-
-@dataclass(frozen=True)
-class _Rendered:
-    """An excerpt rendered for real: the mix before the limiter, and meters of its parts.
-
-    ``reductions_db`` holds the most that each strip's compressor took off, and last the bus's.
-    """
-
-    mix: FloatArray
-    stem_lufs: list[float]
-    sum_lufs: float
-    reductions_db: list[float]
+    predicted: StyleDistance | None = None
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Settings that were rendered, and how good they are; the lower the price the better."""
+    """Settings that were tried, and how good they are; the lower the price the better."""
 
     price: float
+    points: tuple[torch.Tensor, ...]
     strips: torch.Tensor
     bus: torch.Tensor
-    rendered: _Rendered
+    trial: Trial
     distance: StyleDistance
-
-
-def _render(
-    stems: Sequence[StemInput],
-    strips: Sequence[Mapping[str, float]],
-    bus: Mapping[str, float],
-    sample_rate: int,
-) -> _Rendered:
-    """Render the excerpt for real, up to the limiter."""
-    processed, reductions = [], []
-    total = np.zeros(stems[0].audio.shape, dtype=np.float64)
-    for stem, settings in zip(stems, strips, strict=True):
-        strip = Strip(settings, sample_rate=sample_rate)
-        out = strip.process(stem.audio)
-        processed.append(_loudness(out, sample_rate))
-        reductions.append(strip.compressor.gain_reduction.max_db)
-        total += out
-    whole = _loudness(total, sample_rate)
-    chain = Bus(bus, sample_rate=sample_rate)
-    mix = np.asarray(chain.process(total))
-    reductions.append(chain.compressor.gain_reduction.max_db)
-    return _Rendered(mix, processed, whole, reductions)
-
-
-def _loudness(audio: FloatArray, sample_rate: int) -> float:
-    return integrated_loudness(audio, sample_rate=sample_rate)
+    moved_lu: torch.Tensor
 
 
 def refine(
@@ -111,6 +100,7 @@ def refine(
     sample_rate: int,
     target_lufs: float,
     ceiling_dbtp: float,
+    start: Start | None = None,
     aligned: FloatArray | None = None,
     options: RefineOptions | None = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -127,6 +117,9 @@ def refine(
         Of the stems, in Hz.
     target_lufs, ceiling_dbtp
         The delivery that the style is judged after.
+    start
+        Predicted settings to begin at, clamped into what the guardrails allow; None for neutral.
+        The corridor of the levels lies around the intended balance all the same.
     aligned
         The reference cut to the excerpt's time line, ``(2, frames)``, where it is a mix of this
         very song.
@@ -138,115 +131,248 @@ def refine(
     Returns
     -------
     Refined
-        The best of the rendered settings.
+        The best of the settings that were rendered.
+
+    Raises
+    ------
+    ValueError
+        If ``start`` has other strips than the stems, or settings that are missing or not finite.
     """
     options = options or RefineOptions()
-    digest = digest_stems([stem.audio for stem in stems], sample_rate=sample_rate)
-    model = BandModel(digest)
-    strip_axes = strip_space(stems, options.match, [_loud_db(e) for e in digest.envelope])
-    bus_axes = bus_space(options.match, sample_rate)
-    variables = [
-        strip_axes.normalised_start().requires_grad_(True),
-        bus_axes.normalised_start().requires_grad_(True),
-    ]
-
-    def evaluate() -> tuple[ModelledMix, torch.Tensor, torch.Tensor]:
-        strips = strip_axes.settings(variables[0])
-        bus = bus_axes.settings(variables[1])[0]
-        return model(strips, bus, with_frames=truth is not None), strips, bus
-
-    def judge(mix: FloatArray, start_drive_db: float | None) -> tuple[Style, float]:
-        """Return the style of a mix as it would be delivered, and the drive that takes."""
-        delivered = fit_delivery(
-            mix,
-            sample_rate=sample_rate,
-            target_lufs=target_lufs,
-            ceiling_dbtp=ceiling_dbtp,
-            crest_db=reference.crest_db if Aspect.DYNAMICS in options.match else None,
-            start_drive_db=start_drive_db,
-        )
-        return measure_style(delivered.audio, sample_rate=sample_rate), delivered.drive_db
-
-    truth = None
-    if aligned is not None:
-        truth = torch.from_numpy(frame_powers(aligned, sample_rate=sample_rate, bands=digest.bands))
-    with torch.no_grad():
-        first, strips, bus = evaluate()
-    optimiser = torch.optim.Adam(variables, lr=options.rate, betas=(0.9, 0.98))
-    total_steps = options.rounds * options.steps
-    history: list[StyleDistance] = []
-    found: list[_Found] = []  # each better than the one before
-    neutral = [default_settings(STRIP) | {"gain_db": stem.gain_db} for stem in stems]
-    before = _render(stems, neutral, default_settings(BUS), sample_rate)
-    style, drive_db = judge(before.mix, None)
-    start = style_distance(style, reference)
-    balanced = torch.tensor(before.stem_lufs, dtype=torch.float64)
-    intended = torch.where(torch.isfinite(balanced), balanced, first.stem_lufs)
-    objective = Objective(reference, options, intended_lufs=intended, aligned=truth)
-    for turn in range(options.rounds + 1):
-        with torch.no_grad():
-            modelled, strips, bus = evaluate()
-        rendered = _render(stems, as_dicts(strips, STRIP), as_dicts(bus, BUS)[0], sample_rate)
-        style, drive_db = judge(rendered.mix, drive_db)
-        distance = style_distance(style, reference)
-        history.append(distance)
-        stem_lufs = torch.tensor(rendered.stem_lufs, dtype=torch.float64)
-        crest_db = median_crest_db(rendered.mix, sample_rate=sample_rate)
-        objective.correct(
-            modelled,
-            figures=figures_of(style, crest_db=crest_db),
-            stem_lufs=stem_lufs,
-            sum_lufs=rendered.sum_lufs,
-        )
-        with torch.no_grad():
-            price = float(objective(modelled, strips, bus))
-        price += distance.crest_db / SCALES["crest_db"]
-        if not found or price < found[-1].price:
-            found.append(_Found(price, strips, bus, rendered, distance))
-        if turn == options.rounds:
-            break
-        for group in optimiser.param_groups:
-            group["lr"] = options.rate * 0.6**turn
-        for step in range(options.steps):
-            optimiser.zero_grad()
-            loss = objective(*evaluate())
-            loss.backward()
-            with torch.no_grad():
-                for variable in variables:
-                    assert variable.grad is not None
-                    variable.grad.nan_to_num_(0.0, 0.0, 0.0)
-            optimiser.step()
-            with torch.no_grad():
-                for variable in variables:
-                    variable.clamp_(0.0, 1.0)
+    rounds, steps = _effort(options, start)
+    search = _Search(
+        stems,
+        reference,
+        options,
+        sample_rate=sample_rate,
+        target_lufs=target_lufs,
+        ceiling_dbtp=ceiling_dbtp,
+        start=start,
+        aligned=aligned,
+    )
+    descent = Descent(search.points)
+    search.judge()
+    for turn in range(rounds):
+        for step in range(steps):
+            descent.step(search.loss, options.rate * _COOLING**turn)
             if on_step is not None:
-                on_step(turn * options.steps + step + 1, total_steps)
-    best = found[-1]
-    reductions_db = best.rendered.reductions_db
+                on_step(turn * steps + step + 1, rounds * steps)
+        search.judge()
+    if search.judge_whole():
+        descent = Descent(search.points)
+        for _ in range(_LAST_STEPS):
+            descent.step(search.loss, options.rate * _LAST_RATE)
+        search.take()
+    return search.result()
+
+
+def settle(
+    stems: Sequence[StemInput],
+    start: Start,
+    reference: Style,
+    *,
+    sample_rate: int,
+    target_lufs: float,
+    ceiling_dbtp: float,
+    match: frozenset[Aspect] = frozenset(Aspect),
+) -> Refined:
+    """Take a prediction as it is: within the guardrails, tidied, rendered once and judged.
+
+    Parameters are those of :func:`refine`; aspects that are not in ``match`` stay neutral.
+
+    Raises
+    ------
+    ValueError
+        As :func:`refine` does.
+    """
+    stems = _cut(stems, sample_rate)
+    strip_axes, bus_axes = _spaces(stems, match, sample_rate)
+    strips = strip_axes.settings(strip_axes.normalised(start.strips))
+    bus = bus_axes.settings(bus_axes.normalised([start.bus]))[0]
+    trials = Trials(
+        stems,
+        reference,
+        sample_rate=sample_rate,
+        target_lufs=target_lufs,
+        ceiling_dbtp=ceiling_dbtp,
+        match=match,
+    )
+    before = trials.neutral()
+    trial = trials.run(as_dicts(strips, STRIP), as_dicts(bus, BUS)[0])
+    distance = style_distance(trial.style, reference)
+    moved = torch.tensor(trial.stem_lufs) - torch.tensor(before.stem_lufs)
+    found = _Found(0.0, (), strips, bus, trial, distance, moved)
+    return _refined(found, style_distance(before.style, reference), (distance,), distance)
+
+
+def _effort(options: RefineOptions, start: Start | None) -> tuple[int, int]:
+    rounds, steps = LONG if start is None else SHORT
+    return (
+        rounds if options.rounds is None else options.rounds,
+        steps if options.steps is None else options.steps,
+    )
+
+
+class _Search:
+    """One refinement: where it stands, and the best of what it tried."""
+
+    def __init__(
+        self,
+        stems: Sequence[StemInput],
+        reference: Style,
+        options: RefineOptions,
+        *,
+        sample_rate: int,
+        target_lufs: float,
+        ceiling_dbtp: float,
+        start: Start | None,
+        aligned: FloatArray | None,
+    ) -> None:
+        self._reference = reference
+        digest = digest_stems([stem.audio for stem in stems], sample_rate=sample_rate)
+        self._whole = self._cut = BandModel(digest)
+        some = _cut(stems, sample_rate)
+        if some is not stems:
+            audio = [stem.audio for stem in some]
+            self._cut = BandModel(digest_stems(audio, sample_rate=sample_rate))
+        self._strips, self._bus = _spaces(some, options.match, sample_rate)
+        if start is None:
+            self.points = [self._strips.normalised_start(), self._bus.normalised_start()]
+        else:
+            strips, bus = self._strips.normalised(start.strips), self._bus.normalised([start.bus])
+            self.points = [strips, bus]
+        for point in self.points:
+            point.requires_grad_(True)
+        truth = None
+        if aligned is not None:
+            powers = frame_powers(aligned, sample_rate=sample_rate, bands=digest.bands)
+            truth = torch.from_numpy(powers)
+        self._with_frames = truth is not None
+        self._some, self._all = (
+            Trials(
+                chosen,
+                reference,
+                sample_rate=sample_rate,
+                target_lufs=target_lufs,
+                ceiling_dbtp=ceiling_dbtp,
+                match=options.match,
+            )
+            for chosen in (some, stems)
+        )
+        if some is stems:
+            self._all = self._some
+        self._begins_predicted = start is not None
+        self._history: list[StyleDistance] = []
+        self._best: _Found | None = None
+
+        before = self._some.neutral()
+        strips, bus = _tensors(self._some.neutral_settings())
+        whole, cut = self._whole(strips, bus), self._cut(strips, bus)
+        heard = torch.tensor(before.stem_lufs, dtype=torch.float64) - cut.stem_lufs
+        self._intended = whole.stem_lufs + torch.where(torch.isfinite(heard), heard, 0.0)
+        self._objective = Objective(reference, options, intended_lufs=self._intended, aligned=truth)
+        self._objective.correct(cut, before)
+        self._before = style_distance(self._objective.style(whole, before), reference)
+
+    def _settings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._strips.settings(self.points[0]), self._bus.settings(self.points[1])[0]
+
+    def loss(self) -> torch.Tensor:
+        """Return the objective where the search stands, with its gradient."""
+        strips, bus = self._settings()
+        modelled = self._whole(strips, bus, with_frames=self._with_frames)
+        return self._objective(modelled, strips, bus)
+
+    def judge(self) -> None:
+        """Render passages where the search stands, correct the model, and keep what is best."""
+        self._judge(self._some, self._cut)
+
+    def judge_whole(self) -> bool:
+        """Go back to the best, and render all of the excerpt; False where that is done."""
+        assert self._best is not None
+        if self._some is self._all:
+            return False
+        with torch.no_grad():
+            for point, best in zip(self.points, self._best.points, strict=True):
+                point.copy_(best)
+        self._best = None
+        self._judge(self._all, self._whole)
+        return True
+
+    @torch.no_grad()
+    def _judge(self, trials: Trials, model: BandModel) -> None:
+        strips, bus = self._settings()
+        self._trial = trials.run(as_dicts(strips, STRIP), as_dicts(bus, BUS)[0])
+        self._objective.correct(model(strips, bus), self._trial)
+        self._history.append(self.take())
+
+    @torch.no_grad()
+    def take(self) -> StyleDistance:
+        """Keep where the search stands if it is best, by the corrected model; return how far."""
+        strips, bus = self._settings()
+        whole = self._whole(strips, bus, with_frames=self._with_frames)
+        distance = style_distance(self._objective.style(whole, self._trial), self._reference)
+        price = float(self._objective(whole, strips, bus)) + distance.crest_db / SCALES["crest_db"]
+        if self._best is None or price < self._best.price:
+            moved = whole.stem_lufs + self._objective.stem_offset - self._intended
+            points = tuple(point.clone() for point in self.points)
+            self._best = _Found(price, points, strips, bus, self._trial, distance, moved)
+        return distance
+
+    def result(self) -> Refined:
+        """Return the best that was tried."""
+        assert self._best is not None
+        predicted = self._history[0] if self._begins_predicted else None
+        return _refined(self._best, self._before, tuple(self._history), predicted)
+
+
+def _cut(stems: Sequence[StemInput], sample_rate: int) -> Sequence[StemInput]:
+    """Return the stems' passages; the stems themselves where those are all there is."""
+    cut = [passages(stem.audio, sample_rate) for stem in stems]
+    if all(audio is stem.audio for audio, stem in zip(cut, stems, strict=True)):
+        return stems
+    return [replace(stem, audio=audio) for audio, stem in zip(cut, stems, strict=True)]
+
+
+def _spaces(
+    stems: Sequence[StemInput], match: frozenset[Aspect], sample_rate: int
+) -> tuple[Space, Space]:
+    """Return the spaces of strips and bus, their thresholds at the level of the balanced stems."""
+    envelopes = [band_envelope(stem.audio, sample_rate=sample_rate) for stem in stems]
+    total = sum(
+        db_to_amplitude(stem.gain_db) ** 2 * envelope
+        for stem, envelope in zip(stems, envelopes, strict=True)
+    )
+    strips = strip_space(stems, match, [loud_db(envelope) for envelope in envelopes])
+    return strips, bus_space(match, sample_rate, loud_db(np.asarray(total)))
+
+
+def _tensors(settings: Start) -> tuple[torch.Tensor, torch.Tensor]:
+    strips = [[row[p.name] for p in STRIP] for row in settings.strips]
+    bus = [settings.bus[p.name] for p in BUS]
+    return torch.tensor(strips, dtype=torch.float64), torch.tensor(bus, dtype=torch.float64)
+
+
+def _refined(
+    found: _Found,
+    before: StyleDistance,
+    history: tuple[StyleDistance, ...],
+    predicted: StyleDistance | None,
+) -> Refined:
+    """Return what was found as readable settings and figures."""
+    reductions_db = found.trial.reductions_db
+    moved = torch.nan_to_num(found.moved_lu, 0.0, 0.0, 0.0)
     return Refined(
         strips=tuple(
             tidy(settings, STRIP, reduction_db)
             for settings, reduction_db in zip(
-                as_dicts(best.strips, STRIP), reductions_db[:-1], strict=True
+                as_dicts(found.strips, STRIP), reductions_db[:-1], strict=True
             )
         ),
-        bus=tidy(as_dicts(best.bus, BUS)[0], BUS, reductions_db[-1]),
-        start=start,
-        end=best.distance,
-        history=tuple(history),
-        level_change_lu=_level_changes(intended, best.rendered),
+        bus=tidy(as_dicts(found.bus, BUS)[0], BUS, reductions_db[-1]),
+        start=before,
+        end=found.distance,
+        history=history,
+        level_change_lu=tuple((moved - moved.mean()).tolist()),
+        predicted=predicted,
     )
-
-
-def _loud_db(envelope: FloatArray) -> float:
-    """Return the power of a stem, ``(frames, bands)``, in the loud moments of where it plays."""
-    power = envelope.sum(axis=1)
-    playing = power[power >= 1e-3 * power.max()]
-    return 10.0 * math.log10(float(np.percentile(playing, 75)) + 1e-12)
-
-
-def _level_changes(intended_lufs: torch.Tensor, end: _Rendered) -> tuple[float, ...]:
-    """Return what became of each stem's level against the mean of all, in LU."""
-    moved = np.asarray(end.stem_lufs) - intended_lufs.numpy()
-    moved = np.where(np.isfinite(moved), moved, 0.0)
-    return tuple(float(value) for value in moved - moved.mean())

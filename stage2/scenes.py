@@ -39,6 +39,7 @@ __all__ = [
 
 _SAME_SONG = 0.65
 _MOST_STEMS = 16
+_MOST_WINDOWS = 3
 _PASSAGE_S = 6.0
 _MOST_PASSAGES = 8
 _START_SPREAD_DB = 1.0
@@ -268,7 +269,7 @@ def draw_example(songs: Sequence[TrainingSong], rng: np.random.Generator) -> Exa
     song = songs[int(rng.integers(len(songs)))]
     order = rng.permutation(len(song.passages)).tolist()
     count = int(rng.integers(1, min(3, len(order))))
-    heard, others = sorted(order[:count]), sorted(order[count:])
+    heard, others = sorted(order[:count]), sorted(order[count : count + _MOST_WINDOWS])
     mix = _mix(song, heard, rng)
     model = BandModel(mix.digest)
     truth = None
@@ -279,8 +280,8 @@ def draw_example(songs: Sequence[TrainingSong], rng: np.random.Generator) -> Exa
         truth = Truth(mix.strips, mix.bus, mixed.frames, mixed.stem_lufs)
     else:
         other = songs[int(rng.integers(len(songs)))]
-        everything = list(range(len(other.passages)))
-        windows = _mix(other, everything, rng).figures(everything)
+        played = sorted(rng.permutation(len(other.passages))[:_MOST_WINDOWS].tolist())
+        windows = _mix(other, played, rng).figures(played)
     reference = windows.mean(dim=0)
     gains, chosen = mix.gains_db, mix.cut.chosen
     centred = [song.centred[i] for i in chosen]

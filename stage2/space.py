@@ -17,12 +17,25 @@ from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
 from pipeline.units import FloatArray
 from stage2.style import THIRD_OCTAVES_HZ
 
-__all__ = ["Space", "StemInput", "as_dicts", "blend_settings", "bus_space", "strip_space", "tidy"]
+__all__ = [
+    "Space",
+    "Start",
+    "StemInput",
+    "as_dicts",
+    "blend_settings",
+    "bus_space",
+    "strip_space",
+    "tidy",
+]
 
 Float64 = npt.NDArray[np.float64]
 
 # A compressor that never takes off this much is not worth a place in the plan.
 _LEAST_REDUCTION_DB = 0.1
+# How far a threshold lies under and over the loud moments of what it sees: under them all the time
+# a compressor is a volume control.
+_STRIP_THRESHOLD_DB = (-14.0, 8.0)
+_BUS_THRESHOLD_DB = (-8.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,22 @@ class StemInput:
     gain_db: float
     centred: bool = False
     max_spread: float = 0.7
+
+
+@dataclass(frozen=True)
+class Start:
+    """Predicted settings, where refinement begins.
+
+    Parameters
+    ----------
+    strips
+        Complete settings of :data:`pipeline.plan.STRIP` per stem, in the order of the stems.
+    bus
+        Complete settings of :data:`pipeline.plan.BUS`.
+    """
+
+    strips: tuple[dict[str, float], ...]
+    bus: dict[str, float]
 
 
 class Space:
@@ -78,9 +107,32 @@ class Space:
 
     def normalised_start(self) -> torch.Tensor:
         """Return where the search begins, 0..1, ``(rows, parameters)``."""
-        low, high, start = self._warp(self.low), self._warp(self.high), self._warp(self.start)
+        return self._normalised(self.start)
+
+    def normalised(self, settings: Sequence[Mapping[str, float]]) -> torch.Tensor:
+        """Return settings as 0..1, clamped into the space, ``(rows, parameters)``.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many as the space has rows, or a setting is missing or not finite.
+        """
+        if len(settings) != len(self.start):
+            raise ValueError(
+                f"{len(settings)} strips are predicted for {len(self.start)} stems: give one each"
+            )
+        missing = sorted({name for row in settings for name in self.names if name not in row})
+        if missing:
+            raise ValueError(f"no {missing[0]} is predicted: give every setting of the table")
+        values = np.asarray([[row[name] for name in self.names] for row in settings])
+        if not np.isfinite(values).all():
+            raise ValueError("a predicted setting is not finite: give numbers")
+        return self._normalised(np.clip(values, self.low, self.high))
+
+    def _normalised(self, values: Float64) -> torch.Tensor:
+        low, high, point = self._warp(self.low), self._warp(self.high), self._warp(values)
         span = np.where(high > low, high - low, 1.0)
-        return torch.from_numpy(np.clip((start - low) / span, 0.0, 1.0))
+        return torch.from_numpy(np.clip((point - low) / span, 0.0, 1.0))
 
     def settings(self, normalised: torch.Tensor) -> torch.Tensor:
         """Return normalised values in the table's units, differentiable."""
@@ -127,8 +179,7 @@ def strip_space(
         pan = space.column("pan")
         space.low[row, pan], space.high[row, pan] = -0.5, 0.5
         # a threshold under the loud moments, so that the ratio has a gradient from the start
-        threshold = space.column("threshold_db")
-        space.start[row, threshold] = np.clip(loud_db[row] + stem.gain_db - 3.0, -60.0, -1.0)
+        _bound_threshold(space, row, loud_db[row] + stem.gain_db, _STRIP_THRESHOLD_DB, -3.0)
         # some compression, fast enough to tell on peaks: neutral settings have no gradient in time
         space.start[row, space.column("ratio")] = 1.5
         space.start[row, space.column("attack_ms")] = 6.0
@@ -143,10 +194,28 @@ def strip_space(
     return space
 
 
-def bus_space(match: frozenset[Aspect], sample_rate: int) -> Space:
-    """Return the space of the bus, bands out of the sample rate's reach held flat."""
+def _bound_threshold(
+    space: Space, row: int, loud_db: float, within_db: tuple[float, float], start_db: float
+) -> None:
+    """Keep a threshold near the level of the loud moments that its compressor sees."""
+    column = space.column("threshold_db")
+    low, high, start = (
+        min(max(loud_db + value, space.low[row, column]), -1.0) for value in (*within_db, start_db)
+    )
+    space.low[row, column], space.high[row, column] = low, high
+    space.start[row, column] = start
+
+
+def bus_space(match: frozenset[Aspect], sample_rate: int, loud_db: float) -> Space:
+    """Return the space of the bus, bands out of the sample rate's reach held flat.
+
+    Parameters
+    ----------
+    loud_db
+        Power of the sum of the balanced stems in its loud moments, in dB.
+    """
     space = Space(BUS, 1)
-    space.start[0, space.column("threshold_db")] = -15.0
+    _bound_threshold(space, 0, loud_db, _BUS_THRESHOLD_DB, 2.0)
     space.start[0, space.column("attack_ms")] = 30.0
     for frequency, parameter in zip(THIRD_OCTAVES_HZ, BUS, strict=False):
         if frequency > 0.4 * sample_rate:

@@ -8,12 +8,11 @@ its own number, so a run that was interrupted ends in the same weights.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -35,11 +34,12 @@ from stage2.encoder import style_figures
 from stage2.lesson import Lesson, errors_of, lesson_loss
 from stage2.model_file import save_controller
 from stage2.scenes import Example, TrainingSong, draw_example
+from stage2.training_folder import HELD_OUT, load_checkpoint, save_checkpoint
 
-__all__ = ["TrainingOptions", "TrainingResult", "train_controller"]
+__all__ = ["TrainingOptions", "TrainingResult", "identity_of", "train_controller"]
 
 _VALIDATION_SEED = 2**31
-_CHECKPOINT = "checkpoint.pt"
+_WEIGHTS = "controller.safetensors"
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,24 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What training made: the weights' file, its metrics, and steps a second."""
+    """What training made.
+
+    Parameters
+    ----------
+    weights
+        The file; its record lies beside it.
+    metrics
+        Of songs held out.
+    steps_per_s
+        Steps a second, of all the run.
+    seconds
+        Spent training, interruptions left out.
+    """
 
     weights: Path
     metrics: dict[str, float]
     steps_per_s: float
+    seconds: float
 
 
 def _songs_hash(songs: Sequence[TrainingSong]) -> str:
@@ -102,6 +115,14 @@ def _songs_hash(songs: Sequence[TrainingSong]) -> str:
         for passage in song.passages:
             digest.update(passage.cross.astype(np.complex64).tobytes())
     return digest.hexdigest()[:16]
+
+
+def identity_of(options: TrainingOptions) -> dict[str, object]:
+    """Return the options that must be the same for a run to be resumed."""
+    told = asdict(options)
+    for name in ("workers", "device", "checkpoint_every"):
+        told.pop(name)
+    return told
 
 
 def _learning_rate(options: TrainingOptions, step: int) -> float:
@@ -132,7 +153,10 @@ class _Run:
             self.controller, multi_avg_fn=get_ema_multi_avg_fn(options.average)
         )
         self.step = 0
+        self.seconds = 0.0
         self.curves: list[dict[str, float]] = []
+        # False while a step has changed some of the state and not yet all of it.
+        self.whole = True
         self.data = _songs_hash([*songs, *held_out])
         self.pool = ThreadPoolExecutor(options.workers) if options.workers > 1 else None
 
@@ -141,10 +165,7 @@ class _Run:
 
     def identity(self) -> dict[str, object]:
         """Return what must be the same for a run to be resumed."""
-        told = asdict(self.options)
-        for name in ("workers", "device", "checkpoint_every"):
-            told.pop(name)
-        return {"options": told, "data": self.data}
+        return {"options": identity_of(self.options), "data": self.data}
 
     def draw(self, step: int) -> list[Example]:
         seeds = [[self.options.seed, step, i] for i in range(self.options.batch)]
@@ -171,9 +192,9 @@ class _Run:
             lesson = lesson.moved(moves)
         return lesson
 
-    def learn(self) -> dict[str, float]:
-        """Take one step; return its loss."""
-        options = self.options
+    def learn(self) -> None:
+        """Take one step, and note its loss."""
+        options, began = self.options, time.monotonic()
         rng = np.random.default_rng([options.seed, self.step, options.batch])
         passes = int(rng.integers(1, options.size.passes + 1))
         examples = self.draw(self.step)
@@ -187,10 +208,33 @@ class _Run:
         self.optimiser.zero_grad()
         lesson.backward([h.gradient for h in heard])  # type: ignore[attr-defined]
         norm = torch.nn.utils.clip_grad_norm_(self.controller.parameters(), 1.0)
+        self.whole = False
         self.optimiser.step()
         self.averaged.update_parameters(self.controller)
         self.step += 1
-        return {"loss": float(loss), "gradient": float(norm), "passes": float(passes)}
+        self.seconds += time.monotonic() - began
+        self.curves.append(
+            {
+                "step": self.step,
+                "loss": float(loss),
+                "gradient": float(norm),
+                "passes": float(passes),
+                "seconds": round(self.seconds, 3),
+            }
+        )
+        self.whole = True
+
+    def due(self, every: int) -> bool:
+        """Tell whether something that is done every so many steps, and at the end, is due."""
+        return self.step > 0 and (self.step % every == 0 or self.step == self.options.steps)
+
+    def judge(self) -> None:
+        """Validate where it is due and was not done."""
+        if self.due(self.options.validate_every) and not self.metrics():
+            began = time.monotonic()
+            found = {HELD_OUT + name: value for name, value in self.validate().items()}
+            self.seconds += time.monotonic() - began
+            self.curves[-1].update(found)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
@@ -224,45 +268,33 @@ class _Run:
             "averaged": self.averaged.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "step": self.step,
-            "curves": self.curves,
+            "seconds": self.seconds,
             "identity": json.dumps(self.identity(), sort_keys=True),
         }
-        part = self.folder / f".{_CHECKPOINT}.part"
-        torch.save(state, part)
-        part.replace(self.folder / _CHECKPOINT)
-        self.write_curves()
+        save_checkpoint(self.folder, state, self.curves)
 
     def resume(self) -> None:
         """Go on from the folder's checkpoint, if it has one of this very run."""
-        path = self.folder / _CHECKPOINT
-        if not path.is_file():
+        state = load_checkpoint(self.folder, self.identity(), self.options.device)
+        if state is None:
             return
-        state = torch.load(path, weights_only=True, map_location=self.options.device)
-        if state["identity"] != json.dumps(self.identity(), sort_keys=True):
-            raise InputError(
-                [
-                    Problem(
-                        str(path),
-                        "is of a run with other options or other songs",
-                        "name a new folder, or delete this one",
-                    )
-                ]
-            )
         self.controller.load_state_dict(state["controller"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.curves = state["step"], state["curves"]
+        self.seconds = state.get("seconds", 0.0)
 
-    def write_curves(self) -> None:
-        if not self.curves:
-            return
-        names = list(dict.fromkeys(name for row in self.curves for name in row))
-        part = self.folder / ".curves.csv.part"
-        with part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(self.curves)
-        part.replace(self.folder / "curves.csv")
+    def metrics(self) -> dict[str, float]:
+        """Return the held-out figures of the last validation."""
+        return {
+            name.removeprefix(HELD_OUT): value
+            for name, value in self.curves[-1].items()
+            if name.startswith(HELD_OUT)
+        }
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.shutdown()
 
 
 def _figures(example: Example, told: Lesson, index: int) -> Tensor:
@@ -280,6 +312,7 @@ def train_controller(
     folder: Path,
     record: dict[str, object] | None = None,
     on_step: Callable[[int, int, dict[str, float]], None] | None = None,
+    on_checkpoint: Callable[[Sequence[Mapping[str, float]]], None] | None = None,
 ) -> TrainingResult:
     """Train a controller, or go on with a run that was interrupted.
 
@@ -295,10 +328,13 @@ def train_controller(
         What else is to be written beside the weights: sources, licences, commit.
     on_step
         Called with the steps done, their total, and what was measured.
+    on_checkpoint
+        Called with the curves so far, one row a step, whenever they were written.
 
     Returns
     -------
     TrainingResult
+        Of a run that had ended before, what it made then; nothing is written anew.
 
     Raises
     ------
@@ -317,36 +353,47 @@ def train_controller(
     folder.mkdir(parents=True, exist_ok=True)
     run = _Run(songs, held_out, options, folder)
     run.resume()
+    weights = folder / _WEIGHTS
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the same sums on any machine
     try:
-        began, first = time.monotonic(), run.step
-        while run.step < options.steps:
-            row: dict[str, float] = {"step": run.step + 1, **run.learn()}
-            if run.step % options.validate_every == 0 or run.step == options.steps:
-                row |= {f"held out {name}": value for name, value in run.validate().items()}
-            run.curves.append(row)
-            if run.step % options.checkpoint_every == 0 or run.step == options.steps:
-                run.save()
-            if on_step is not None:
-                on_step(run.step, options.steps, row)
-        rate = (run.step - first) / max(time.monotonic() - began, 1e-9)
-        metrics = run.validate()
+        _learn(run, on_step, on_checkpoint)
+    except KeyboardInterrupt:
+        if run.whole and run.step:
+            run.save()
+        raise
     finally:
         torch.set_num_threads(threads)
-        if run.pool is not None:
-            run.pool.shutdown()
-    weights = folder / "controller.safetensors"
-    save_controller(
-        cast(Controller, run.averaged.module.cpu()),
-        weights,
-        record={
+        run.close()
+    metrics, rate = run.metrics(), run.step / max(run.seconds, 1e-9)
+    if not weights.is_file():
+        controller = cast(Controller, run.averaged.module.cpu())
+        told = {
             **(record or {}),
             "data_hash": run.data,
             "songs": len(songs),
             "songs_held_out": len(held_out),
             "options": asdict(options),
+            "seconds": round(run.seconds, 1),
+            "steps_per_s": round(rate, 3),
             "metrics": {name: round(value, 4) for name, value in metrics.items()},
-        },
-    )
-    return TrainingResult(weights, metrics, rate)
+        }
+        save_controller(controller, weights, record=told)
+    return TrainingResult(weights, metrics, rate, run.seconds)
+
+
+def _learn(
+    run: _Run,
+    on_step: Callable[[int, int, dict[str, float]], None] | None,
+    on_checkpoint: Callable[[Sequence[Mapping[str, float]]], None] | None,
+) -> None:
+    run.judge()  # what an interruption cut off
+    while run.step < run.options.steps:
+        run.learn()
+        run.judge()
+        if run.due(run.options.checkpoint_every):
+            run.save()
+            if on_checkpoint is not None:
+                on_checkpoint(run.curves)
+        if on_step is not None:
+            on_step(run.step, run.options.steps, run.curves[-1])

@@ -1,0 +1,154 @@
+"""The steps of training: a song, synthesised or recorded, made into what the controller hears."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from flows.analysis import analyse_session
+from flows.decisions import first_plan, intended_levels, is_centred, most_spread
+from flows.engine import LocalEngine, one_torch_thread
+from flows.settings import MixSettings
+from flows.steps import BalanceJob, balance_step
+from flows.store import Store, code_version
+from pipeline.loudness import integrated_loudness
+from pipeline.roles import Role, Subgroup
+from pipeline.units import FloatArray
+from stage1.ensemble import stem_targets
+from stage2.corpus import make_song
+from stage2.corpus_samples import SampleBank
+from stage2.scenes import digest_song, save_song
+
+__all__ = ["RecordedSong", "SynthesisedSong", "recorded_song_step", "synthesised_song_step"]
+
+CORPUS_RATE = 44_100
+_WORKING_LUFS = -20.0
+_CODE = ("flows.train_steps", "stage1.ensemble", "stage1.offsets", "stage2.scenes", "stage2.bands",
+         "stage2.style", "stage2.envelopes")  # fmt: skip
+_CORPUS_CODE = (
+    "stage2.corpus", "stage2.corpus_drums", "stage2.corpus_instruments", "stage2.corpus_patches",
+    "stage2.corpus_samples", "stage2.corpus_score", "stage2.corpus_sound",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SynthesisedSong:
+    """A song of the corpus to make."""
+
+    seed: int
+    seconds: float
+    one_shots: tuple[Path, ...]
+    store: Path
+
+
+@dataclass(frozen=True)
+class RecordedSong:
+    """A session of raw tracks to balance and digest."""
+
+    session: Path
+    store: Path
+
+
+def synthesised_song_step(job: SynthesisedSong) -> Path:
+    """Make a song and digest its stems; return the file that holds them."""
+    store = Store(job.store)
+    key = store.key(
+        "song",
+        inputs={
+            "seed": job.seed,
+            "seconds": job.seconds,
+            "one_shots": [
+                store.content_hash(path) for folder in job.one_shots for path in _files(folder)
+            ],
+        },
+        code_version=code_version(*_CODE, *_CORPUS_CODE),
+    )
+    with store.entry("song", key) as entry:
+        if not entry.done:
+            bank = SampleBank.of(*job.one_shots) if job.one_shots else None
+            song = make_song(job.seed, seconds=job.seconds, sample_rate=CORPUS_RATE, samples=bank)
+            roles: dict[str, list[Role]] = {}
+            for track in song.tracks:
+                roles.setdefault(track.subgroup, []).append(Role(track.role))
+            stems = song.stems()
+            levels = {
+                name: integrated_loudness(audio, sample_rate=CORPUS_RATE)
+                for name, audio in stems.items()
+            }
+            stems = {name: audio for name, audio in stems.items() if math.isfinite(levels[name])}
+            intended = stem_targets({name: roles[name] for name in stems})
+            _save(
+                f"corpus {job.seed}",
+                stems,
+                entry.path / "song.safetensors",
+                sample_rate=CORPUS_RATE,
+                gains_db={n: _WORKING_LUFS + intended[n] - levels[n] for n in stems},
+                centred={n: n in _CENTRED for n in stems},
+            )
+            entry.commit({})
+        return entry.path / "song.safetensors"
+
+
+_CENTRED = {Subgroup.BASS, Subgroup.DRUMS, Subgroup.LEAD_VOCALS, Subgroup.DIALOGUE}
+
+
+def recorded_song_step(job: RecordedSong) -> Path:
+    """Balance a session by the rules of stage 1 and digest its stems; return the file."""
+    store = Store(job.store)
+    settings = MixSettings(skip_bad=True)
+    with LocalEngine(workers=1) as engine, one_torch_thread():
+        analysed = analyse_session(engine, job.session, settings=settings, store=job.store)
+    plan = first_plan(analysed, job.session)
+    stems = [
+        balance_step(BalanceJob(plan, stem.name, analysed.session.root, job.store))
+        for stem in plan.stems
+    ]
+    intended = intended_levels(plan, analysed, stems)
+    sounding = [stem for stem in stems if not stem.silent]
+    key = store.key(
+        "song",
+        inputs={"stems": [[s.name, s.key, intended[s.name]] for s in sounding]},
+        code_version=code_version(*_CODE),
+    )
+    with store.entry("song", key) as entry:
+        if not entry.done:
+            _save(
+                job.session.name,
+                {stem.name: np.load(stem.excerpt) for stem in sounding},
+                entry.path / "song.safetensors",
+                sample_rate=plan.sample_rate,
+                gains_db={
+                    s.name: _WORKING_LUFS + intended[s.name] - s.loudness_lufs for s in sounding
+                },
+                centred={s.name: is_centred(s.name, plan.tracks) for s in sounding},
+            )
+            entry.commit({})
+        return entry.path / "song.safetensors"
+
+
+def _save(
+    name: str,
+    stems: Mapping[str, FloatArray],
+    path: Path,
+    *,
+    sample_rate: int,
+    gains_db: Mapping[str, float],
+    centred: Mapping[str, bool],
+) -> None:
+    song = digest_song(
+        name,
+        stems,
+        sample_rate=sample_rate,
+        gains_db=gains_db,
+        centred=centred,
+        max_spread={stem: most_spread(stem) for stem in stems},
+    )
+    save_song(song, path)
+
+
+def _files(folder: Path) -> Sequence[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
