@@ -19,7 +19,7 @@ from pipeline.loudness import integrated_loudness
 from pipeline.roles import SUBGROUP_OF
 from pipeline.session_settings import SESSION_TOML
 from pipeline.units import FloatArray
-from stage2.corpus_arrangement import Room, arrange
+from stage2.corpus_arrangement import Band, arrange
 from stage2.corpus_drums import RawTrack
 from stage2.corpus_lineup import draw_style, draw_subgroups
 from stage2.corpus_recording import draw_studio, record
@@ -29,6 +29,8 @@ from stage2.corpus_score import compose_score, log_uniform, rng_of
 __all__ = ["CorpusSong", "CorpusTrack", "SampleBank", "make_song", "write_song"]
 
 _STEM_LUFS = -26.0
+# Below it a drum that is made at a lower rate has no room for its treble.
+_LOWEST_RATE_HZ = 22050
 # A seed whose parts all rest is rare; its next variant is then taken.
 _VARIANTS = 8
 
@@ -106,16 +108,21 @@ def make_song(
         0 or more.
     seconds
         Length of the tracks, 2 or more.
+    sample_rate
+        In Hz, 22050 or more.
     samples
         One-shots that some parts are played on; without it all is synthesised.
 
     Raises
     ------
     ValueError
-        If ``seed`` is negative or ``seconds`` is under 2.
+        If ``seed`` is negative, ``seconds`` is under 2 or ``sample_rate`` under 22050.
     """
-    if seed < 0 or not seconds >= 2.0:
-        msg = f"seed {seed} and {seconds:g} s make no song: use a seed from 0 and 2 s or more"
+    if seed < 0 or not seconds >= 2.0 or sample_rate < _LOWEST_RATE_HZ:
+        msg = (
+            f"seed {seed}, {seconds:g} s and {sample_rate} Hz make no song: use a seed from 0, "
+            f"2 s or more and at least {_LOWEST_RATE_HZ} Hz"
+        )
         raise ValueError(msg)
     for variant in range(_VARIANTS):
         rng = rng_of(seed, "song", variant)
@@ -135,7 +142,7 @@ def _make(
     frames = round(seconds * sample_rate)
     sampled = float(rng.choice([0.0, 0.0, 0.3, 0.7]))
     sparseness = log_uniform(rng, 0.5, 2.5)
-    song = Room(key, score, style, frames, sample_rate, samples, sampled, sparseness)
+    song = Band(key, score, style, frames, sample_rate, samples, sampled, sparseness)
     raw = [
         track
         for subgroup in draw_subgroups(style, rng)

@@ -34,7 +34,7 @@ from stage2.corpus_voices import (
     speech,
 )
 
-__all__ = ["Room", "arrange"]
+__all__ = ["Band", "arrange"]
 
 _PERCUSSION: dict[Role, tuple[str, ...]] = {
     Role.SHAKER: ("shaker", "cabasa"),
@@ -52,6 +52,8 @@ _SAMPLED: dict[Role, str] = {
     Role.MALLET: "mallet",
     Role.PLUCKED: "plucked",
     Role.FLUTE: "flute",
+    Role.SAXOPHONE: "saxophone",
+    Role.STRINGS: "strings",
     Role.SYNTH: "synth",
     Role.ARPEGGIO: "synth",
 }
@@ -69,7 +71,7 @@ _LEVEL_LU: dict[Role, float] = {
 
 
 @dataclass(frozen=True)
-class Room:
+class Band:
     """What all parts of one song are written and played with.
 
     Parameters
@@ -108,7 +110,7 @@ class Room:
         return heard
 
 
-def _rested(song: Room, notes: list[Note], rng: np.random.Generator, *, most: float) -> list[Note]:
+def _rested(song: Band, notes: list[Note], rng: np.random.Generator, *, most: float) -> list[Note]:
     """Return notes without those of some bars: a share of up to ``most`` in the middle."""
     share = min(float(rng.uniform(0.0, most)) * song.sparseness, 0.7)
     silent = rng.uniform(size=len(song.score.bars) + 1) < share
@@ -119,7 +121,7 @@ def _rested(song: Room, notes: list[Note], rng: np.random.Generator, *, most: fl
     return kept or notes
 
 
-def arrange(song: Room, subgroup: Subgroup) -> list[RawTrack]:
+def arrange(song: Band, subgroup: Subgroup) -> list[RawTrack]:
     """Return the tracks of a subgroup."""
     match subgroup:
         case Subgroup.DRUMS:
@@ -146,7 +148,7 @@ def arrange(song: Room, subgroup: Subgroup) -> list[RawTrack]:
     return tracks
 
 
-def _drums(song: Room) -> list[RawTrack]:
+def _drums(song: Band) -> list[RawTrack]:
     rng = song.rng("drums")
     kind = str(rng.choice(["acoustic", "electronic", "sampled"], p=song.style.kits))
     kit = None
@@ -162,17 +164,19 @@ def _drums(song: Room) -> list[RawTrack]:
     chances = (0.75, 0.1, 0.15) if kind == "acoustic" else (0.05, 0.65, 0.3)
     layout = str(rng.choice(["microphones", "outputs", "bounce"], p=chances))
     tracks = drum_tracks(pieces, rng, rate=song.rate, layout=layout)
-    if song.bank is not None and rng.uniform() < 0.15 and song.bank.names("drum_loop"):
-        tracks.append(RawTrack("Loop", Role.DRUM_KIT, _loop(song, "drum_loop", rng), 0.0, -3.0))
+    loop = _loop(song, "drum_loop", rng) if rng.uniform() < 0.15 else None
+    if loop is not None:
+        tracks.append(RawTrack("Loop", Role.DRUM_KIT, loop, 0.0, -3.0))
     return [
         replace(track, level_lu=track.level_lu + float(rng.normal(0.0, 2.0))) for track in tracks
     ]
 
 
-def _loop(song: Room, kind: str, rng: np.random.Generator) -> Audio:
-    """Return a recorded loop, one turn each one, two or four bars."""
-    assert song.bank is not None
-    names = song.bank.names(kind)
+def _loop(song: Band, kind: str, rng: np.random.Generator) -> Audio | None:
+    """Return a recorded loop, one turn each one, two or four bars; None without one."""
+    names = song.bank.names(kind) if song.bank is not None else ()
+    if song.bank is None or not names:
+        return None
     sound = song.bank.sound(names[int(rng.integers(len(names)))], sample_rate=song.rate)
     bar = song.score.bar_s * song.rate
     turn = round(bar * min((1, 2, 4), key=lambda n: abs(np.log(n * bar / len(sound)))))
@@ -181,7 +185,12 @@ def _loop(song: Room, kind: str, rng: np.random.Generator) -> Audio:
     return np.resize(fitted, song.frames).astype(np.float32)[None]
 
 
-def _percussion(song: Room, role: Role, rng: np.random.Generator) -> RawTrack:
+def _percussion(song: Band, role: Role, rng: np.random.Generator) -> RawTrack:
+    loop = None
+    if role is Role.PERCUSSION and rng.uniform() < 0.3 * song.samples:
+        loop = _loop(song, "percussion_loop", rng)
+    if loop is not None:
+        return RawTrack("Percussion Loop", role, loop)
     piece = str(rng.choice(_PERCUSSION[role]))
     manners = ("eighths", "sixteenths") if role is Role.SHAKER else ("hands", "sparse", "backbeat")
     pattern = rhythm(rng, str(rng.choice(manners)), bars=1)
@@ -213,7 +222,7 @@ def _percussion(song: Room, role: Role, rng: np.random.Generator) -> RawTrack:
     )
 
 
-def _pitched(song: Room, role: Role, rng: np.random.Generator) -> list[RawTrack]:
+def _pitched(song: Band, role: Role, rng: np.random.Generator) -> list[RawTrack]:
     instrument = INSTRUMENTS[role]
     manner = str(rng.choice(instrument.manners))
     centre = float(rng.uniform(*instrument.centre))
@@ -243,7 +252,7 @@ def _side(rng: np.random.Generator) -> float:
     return 0.0 if rng.uniform() < 0.35 else float(rng.uniform(-0.8, 0.8))
 
 
-def _lead(song: Room) -> list[RawTrack]:
+def _lead(song: Band) -> list[RawTrack]:
     rng = song.rng("lead")
     person = draw_person(rng)
     notes = song.score.melody(
@@ -262,7 +271,7 @@ def _lead(song: Room) -> list[RawTrack]:
     return tracks
 
 
-def _backing(song: Room, role: Role, rng: np.random.Generator) -> list[RawTrack]:
+def _backing(song: Band, role: Role, rng: np.random.Generator) -> list[RawTrack]:
     plays = song.plays(rng, always=0.3)
     if role is Role.CHOIR:
         return [RawTrack("Choir", role, choir(song.score, plays, song.frames, rng, rate=song.rate))]
@@ -274,6 +283,11 @@ def _backing(song: Room, role: Role, rng: np.random.Generator) -> list[RawTrack]
         pattern = rhythm(rng, str(rng.choice(["long", "halves", "quarters"])), gate=1.0)
         notes = song.score.line(plays, pattern, centre=person.centre, tone=int(rng.integers(2)))
     notes = _rested(song, notes, rng, most=0.9)
+    if song.bank is not None and rng.uniform() < 0.5 * song.samples:
+        kind = str(rng.choice(["female_voice", "male_voice", "choir"]))
+        audio = play_samples(song.bank, kind, notes, song.frames, rng, rate=song.rate)
+        if audio is not None:
+            return [RawTrack("BGV", role, audio[None], float(rng.uniform(-0.8, 0.8)))]
     key = int(rng.integers(2**31))
     takes = 2 if rng.uniform() < 0.25 else 1
     side = float(rng.uniform(0.3, 1.0))
@@ -286,9 +300,12 @@ def _backing(song: Room, role: Role, rng: np.random.Generator) -> list[RawTrack]
     return tracks
 
 
-def _effect(song: Room, role: Role, rng: np.random.Generator) -> RawTrack:
+def _effect(song: Band, role: Role, rng: np.random.Generator) -> RawTrack:
     if role is Role.AMBIENCE:
-        return RawTrack("Ambience", role, ambience(song.frames, rng, rate=song.rate))
+        loop = _loop(song, "ambience", rng) if rng.uniform() < song.samples else None
+        if loop is None:
+            loop = ambience(song.frames, rng, rate=song.rate)
+        return RawTrack("Ambience", role, loop)
     names = song.bank.names("effect") if song.bank is not None else ()
     if song.bank is None or not names or (role is Role.EFFECT and rng.uniform() < 0.5):
         return RawTrack("FX", Role.EFFECT, effect(song.score, song.frames, rng, rate=song.rate))

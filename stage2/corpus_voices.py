@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 _SPEAKING_RANGE = 7.0
+# Below it the sibilants have no room.
+_LOWEST_SUNG_HZ = 16000
 
 
 @dataclass(frozen=True)
@@ -90,22 +92,23 @@ def _aired(x: Audio, rng: np.random.Generator, rate: int) -> Audio:
     noisy = rng.standard_normal(len(x), dtype=np.float32)
     corner = min(log_uniform(rng, 4000.0, 8000.0) / rate, 0.2)
     bright = signal.sosfilt(signal.butter(2, 2.0 * corner, "highpass", output="sos"), noisy)
-    gain = 10.0 ** (float(rng.uniform(-42.0, -24.0)) / 20.0)
+    gain = 10.0 ** (float(rng.uniform(-50.0, -31.0)) / 20.0)
     return np.asarray(x + gain * np.repeat(level, hop)[: len(x)] * bright, np.float32)
 
 
 def choir(score: Score, plays: str, frames: int, rng: np.random.Generator, *, rate: int) -> Audio:
-    """Return three or four voices on the chords, ``(2, frames)``; made at half the rate."""
-    half = -(-frames // 2)
+    """Return three or four voices on the chords, ``(2, frames)``; made at half a high rate."""
+    fold = 2 if rate >= 2 * _LOWEST_SUNG_HZ else 1
+    half = -(-frames // fold)
     out = np.zeros((2, half), np.float32)
     rhythm = str(rng.choice(["X---------------", "X-------x-------", "X---x---x---x---"]))
     for k in range(int(rng.integers(3, 5))):
         person = draw_person(rng, backing=True)
         notes = score.line(plays, rhythm, centre=person.centre, tone=k % 2)
-        voice = sing_part(person, notes, half, int(rng.integers(2**31)), rate=rate // 2)
+        voice = sing_part(person, notes, half, int(rng.integers(2**31)), rate=rate // fold)
         turn = 0.5 * np.pi * float(rng.uniform(0.15, 0.85))
         out += np.stack([voice * np.cos(turn), voice * np.sin(turn)])
-    return np.asarray(signal.resample_poly(out, 2, 1, axis=1)[:, :frames], np.float32)
+    return np.asarray(signal.resample_poly(out, fold, 1, axis=1)[:, :frames], np.float32)
 
 
 def speech(frames: int, rng: np.random.Generator, *, rate: int) -> Audio:

@@ -1,8 +1,9 @@
 """How close stem levels come to an engineer's, where the reference is a mix of the same song.
 
-Run ``python tests/benchmarks/stem_levels.py AUDIO``. The engineer's processed stems are known, and
-the mix is their sum, each times one gain. That gain is fitted to the band powers over time of the
-mix, which a phase or a sample's shift between stem and mix does not disturb.
+Run ``python tests/benchmarks/stem_levels.py AUDIO``. Each half of a song is mixed towards the other
+half of the engineer's mix, and the whole towards the whole. The engineer's processed stems are
+known, and the mix is their sum, each times one gain. That gain is fitted to the band powers over
+time of the mix, which a phase or a sample's shift between stem and mix does not disturb.
 """
 
 from __future__ import annotations
@@ -64,6 +65,76 @@ def by_subgroup(stems: dict[str, FloatArray]) -> dict[str, str]:
     return {r.name: r.subgroup for r in recognise(sorted(stems))}
 
 
+def cut(audio: FloatArray, half: int | None) -> FloatArray:
+    """Return the first (0) or second (1) half of audio, or all of it."""
+    middle = audio.shape[1] // 2
+    return audio if half is None else audio[:, :middle] if half == 0 else audio[:, middle:]
+
+
+def compare(audio: Path, session: str, reference: str, half: int | None) -> list[dict[str, object]]:
+    """Return a row a stem: its level by the engineer, at equal loudness, intended and mixed.
+
+    Parameters
+    ----------
+    half
+        Which half of the song is mixed, towards the other half of the engineer's mix; None for
+        the whole towards the whole.
+    """
+    path = audio / "references" / f"{reference}.flac"
+    rate = soundfile.info(path).samplerate
+    mix = read(path)
+    length = mix.shape[1]
+    folder = audio / "engineer_stems" / session
+    stems = {p.name: fit(length, read(p)) for p in sorted(folder.iterdir())}
+    gains = engineer_gains(list(stems.values()), mix, rate)
+    group = by_subgroup(stems)
+    sums: dict[str, FloatArray] = {}
+    for (name, engineer), gain in zip(stems.items(), gains, strict=True):
+        sums[group[name]] = sums.get(group[name], 0.0) + cut(engineer, half) * gain
+    truth = relative({name: loudness(x, rate) for name, x in sums.items()})
+
+    opened, _ = open_session(audio / "sessions" / session)
+    raw: dict[str, FloatArray] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch) / session
+        root.mkdir()
+        for track in opened.tracks:
+            piece = cut(fit(length, read(track.path)), half)
+            soundfile.write(root / f"{track.path.stem}.wav", piece.T, rate, subtype="FLOAT")
+            at = 10.0 ** ((-23.0 - loudness(piece, rate)) / 20.0)
+            stereo = np.repeat(piece, 2, axis=0) if piece.shape[0] == 1 else piece
+            name = group[track.name]
+            raw[name] = raw.get(name, 0.0) + stereo * at
+        equal = relative({name: loudness(x, rate) for name, x in raw.items()})
+        told = Path(scratch) / "reference.wav"
+        other = None if half is None else 1 - half
+        soundfile.write(told, cut(mix, other).T, rate, subtype="FLOAT")
+        mixed = {}
+        for quality in ("fast", "best"):
+            outcome = mix_session(
+                root,
+                settings=MixSettings(references=(told,), engine="local", quality=quality),
+                folder=Path(scratch) / quality,
+            )
+            mixed[quality] = relative(
+                {n: s.loudness.integrated_lufs for n, s in outcome.stems.items()}
+            )
+    return [
+        {
+            "session": session,
+            "half": "whole" if half is None else ("first", "second")[half],
+            "stem": name,
+            "engineer": truth[name],
+            "equal loudness": equal[name],
+            "intended": outcome.stem_targets_lu[name],
+            "controller": mixed["fast"][name],
+            "both": mixed["best"][name],
+        }
+        for name in truth
+        if np.isfinite(truth[name])
+    ]
+
+
 def main() -> None:
     """Print each stem's level by the engineer, at equal loudness, intended and mixed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -71,54 +142,17 @@ def main() -> None:
     chosen = parser.parse_args()
     rows = []
     for session, reference in SONGS.items():
-        folder = chosen.audio / "engineer_stems" / session
-        path = chosen.audio / "references" / f"{reference}.flac"
-        rate = soundfile.info(path).samplerate
-        mix = read(path)
-        stems = {p.name: fit(mix.shape[1], read(p)) for p in sorted(folder.iterdir())}
-        gains = engineer_gains(list(stems.values()), mix, rate)
-        group = by_subgroup(stems)
-        sums: dict[str, FloatArray] = {}
-        for (name, audio), gain in zip(stems.items(), gains, strict=True):
-            sums[group[name]] = sums.get(group[name], 0.0) + audio * gain
-        truth = relative({name: loudness(x, rate) for name, x in sums.items()})
-
-        opened, _ = open_session(chosen.audio / "sessions" / session)
-        raw: dict[str, FloatArray] = {}
-        for track in opened.tracks:
-            audio = read(track.path)
-            level = loudness(audio, rate)
-            stereo = np.repeat(audio, 2, axis=0) if audio.shape[0] == 1 else audio
-            piece = stereo * 10.0 ** ((-23.0 - level) / 20.0)
-            name = group[track.name]
-            raw[name] = raw[name] + piece if name in raw else piece
-        equal = relative({name: loudness(x, rate) for name, x in raw.items()})
-
-        with tempfile.TemporaryDirectory() as scratch:
-            outcome = mix_session(
-                opened.root,
-                settings=MixSettings(references=(path,), engine="local"),
-                folder=Path(scratch) / "mix",
-            )
-        ours = relative({n: s.loudness.integrated_lufs for n, s in outcome.stems.items()})
-        rows += [
-            {
-                "session": session,
-                "stem": name,
-                "engineer": truth[name],
-                "equal loudness": equal[name],
-                "intended": outcome.stem_targets_lu[name],
-                "stemwright": ours[name],
-            }
-            for name in truth
-        ]
+        for half in (0, 1, None):
+            rows += compare(chosen.audio, session, reference, half)
     table = pd.DataFrame(rows)
     sys.stdout.write(table.round(2).to_string() + "\n\nmean absolute error, LU\n")
-    columns = ["equal loudness", "intended", "stemwright"]
+    columns = ["equal loudness", "intended", "controller", "both"]
     errors = table[columns].sub(table["engineer"], axis=0).abs()
-    errors["session"] = table["session"]
-    sys.stdout.write(errors.groupby("session").mean().round(2).to_string() + "\n")
-    sys.stdout.write(errors[columns].mean().round(2).to_string() + "\n")
+    for name in ("session", "half"):
+        errors[name] = table[name]
+    errors["reference"] = np.where(errors["half"] == "whole", "same passage", "other half")
+    sys.stdout.write(errors.groupby(["session", "half"])[columns].mean().round(2).to_string())
+    sys.stdout.write("\n" + errors.groupby("reference")[columns].mean().round(2).to_string() + "\n")
 
 
 if __name__ == "__main__":
