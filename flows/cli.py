@@ -18,6 +18,7 @@ import typer
 from flows.command_options import (
     EngineOption,
     JsonOption,
+    MatchOption,
     NoControllerOption,
     OutputOption,
     QualityOption,
@@ -26,6 +27,7 @@ from flows.command_options import (
     SettingsOption,
     SkipBadOption,
     StoreOption,
+    StrengthOption,
     VerboseOption,
     WorkersOption,
     chosen_settings,
@@ -39,6 +41,7 @@ from flows.screen import (
     present_init,
     present_mix,
 )
+from flows.train_commands import add_train_commands
 from pipeline.problems import InputError, Problem
 
 if TYPE_CHECKING:
@@ -70,12 +73,8 @@ def mix(
     ceiling: Annotated[
         float | None, typer.Option(help="Highest true peak in dBTP; default by target.")
     ] = None,
-    strength: Annotated[
-        float | None, typer.Option(help="How much of the style, 0 to 1; default 1.")
-    ] = None,
-    match: Annotated[
-        str | None, typer.Option(help="Aspects to follow, of eq,dynamics,level,pan,width.")
-    ] = None,
+    strength: StrengthOption = None,
+    match: MatchOption = None,
     quality: QualityOption = None,
     no_controller: NoControllerOption = None,
     method: Annotated[
@@ -389,6 +388,9 @@ def dashboard(
         return 0
 
     guard(screen, work)
+
+
+add_train_commands(app)
 
 
 def main() -> None:

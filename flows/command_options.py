@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EngineOption",
     "JsonOption",
+    "MatchOption",
     "NoControllerOption",
     "OutputOption",
     "QualityOption",
@@ -24,6 +25,7 @@ __all__ = [
     "SettingsOption",
     "SkipBadOption",
     "StoreOption",
+    "StrengthOption",
     "VerboseOption",
     "WorkersOption",
     "chosen_settings",
@@ -32,6 +34,12 @@ __all__ = [
 SessionArgument = Annotated[Path, typer.Argument(help="Folder of raw tracks.", metavar="SESSION")]
 OutputOption = Annotated[
     Path | None, typer.Option("--output", "-o", help="New folder for what is written.")
+]
+StrengthOption = Annotated[
+    float | None, typer.Option(help="How much of the style, 0 to 1; default 1.")
+]
+MatchOption = Annotated[
+    str | None, typer.Option(help="Aspects to follow, of eq,dynamics,level,pan,width.")
 ]
 QualityOption = Annotated[
     str | None,

@@ -277,14 +277,15 @@ def _bus_words(
     quality: str,
 ) -> str:
     """Return the largest of what was predicted of the bus's equaliser, and what became of it."""
-    name = max((band.gain_name for band in BUS_EQ_BANDS), key=lambda key: abs(predicted[key]))
+    largest = max(BUS_EQ_BANDS, key=lambda band: abs(predicted[band.gain_name]))
+    name = largest.gain_name
     if abs(predicted[name]) < _HEARD_DB:
-        words = "predicted no equaliser"
+        words = "predicted a flat equaliser"
     else:
-        words = f"predicted up to {predicted[name]:+.1f} dB"
+        words = f"predicted equaliser moves of up to {predicted[name]:+.1f} dB"
         if name in spread:
             words += f" (± {spread[name]:.1f})"
-        words += f" of {next(p.doc for p in BUS if p.name == name).replace(' gain', '')}"
+        words += f" at {largest.frequency_hz:g} Hz"
     if quality != "best":
         return words
     far = max(abs(settings[band.gain_name] - predicted[band.gain_name]) for band in BUS_EQ_BANDS)

@@ -130,7 +130,7 @@ class MixSettings(BaseModel):
     def _fast_is_the_controller_s(cls, value: bool, info: ValidationInfo) -> bool:
         if not value and info.data.get("quality") == "fast":
             raise _wrong(
-                "is off, and fast is its prediction alone",
+                "leaves nothing to predict, and quality 'fast' is the prediction alone",
                 "use quality best, or the controller",
                 _COMBINATION,
             )

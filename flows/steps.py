@@ -307,7 +307,6 @@ def bus_step(job: BusJob) -> Mixdown:
         target_lufs=job.target_lufs,
         ceiling_dbtp=delivery.limiter_ceiling_dbtp,
         crest_db=job.crest_db,
-        whole_crest=True,
     )
     with AudioWriter(
         job.mix_path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.plan import Aspect
 from pipeline.units import FloatArray, db_to_amplitude
 from stage2.alignment import find_alignment
 from stage2.corridor import settle_in_corridor
+from stage2.digest import Digest, digest_stems
 from stage2.encoder import reference_windows
 from stage2.model_file import SHIPPED
 from stage2.predict import Prediction, predict
@@ -35,9 +37,10 @@ __all__ = [
 
 # The code that a step's results depend on.
 STYLE_CODE = (
-    "stage2.style", "stage2.envelopes", "stage2.encoder", "stage2.bands", "stage2.functional",
-    "pipeline.delivery", "pipeline.limiter", "pipeline.compressor", "pipeline.plan",
-    "pipeline.response", "pipeline.roles", *AUDIO_CODE, *METER_CODE,
+    "stage2.style", "stage2.envelopes", "stage2.encoder", "stage2.digest", "stage2.bands",
+    "stage2.functional", "pipeline.delivery", "pipeline.limiter", "pipeline.limiter_sketch",
+    "pipeline.compressor", "pipeline.plan", "pipeline.response", "pipeline.roles", *AUDIO_CODE,
+    *METER_CODE,
 )  # fmt: skip
 CONSOLE_CODE = ("flows.style_steps", "stage2", *STYLE_CODE, "pipeline.processors")
 
@@ -121,6 +124,10 @@ class ConsoleJob:
             "match": list(self.match),
         }
 
+    def digest(self) -> Digest:
+        """Return the digest of the stems' excerpts."""
+        return _digest(tuple((stem.excerpt, stem.key) for stem in self.stems), self.sample_rate)
+
     def read_stems(self) -> tuple[StemInput, ...]:
         """Return the stems with their audio."""
         return tuple(
@@ -135,6 +142,12 @@ class ConsoleJob:
                 self.stems, self.start_gain_db, self.centred, self.max_spread, strict=True
             )
         )
+
+
+@lru_cache(maxsize=1)
+def _digest(excerpts: tuple[tuple[Path, str], ...], sample_rate: int) -> Digest:
+    """Digest excerpts, named by file and content: prediction and refinement start from the same."""
+    return digest_stems([np.load(path) for path, _ in excerpts], sample_rate=sample_rate)
 
 
 def predict_step(job: ConsoleJob) -> Prediction:
@@ -156,6 +169,7 @@ def predict_step(job: ConsoleJob) -> Prediction:
                     windows,
                     sample_rate=job.sample_rate,
                     match=frozenset(job.match),
+                    digest=job.digest(),
                 )
             entry.commit(asdict(prediction))
         return Prediction(
@@ -210,6 +224,7 @@ def _refine(job: ConsoleJob) -> tuple[Refined, str]:
         target_lufs=job.target_lufs,
         ceiling_dbtp=job.ceiling_dbtp,
         start=job.start,
+        digest=job.digest(),
         aligned=aligned,
         options=RefineOptions(match=frozenset(job.match)),
         on_step=job.on_step,

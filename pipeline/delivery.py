@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.optimize
 
 from pipeline.limiter import TruePeakLimiter
-from pipeline.loudness import integrated_loudness, measure
+from pipeline.limiter_sketch import LimiterSketch
+from pipeline.loudness import LoudnessMeter, integrated_loudness
 from pipeline.plan import BUS
 from pipeline.problems import InputError, Problem, suggest
 from pipeline.units import FloatArray, amplitude_to_db, db_to_amplitude
@@ -61,12 +64,15 @@ CREST_WINDOW_S = 0.35
 _SILENT_POWER = 1e-6
 _LOWEST_LUFS, _HIGHEST_LUFS = -50.0, -5.0
 _TOLERANCE_LU = 0.05
+_CREST_TOLERANCE_DB = 0.1
+# Drives this near give the same delivery.
+_LEAST_STEP_DB = 0.01
+# So little is left to win where the limiter is saturated.
+_SATURATED_LU = 0.05
 _BLOCK_FRAMES = 65_536
-_PASSES = 10
-_CREST_PASSAGES, _CREST_PASSAGE_S = 10, 1.05
+_PASSES = 4
 # More than this off a typical peak is heard as distortion; a crest that needs it is not chased.
 _MAX_CREST_LIMITING_DB = 8.0
-_CREST_PASSES = 6
 # What the console accepts: a plan with another drive could not be rendered again.
 _DRIVE_RANGE_DB = next((p.low, p.high) for p in BUS if p.name == "gain_db")
 
@@ -210,8 +216,6 @@ def fit_delivery(
     target_lufs: float,
     ceiling_dbtp: float,
     crest_db: float | None = None,
-    start_drive_db: float | None = None,
-    whole_crest: bool = False,
 ) -> Delivered:
     """Find drive and trim that give a loudness under a ceiling, and a crest where one is wanted.
 
@@ -227,33 +231,106 @@ def fit_delivery(
     ceiling_dbtp
         The limiter's ceiling.
     crest_db
-        Wanted median crest factor; the drive goes up to reach it, the trim down, so that loudness
-        stays the target. Loudness goes first where both cannot be had.
-    start_drive_db
-        A drive that reached the target on similar audio, to begin the search at.
-    whole_crest
-        Judge the crest on all of the audio, not on ten seconds spread over it.
+        Wanted median crest factor, within 0.1 dB; the drive goes up to reach it, the trim down, so
+        that loudness stays the target. Loudness goes first where both cannot be had, and no more
+        than 8 dB are taken off a typical peak.
 
     Returns
     -------
     Delivered
         With drive 0 for silence.
     """
-    loudness = measure(audio.astype(np.float32), sample_rate=sample_rate)
-    if not math.isfinite(loudness.integrated_lufs):
+    meter = LoudnessMeter(sample_rate=sample_rate, channels=2)
+    for start in range(0, audio.shape[1], _BLOCK_FRAMES):
+        meter.process(audio[:, start : start + _BLOCK_FRAMES].astype(np.float32))
+    if not math.isfinite(meter.integrated_lufs):
         return Delivered(0.0, 0.0, audio.astype(np.float32), -math.inf)
-    open_drive = ceiling_dbtp - loudness.true_peak_dbtp
-    drive = target_lufs - loudness.integrated_lufs
-    if crest_db is not None:
-        some = audio if whole_crest else _spread_excerpt(audio, sample_rate)
-        wanted = _drive_for_crest(some, sample_rate, ceiling_dbtp, crest_db, open_drive)
-        drive = max(drive, wanted)
-    drive = _in_range(drive)
-    if drive <= open_drive:
-        return _deliver(audio, sample_rate, ceiling_dbtp, drive, target_lufs)
-    return _reach_loudness(
-        audio, sample_rate, ceiling_dbtp, drive, target_lufs, start_drive_db=start_drive_db
-    )
+    search = _Search(audio, meter, sample_rate, ceiling_dbtp, target_lufs, crest_db)
+    drive = search.drive_db(0.0, 0.0)
+    for _ in range(_PASSES):
+        limited = _limited(audio, sample_rate, ceiling_dbtp, drive)
+        delivered = _trim_to(limited, drive, target_lufs, sample_rate)
+        following = search.corrected(delivered, limited)
+        if abs(following - drive) < _LEAST_STEP_DB:
+            break
+        drive = following
+    return delivered
+
+
+class _Search:
+    """The drive that a delivery takes, by the limiter's sketch and what that was off."""
+
+    def __init__(
+        self,
+        audio: FloatArray,
+        meter: LoudnessMeter,
+        sample_rate: int,
+        ceiling_dbtp: float,
+        target_lufs: float,
+        crest_db: float | None,
+    ) -> None:
+        self._rate = sample_rate
+        self._target, self._crest = target_lufs, crest_db
+        self._open = ceiling_dbtp - meter.true_peak_dbtp
+        self._plain = target_lufs - meter.integrated_lufs
+        size = min(round(CREST_WINDOW_S * sample_rate), audio.shape[1])
+        self._sketch = LimiterSketch(
+            audio,
+            meter.segment_power(),
+            sample_rate=sample_rate,
+            ceiling_dbtp=ceiling_dbtp,
+            window_frames=size,
+            silent_power=_SILENT_POWER,
+        )
+        self._typical_db = 0.0
+        if crest_db is not None and median_crest_db(audio, sample_rate=sample_rate) <= crest_db:
+            self._crest = None
+        if self._crest is not None:
+            peaks = _windows(audio, sample_rate)[0]
+            most = ceiling_dbtp - amplitude_to_db(float(np.median(peaks)))
+            self._most = max(most, self._open) + _MAX_CREST_LIMITING_DB
+
+    def drive_db(self, louder_lu: float, denser_db: float) -> float:
+        """Return the drive; the limiter is louder and its crest higher than sketched by so much."""
+        drive = self._plain
+        if self._plain > self._open:
+            drive = self._for_loudness(louder_lu)
+        if self._crest is not None:
+            drive = max(drive, self._for_crest(self._crest - denser_db))
+        # Four decimals, as the plan stores them: what is measured here is what is rendered.
+        return round(_in_range(drive), 4)
+
+    def _for_loudness(self, louder_lu: float) -> float:
+        low, high = _in_range(self._plain), _DRIVE_RANGE_DB[1]
+        wanted = min(self._target - louder_lu, self._sketch.at(high)[0] - _SATURATED_LU)
+        return _crossing(lambda drive: self._sketch.at(drive)[0] - wanted, low, high)
+
+    def _for_crest(self, wanted_db: float) -> float:
+        return _crossing(
+            lambda drive: wanted_db - self._sketch.at(drive)[1], self._open, self._most
+        )
+
+    def corrected(self, delivered: Delivered, limited: FloatArray) -> float:
+        """Return the drive again, by how far off the sketch was; the same if that will do."""
+        drive = delivered.drive_db
+        missing_lu = self._target - delivered.loudness_lufs
+        crest = 0.0 if self._crest is None else median_crest_db(limited, sample_rate=self._rate)
+        off_db = 0.0 if self._crest is None else crest - self._crest
+        dense = delivered.trim_db == 0.0 and off_db < 0.0  # for loudness' sake, not the crest's
+        if abs(missing_lu) <= _TOLERANCE_LU and (dense or abs(off_db) <= _CREST_TOLERANCE_DB):
+            return drive
+        loudness, sketched = self._sketch.at(drive)
+        reached = delivered.loudness_lufs - delivered.trim_db
+        return self.drive_db(reached - loudness, 0.0 if self._crest is None else crest - sketched)
+
+
+def _crossing(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a rising function is 0, or the end of its range that is nearest to that."""
+    if low >= high or rising(low) >= 0.0:
+        return low
+    if rising(high) <= 0.0:
+        return high
+    return float(scipy.optimize.toms748(rising, low, high, xtol=_LEAST_STEP_DB / 2.0))
 
 
 def _in_range(drive_db: float) -> float:
@@ -261,75 +338,12 @@ def _in_range(drive_db: float) -> float:
     return min(max(drive_db, low), high)
 
 
-def _spread_excerpt(audio: FloatArray, sample_rate: int) -> FloatArray:
-    """Return passages spread over ``audio``: enough for a median crest."""
-    length = round(_CREST_PASSAGE_S * sample_rate)
-    if audio.shape[1] <= _CREST_PASSAGES * length:
-        return audio
-    starts = np.linspace(0, audio.shape[1] - length, _CREST_PASSAGES).astype(int)
-    return np.concatenate([audio[:, s : s + length] for s in starts], axis=1)
-
-
-def _drive_for_crest(
-    audio: FloatArray, sample_rate: int, ceiling_dbtp: float, crest_db: float, open_drive: float
-) -> float:
-    """Return the least drive whose limited audio has the wanted crest; ``-inf`` if it has less."""
-    if median_crest_db(audio, sample_rate=sample_rate) <= crest_db:
-        return -math.inf
-    typical_db = amplitude_to_db(float(np.median(_windows(audio, sample_rate)[0])))
-    low = open_drive
-    high = max(ceiling_dbtp - typical_db, open_drive) + _MAX_CREST_LIMITING_DB
-    for _ in range(_CREST_PASSES):
-        middle = (low + high) / 2.0
-        limited = limit(audio, sample_rate=sample_rate, ceiling_dbtp=ceiling_dbtp, drive_db=middle)
-        if median_crest_db(limited, sample_rate=sample_rate) > crest_db:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2.0
-
-
-def _deliver(
-    audio: FloatArray, sample_rate: int, ceiling_dbtp: float, drive_db: float, target_lufs: float
+def _trim_to(
+    limited: FloatArray, drive_db: float, target_lufs: float, sample_rate: int
 ) -> Delivered:
-    """Limit at a drive and trim down to the target."""
-    # Four decimals, as the plan stores them: what is measured here is what is rendered.
-    drive = round(drive_db, 4)
-    limited = _limited(audio, sample_rate, ceiling_dbtp, drive)
+    """Trim what came out of the limiter down to the target."""
     reached = integrated_loudness(limited, sample_rate=sample_rate)
     trim = round(min(target_lufs - reached, 0.0), 4)
     if trim > -0.005:
         trim = 0.0
-    return Delivered(drive, trim, _trimmed(limited, trim), reached + trim)
-
-
-def _reach_loudness(
-    audio: FloatArray,
-    sample_rate: int,
-    ceiling_dbtp: float,
-    least_drive_db: float,
-    target_lufs: float,
-    *,
-    start_drive_db: float | None,
-) -> Delivered:
-    """Find the least drive from ``least_drive_db`` up that makes the limited audio loud enough."""
-    drive = max(least_drive_db, -math.inf if start_drive_db is None else start_drive_db)
-    best = _deliver(audio, sample_rate, ceiling_dbtp, drive, target_lufs)
-    slope = 0.8
-    for _ in range(_PASSES):
-        # what the trim takes off is too much drive, but for the least that is wanted
-        missing = target_lufs - best.loudness_lufs + best.trim_db
-        if abs(missing) <= _TOLERANCE_LU or (missing < 0.0 and best.drive_db <= least_drive_db):
-            break
-        step = min(max(missing / slope, least_drive_db - drive), 6.0)
-        step = _in_range(drive + step) - drive
-        if abs(step) < 1e-3:
-            break
-        drive += step
-        following = _deliver(audio, sample_rate, ceiling_dbtp, drive, target_lufs)
-        gained = (following.loudness_lufs - following.trim_db) - (best.loudness_lufs - best.trim_db)
-        if step > 0.0 and gained < 0.01:  # the limiter is saturated
-            break
-        slope = min(max(gained / step, 0.15), 1.0)
-        best = following
-    return best
+    return Delivered(drive_db, trim, _trimmed(limited, trim), reached + trim)

@@ -264,6 +264,18 @@ StripSettings = Annotated[dict[str, float], AfterValidator(lambda values: _compl
 BusSettings = Annotated[dict[str, float], AfterValidator(lambda values: _complete(values, BUS))]
 
 
+def _known(values: dict[str, float], table: tuple[Parameter, ...]) -> dict[str, float]:
+    names = [parameter.name for parameter in table]
+    unknown = [name for name in values if name not in names]
+    if unknown:
+        raise ValueError(f"unknown setting {unknown[0]!r}: {suggest(unknown[0], names)}")
+    return values
+
+
+StripRecord = Annotated[dict[str, float], AfterValidator(lambda values: _known(values, STRIP))]
+BusRecord = Annotated[dict[str, float], AfterValidator(lambda values: _known(values, BUS))]
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -310,6 +322,10 @@ class StemPlan(_Record):
     balance_gain_db
         For the record: the fader that gives the intended balance. What ``settings["gain_db"]``
         says more or less than it is the reference's doing, or the user's.
+    predicted, predicted_spread
+        For the record: what the controller's prediction alone would have given, and the standard
+        deviation expected of it, in each setting's unit or, on a log scale, as a factor above 1.
+        Empty where nothing was predicted; without a spread is what was not free to move.
     reason
         Why it got these settings, in words.
     """
@@ -317,6 +333,8 @@ class StemPlan(_Record):
     name: str
     balance_gain_db: float = 0.0
     settings: StripSettings = Field(default_factory=lambda: default_settings(STRIP))
+    predicted: StripRecord = Field(default_factory=dict)
+    predicted_spread: StripRecord = Field(default_factory=dict)
     mute: bool = False
     reason: str = ""
 
@@ -348,6 +366,8 @@ class Plan(_Record):
         Length of the mix at ``sample_rate``; no track is cut short.
     references
         The recordings whose style was followed, for the record.
+    bus_predicted, bus_predicted_spread, bus_reason
+        For the record: of the bus's settings what :class:`StemPlan` has of a strip's.
     """
 
     version: Literal[1] = PLAN_VERSION
@@ -358,6 +378,9 @@ class Plan(_Record):
     tracks: tuple[TrackPlan, ...]
     stems: tuple[StemPlan, ...]
     bus: BusSettings = Field(default_factory=lambda: default_settings(BUS))
+    bus_predicted: BusRecord = Field(default_factory=dict)
+    bus_predicted_spread: BusRecord = Field(default_factory=dict)
+    bus_reason: str = ""
     delivery: Delivery = Delivery()
     notes: tuple[str, ...] = ()
 

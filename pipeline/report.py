@@ -19,6 +19,7 @@ from markupsafe import Markup
 from pipeline.excerpts import Excerpt, loudest_excerpts
 from pipeline.html_page import page_environment, visible, write_whole
 from pipeline.loudness import Loudness
+from pipeline.moves import plan_moves
 from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, Plan, StemPlan
 from pipeline.plots import (
     Curve,
@@ -30,13 +31,20 @@ from pipeline.plots import (
     waveform_path,
     width_plot,
 )
-from pipeline.report_tables import distance_table, number, setting_rows, track_table
+from pipeline.report_tables import (
+    distance_table,
+    moves_table,
+    number,
+    setting_rows,
+    track_table,
+)
 from pipeline.words import bus_phrase, describe, spoken, stem_phrase
 
 __all__ = ["Curve", "FileNote", "Report", "StemLevel", "describe", "write_report"]
 
 SHORT_TERM_INTERVAL_S = 0.1
 WAVE_COLUMNS = 480
+MOVES_SHOWN = 16
 
 
 @dataclass(frozen=True)
@@ -151,6 +159,7 @@ def _render(report: Report) -> str:
         width=_width_view(report),
         stems=[_stem_view(report, stem) for stem in plan.stems],
         bus=_bus_view(plan),
+        moves=moves_table(plan_moves(plan)[:MOVES_SHOWN]),
         tracks=track_table(report.tracks),
         settings=setting_rows(report.settings),
         versions=setting_rows(report.versions),
@@ -309,6 +318,7 @@ def _stem_view(report: Report, stem: StemPlan) -> dict[str, Any]:
 def _bus_view(plan: Plan) -> dict[str, Any]:
     return {
         "words": bus_phrase(plan),
+        "reason": plan.bus_reason,
         **_curves(plan.bus, "the whole mix", bus=True, sample_rate=plan.sample_rate),
         "settings": setting_rows(plan.bus),
     }

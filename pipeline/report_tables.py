@@ -7,7 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
-__all__ = ["Cell", "Table", "distance_table", "number", "setting_rows", "track_table"]
+from pipeline.moves import Move
+from pipeline.plan import Parameter
+from pipeline.words import spoken
+
+__all__ = [
+    "Cell",
+    "Table",
+    "distance_table",
+    "moves_table",
+    "number",
+    "setting_rows",
+    "track_table",
+]
 
 UNITS = {
     "db": "dB",
@@ -124,6 +136,36 @@ def track_table(tracks: Sequence[Mapping[str, object]]) -> Table:
     figures += [(key, _loudness_heading(key)) for key in loudness]
     headings = (*_HEADINGS, *(label for _, label in figures))
     return Table(headings, tuple(_track_row(row, figures) for row in tracks))
+
+
+def moves_table(moves: Sequence[Move]) -> Table:
+    """Return what was predicted of settings, how surely, and what became of it."""
+    headings = ("Stem", "Setting", "Balanced", "Predicted", "Sure to", "In the mix")
+    return Table(headings, tuple(_move_row(move) for move in moves))
+
+
+def _move_row(move: Move) -> tuple[Cell, ...]:
+    log = move.parameter.scale == "log"
+    sure = "–"
+    if move.spread is not None:
+        sure = f"× {move.spread:.2f}" if log else f"± {move.spread:.2f}"
+    return (
+        _words(move.where),
+        _words(_setting_words(move.parameter)),
+        _figure(move.balanced, 2),
+        _figure(move.predicted, 2),
+        Cell(sure, _sort(move.spread), numeric=True),
+        _figure(move.settled, 2, strong=True),
+    )
+
+
+def _setting_words(parameter: Parameter) -> str:
+    words, _, unit = parameter.name.rpartition("_")
+    if parameter.name == "gain_db":
+        return "Fader, dB"
+    if words.startswith("eq_"):
+        return f"{parameter.doc.removeprefix('bus ')}, dB"
+    return _heading(parameter.name) if unit in UNITS else spoken(parameter.name)
 
 
 def setting_rows(settings: Mapping[str, object]) -> list[tuple[str, str]]:

@@ -12,169 +12,26 @@ compression, the correlation of compressed stems) is corrected from real renders
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
-import scipy.signal
 import torch
-from threadpoolctl import threadpool_limits
 
-from pipeline.loudness import integrated_loudness, k_weighting
 from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS
-from pipeline.response import decorrelator_response
-from pipeline.units import FloatArray
-from stage2.envelopes import (
-    BAND_EDGES_HZ,
-    CONTROL_RATE_HZ,
-    RANGES_HZ,
-    analysis_window,
-    band_envelope,
-    punch_db,
-)
+from stage2.digest import Digest, k_power
+from stage2.envelopes import BAND_EDGES_HZ, CONTROL_RATE_HZ, RANGES_HZ, punch_db
 from stage2.functional import compressor_reduction_db, eq_response
-from stage2.style import THIRD_OCTAVES_HZ, FineBands, fft_size
+from stage2.style import THIRD_OCTAVES_HZ
 
-__all__ = ["BandModel", "Digest", "ModelledMix", "digest_stems", "frame_powers"]
+__all__ = ["BandModel", "ModelledMix"]
 
 _COARSE = len(BAND_EDGES_HZ) - 1
 _EPSILON = 1e-12
 _PLAYS = 1e-3
 
 Float64 = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Digest:
-    """What the band model knows of the stems of one session.
-
-    Parameters
-    ----------
-    cross
-        Cross-spectra of the signals (mid, side, decorrelated side of each stem in turn), mean
-        power per fine band, complex, ``(bands, 3 * stems, 3 * stems)``.
-    envelope
-        Mean power per control frame and coarse band, ``(stems, frames, coarse)``.
-    frames
-        Power per style frame and fine band, ``(stems, frames, bands)``: for references that are
-        mixes of the same song.
-    level_offset_lu
-        Integrated loudness less the K-weighted mean level, ``(stems,)``: what gating adds.
-    """
-
-    sample_rate: int
-    bands: FineBands
-    cross: npt.NDArray[np.complex128]
-    envelope: Float64
-    frames: Float64
-    level_offset_lu: Float64
-    frame_s: float
-
-    @property
-    def stems(self) -> int:
-        """How many stems there are."""
-        return int(self.envelope.shape[0])
-
-
-def frame_powers(audio: FloatArray, *, sample_rate: int, bands: FineBands) -> Float64:
-    """Return the power ``(left² + right²) / 2`` per style frame and fine band.
-
-    Parameters
-    ----------
-    audio
-        ``(2, frames)``.
-
-    Returns
-    -------
-    Float64
-        ``(style frames, bands)``.
-    """
-    size = fft_size(sample_rate)
-    spectra = _spectra(audio, size, size // 2)
-    _, scale = analysis_window(size)
-    power = np.square(np.abs(spectra)).sum(axis=0, dtype=np.float64) / 2.0  # (frames, bins)
-    return power @ bands.weights.T / scale
-
-
-def _spectra(audio: FloatArray, size: int, hop: int) -> npt.NDArray[np.complex64]:
-    """Return windowed spectra, ``(channels, frames, bins)``."""
-    if audio.shape[1] < size:
-        audio = np.pad(audio, ((0, 0), (0, size - audio.shape[1])))
-    framed = np.lib.stride_tricks.sliding_window_view(audio, size, axis=1)[:, ::hop]
-    return np.asarray(scipy.fft.rfft(framed * analysis_window(size)[0], axis=-1, workers=2))
-
-
-def _k_power(frequencies_hz: Float64, sample_rate: int) -> Float64:
-    """Return the K-weighting's power gain at frequencies."""
-    _, response = scipy.signal.freqz_sos(
-        k_weighting(sample_rate), worN=frequencies_hz, fs=sample_rate
-    )
-    return np.square(np.abs(response))
-
-
-@threadpool_limits.wrap(limits=1, user_api="blas")  # sums must not follow from the machine
-def digest_stems(stems: Sequence[FloatArray], *, sample_rate: int) -> Digest:
-    """Return the digest of stems that play together.
-
-    Parameters
-    ----------
-    stems
-        Each ``(2, frames)``, all of one length.
-    sample_rate
-        In Hz.
-    """
-    bands = FineBands.at(sample_rate)
-    size = fft_size(sample_rate)
-    hop = size // 2
-    bins = size // 2 + 1
-    frequency = np.arange(bins) * sample_rate / size
-    spread = decorrelator_response(sample_rate=sample_rate, frequencies_hz=frequency)
-    count = len(stems)
-    length = max(stems[0].shape[1], size)
-    starts = list(range(0, length - size + 1, hop))
-    # only the bins of a band, weighted by how much of them falls into it
-    spans = [np.flatnonzero(row) for row in bands.weights]
-    roots = [
-        np.sqrt(row[span]).astype(np.float32)
-        for row, span in zip(bands.weights, spans, strict=True)
-    ]
-    cross = np.zeros((bands.centre_hz.size, 3 * count, 3 * count), dtype=np.complex128)
-    frames = np.zeros((count, len(starts), bands.centre_hz.size))
-    _, scale = analysis_window(size)
-    for first in range(0, len(starts), 32):
-        block = starts[first : first + 32]
-        signals = np.empty((3 * count, len(block), bins), dtype=np.complex64)
-        for index, stem in enumerate(stems):
-            left, right = _spectra(stem[:, block[0] : block[-1] + size], size, hop)
-            signals[3 * index] = (left + right) / 2.0
-            signals[3 * index + 1] = (left - right) / 2.0
-            signals[3 * index + 2] = signals[3 * index] * spread
-            power = (np.square(np.abs(left)) + np.square(np.abs(right))) / 2.0
-            frames[index, first : first + len(block)] = power @ bands.weights.T / scale
-        for band, (span, root) in enumerate(zip(spans, roots, strict=True)):
-            if span.size:
-                part = signals[:, :, span[0] : span[-1] + 1] * root
-                part = part.reshape(3 * count, -1)  # (signals, frames * bins)
-                cross[band] += part @ part.conj().T
-    cross /= scale * len(starts)
-    k_power = _k_power(bands.centre_hz, sample_rate)
-    offsets = np.zeros(count)
-    for index, stem in enumerate(stems):
-        mean = 2.0 * float(np.sum(frames[index].mean(axis=0) * k_power))
-        loudness = integrated_loudness(stem, sample_rate=sample_rate)
-        if math.isfinite(loudness) and mean > 0.0:
-            offsets[index] = loudness - (10.0 * math.log10(mean) - 0.691)
-    return Digest(
-        sample_rate=sample_rate,
-        bands=bands,
-        cross=cross,
-        envelope=np.stack([band_envelope(stem, sample_rate=sample_rate) for stem in stems]),
-        frames=frames,
-        level_offset_lu=offsets,
-        frame_s=hop / sample_rate,
-    )
 
 
 @dataclass(frozen=True)
@@ -214,6 +71,9 @@ class BandModel:
         bands = digest.bands
         self._frequency = torch.from_numpy(bands.centre_hz)
         self._cross = torch.from_numpy(digest.cross)
+        self._own_cross = torch.stack(
+            [self._cross[:, i : i + 3, i : i + 3] for i in range(0, 3 * digest.stems, 3)], dim=1
+        )  # (bands, stems, 3, 3)
         # (coarse, stems, frames): sums over frames are then contiguous
         self._envelope = torch.from_numpy(digest.envelope.transpose(2, 0, 1).copy())
         self._coarse_total = self._envelope.sum(dim=2) + _EPSILON  # (coarse, stems)
@@ -226,7 +86,7 @@ class BandModel:
         for band, coarse in enumerate(self._coarse_of.tolist()):
             share[coarse, :, band] = power[:, band] + _EPSILON
         self._share = torch.from_numpy(share / share.sum(axis=2, keepdims=True).clip(_EPSILON))
-        self._k_power = torch.from_numpy(_k_power(bands.centre_hz, digest.sample_rate))
+        self._k_power = torch.from_numpy(k_power(bands.centre_hz, digest.sample_rate))
         third = np.zeros((len(THIRD_OCTAVES_HZ), bands.centre_hz.size))
         third[bands.third_octave, np.arange(bands.centre_hz.size)] = 1.0
         self._third = torch.from_numpy(third)
@@ -366,10 +226,7 @@ class BandModel:
     def _own_power(self, weights: torch.Tensor, count: int) -> torch.Tensor:
         """Return each stem's own power per band, ``(bands, stems)``."""
         shaped = weights.reshape(-1, count, 3)
-        blocks = torch.stack(
-            [self._cross[:, 3 * i : 3 * i + 3, 3 * i : 3 * i + 3] for i in range(count)], dim=1
-        )  # (bands, stems, 3, 3)
-        return torch.einsum("bsi,bsij,bsj->bs", shaped, blocks, shaped.conj()).real
+        return torch.einsum("bsi,bsij,bsj->bs", shaped, self._own_cross, shaped.conj()).real
 
     def _features(
         self,

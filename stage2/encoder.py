@@ -18,7 +18,7 @@ import torch
 
 from pipeline.roles import Subgroup
 from pipeline.units import FloatArray, db_to_amplitude
-from stage2.bands import Digest
+from stage2.digest import Digest
 from stage2.envelopes import BAND_EDGES_HZ, RANGES_HZ, band_envelope, punch_db
 from stage2.style import (
     THIRD_OCTAVES_HZ,

@@ -52,8 +52,8 @@ _STRIP_EQ = [i for name, i in _STRIP_COLUMN.items() if name.endswith("_gain_db")
 _BUS_EQ = [i for i, p in enumerate(BUS) if p.name.startswith("eq_")]
 
 
-#: Rounds, and steps in each.
-LONG, SHORT = (4, 60), (2, 50)
+#: Rounds, steps in each, and the rate of the first.
+LONG, SHORT = (4, 60, 0.06), (1, 60, 0.04)
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,14 @@ class RefineOptions:
     aligned_corridor_lu
         The same where the reference is a mix of this very song, and so tells the levels.
     rounds, steps
-        Real renders, and gradient steps before each; None takes :data:`LONG` from neutral
-        settings, :data:`SHORT` from a prediction.
+        Rounds that end in a real render, and gradient steps in each.
     rate
         Adam's step in normalised parameters.
+
+    Notes
+    -----
+    Of the last three, None takes :data:`LONG` from neutral settings, :data:`SHORT` from a
+    prediction.
     """
 
     match: frozenset[Aspect] = frozenset(Aspect)
@@ -80,7 +84,7 @@ class RefineOptions:
     aligned_corridor_lu: float = 9.0
     rounds: int | None = None
     steps: int | None = None
-    rate: float = 0.06
+    rate: float | None = None
 
 
 def figures_of(style: Style, *, crest_db: float) -> torch.Tensor:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from pipeline.plan import BUS, STRIP, Aspect, Parameter
-from stage2.bands import BandModel, digest_stems
+from stage2.bands import BandModel
 from stage2.controller import Controller, batch_scenes, predict_settings
+from stage2.digest import Digest, digest_stems
 from stage2.encoder import encode_stems, reference_figures
 from stage2.envelopes import loud_db
 from stage2.model_file import shipped_controller
@@ -57,6 +58,7 @@ def predict(
     *,
     sample_rate: int,
     match: frozenset[Aspect] = frozenset(Aspect),
+    digest: Digest | None = None,
     controller: Controller | None = None,
 ) -> Prediction:
     """Predict the settings that bring stems to the style of a reference.
@@ -74,11 +76,13 @@ def predict(
         Of the stems, in Hz.
     match
         Aspects to follow; settings of the others stay neutral.
+    digest
+        Of the stems, where it is known already.
     controller
         The shipped one by default.
     """
     controller = controller or shipped_controller()
-    digest = digest_stems([stem.audio for stem in stems], sample_rate=sample_rate)
+    digest = digest or digest_stems([stem.audio for stem in stems], sample_rate=sample_rate)
     gains_db = [stem.gain_db for stem in stems]
     centred = [stem.centred for stem in stems]
     max_spread = [stem.max_spread for stem in stems]

@@ -17,8 +17,9 @@ import torch
 
 from pipeline.plan import BUS, STRIP, Aspect
 from pipeline.units import FloatArray, db_to_amplitude
-from stage2.bands import BandModel, digest_stems, frame_powers
+from stage2.bands import BandModel
 from stage2.descent import Descent
+from stage2.digest import Digest, digest_stems, frame_powers
 from stage2.envelopes import band_envelope, loud_db
 from stage2.objective import HIGHEST_STEM_LU, LONG, SHORT, Objective, RefineOptions
 from stage2.space import (
@@ -48,7 +49,7 @@ __all__ = [
 # The rate falls by so much from one round to the next.
 _COOLING = 0.6
 # After the last render, which is of the whole excerpt: to go where that shows that it lies.
-_LAST_STEPS, _LAST_RATE = 25, 0.15
+_LAST_STEPS, _LAST_RATE = 25, 0.2
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def refine(
     target_lufs: float,
     ceiling_dbtp: float,
     start: Start | None = None,
+    digest: Digest | None = None,
     aligned: FloatArray | None = None,
     options: RefineOptions | None = None,
     on_step: Callable[[int, int], None] | None = None,
@@ -120,6 +122,8 @@ def refine(
     start
         Predicted settings to begin at, clamped into what the guardrails allow; None for neutral.
         The corridor of the levels lies around the intended balance all the same.
+    digest
+        Of the stems, where it is known already.
     aligned
         The reference cut to the excerpt's time line, ``(2, frames)``, where it is a mix of this
         very song.
@@ -139,7 +143,6 @@ def refine(
         If ``start`` has other strips than the stems, or settings that are missing or not finite.
     """
     options = options or RefineOptions()
-    rounds, steps = _effort(options, start)
     search = _Search(
         stems,
         reference,
@@ -150,18 +153,19 @@ def refine(
         start=start,
         aligned=aligned,
     )
+    rounds, steps, rate = _effort(options, start, search.is_short)
     descent = Descent(search.points)
     search.judge()
     for turn in range(rounds):
         for step in range(steps):
-            descent.step(search.loss, options.rate * _COOLING**turn)
+            descent.step(search.loss, rate * _COOLING**turn)
             if on_step is not None:
                 on_step(turn * steps + step + 1, rounds * steps)
         search.judge()
     if search.judge_whole():
         descent = Descent(search.points)
         for _ in range(_LAST_STEPS):
-            descent.step(search.loss, options.rate * _LAST_RATE)
+            descent.step(search.loss, rate * _LAST_RATE)
         search.take()
     return search.result()
 
@@ -205,11 +209,15 @@ def settle(
     return _refined(found, style_distance(before.style, reference), (distance,), distance)
 
 
-def _effort(options: RefineOptions, start: Start | None) -> tuple[int, int]:
-    rounds, steps = LONG if start is None else SHORT
+def _effort(options: RefineOptions, start: Start | None, is_short: bool) -> tuple[int, int, float]:
+    """Return the rounds, the steps in each, and the rate of the first."""
+    rounds, steps, rate = LONG if start is None else SHORT
+    if start is not None and is_short:
+        rounds += 1  # there is no last render of the whole to go on from, and it costs little
     return (
         rounds if options.rounds is None else options.rounds,
         steps if options.steps is None else options.steps,
+        rate if options.rate is None else options.rate,
     )
 
 
@@ -226,10 +234,11 @@ class _Search:
         target_lufs: float,
         ceiling_dbtp: float,
         start: Start | None,
+        digest: Digest | None,
         aligned: FloatArray | None,
     ) -> None:
         self._reference = reference
-        digest = digest_stems([stem.audio for stem in stems], sample_rate=sample_rate)
+        digest = digest or digest_stems([s.audio for s in stems], sample_rate=sample_rate)
         self._whole = self._cut = BandModel(digest)
         some = _cut(stems, sample_rate)
         if some is not stems:
@@ -283,6 +292,11 @@ class _Search:
         modelled = self._whole(strips, bus, with_frames=self._with_frames)
         return self._objective(modelled, strips, bus)
 
+    @property
+    def is_short(self) -> bool:
+        """Whether the passages are all of the excerpt."""
+        return self._some is self._all
+
     def judge(self) -> None:
         """Render passages where the search stands, correct the model, and keep what is best."""
         self._judge(self._some, self._cut)
@@ -290,7 +304,7 @@ class _Search:
     def judge_whole(self) -> bool:
         """Go back to the best, and render all of the excerpt; False where that is done."""
         assert self._best is not None
-        if self._some is self._all:
+        if self.is_short:
             return False
         with torch.no_grad():
             for point, best in zip(self.points, self._best.points, strict=True):

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from pipeline.plan import BUS, STRIP
 from pipeline.units import FloatArray
-from stage2.bands import BandModel, Digest, digest_stems
+from stage2.bands import BandModel
 from stage2.controller import floored
+from stage2.digest import Digest, digest_stems
 from stage2.encoder import StemFigures, encode_stems, style_figures
 from stage2.envelopes import loud_db
 from stage2.musical import Settings, draw_settings

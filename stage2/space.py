@@ -34,8 +34,8 @@ Float64 = npt.NDArray[np.float64]
 _LEAST_REDUCTION_DB = 0.1
 # How far a threshold lies under and over the loud moments of what it sees: under them all the time
 # a compressor is a volume control.
-_STRIP_THRESHOLD_DB = (-14.0, 8.0)
-_BUS_THRESHOLD_DB = (-8.0, 8.0)
+_STRIP_THRESHOLD_DB = (-16.0, 8.0)
+_BUS_THRESHOLD_DB = (-10.0, 8.0)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from stage2.encoder import style_figures
 from stage2.lesson import Lesson, errors_of, lesson_loss
 from stage2.model_file import save_controller
 from stage2.scenes import Example, TrainingSong, draw_example
-from stage2.training_folder import HELD_OUT, load_checkpoint, save_checkpoint
+from stage2.training_folder import HELD_OUT, load_checkpoint, run_problems, save_checkpoint
 
 __all__ = ["TrainingOptions", "TrainingResult", "identity_of", "train_controller"]
 
@@ -292,10 +292,6 @@ class _Run:
             if name.startswith(HELD_OUT)
         }
 
-    def close(self) -> None:
-        if self.pool is not None:
-            self.pool.shutdown()
-
 
 def _figures(example: Example, told: Lesson, index: int) -> Tensor:
     """Return the figures of the mix that settings make."""
@@ -339,7 +335,8 @@ def train_controller(
     Raises
     ------
     InputError
-        If the folder holds a run of other options or songs, or a song has fewer than two passages.
+        If the folder holds a run of other options or songs, or files that are of no run, or a song
+        has fewer than two passages.
     """
     problems = [
         Problem(song.name, f"has {len(song.passages)} passage", "give songs of 15 s or more")
@@ -348,6 +345,7 @@ def train_controller(
     ]
     if not songs or not held_out:
         problems.append(Problem("songs", "are too few", "give at least one, and one held out"))
+    problems += run_problems(folder, identity_of(options))
     if problems:
         raise InputError(problems)
     folder.mkdir(parents=True, exist_ok=True)
@@ -364,7 +362,8 @@ def train_controller(
         raise
     finally:
         torch.set_num_threads(threads)
-        run.close()
+        if run.pool is not None:
+            run.pool.shutdown()
     metrics, rate = run.metrics(), run.step / max(run.seconds, 1e-9)
     if not weights.is_file():
         controller = cast(Controller, run.averaged.module.cpu())

@@ -292,6 +292,9 @@ FLAGS = {
     "--target 3": "--target: 3 LUFS is out of range: use a loudness from -50 to -5 LUFS",
     "--ceiling 3": "--ceiling: is 3.0: use a number from -20 to 0",
     "--match eq,pann": "--match: names 'pann': did you mean 'pan'?",
+    "--quality good": "--quality: is 'good': use one of fast, best",
+    "--quality fast --no-controller": "--no-controller: leaves nothing to predict, and quality "
+    "'fast' is the prediction alone: use quality best, or the controller",
     "--method lusf": "--method: is 'lusf': did you mean 'lufs'?",
     "--sample-rate 4": "--sample-rate: is 4: use a whole number from 8000 to 768000",
     "--format wave": "--format: is 'wave': did you mean 'wav'?",

@@ -26,6 +26,7 @@ def test_nothing_given_is_the_defaults() -> None:
     assert settings == MixSettings()
     assert settings.match == tuple(Aspect)
     assert settings.target == "reference"
+    assert (settings.quality, settings.controller) == ("best", True)
 
 
 def test_file_and_flags_over_it(tmp_path: Path) -> None:
@@ -93,6 +94,8 @@ def test_all_problems_in_one_go(tmp_path: Path) -> None:
         ("match", 3, "is 3: give a list"),
         ("workers", 0, "is 0: use a whole number from 1"),
         ("engine", "dask", "is 'dask': use one of auto, local, prefect"),
+        ("quality", "bst", "is 'bst': did you mean 'best'?"),
+        ("controller", 0, "is 0: use true or false"),
         ("subtype", "32", "is '32': use one of 16, 24, float"),
     ],
 )
@@ -109,6 +112,14 @@ def test_flac_holds_no_float_wherever_either_comes_from(tmp_path: Path) -> None:
     )
     both = write(tmp_path, 'subtype = "float"\nformat = "flac"')
     assert from_toml(both, {"format": "wav"}).subtype == "float"
+
+
+def test_fast_needs_the_controller_wherever_either_comes_from(tmp_path: Path) -> None:
+    path = write(tmp_path, "controller = false")
+    assert not from_toml(path).controller
+    assert from_toml(path, {"controller": True, "quality": "fast"}).quality == "fast"
+    (found,) = problems_of(path, {"quality": "fast"})
+    assert found.startswith(f"{path} [controller]: leaves nothing to predict")
 
 
 def test_a_mistake_in_the_file_counts_under_a_flag_too(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import dataclasses
 import errno
 import importlib.util
 import itertools
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,6 @@ from hypothesis import strategies as st
 
 from flows import steps, style_steps, track_steps
 from flows.steps import (
-    BalancedStem,
     BalanceJob,
     BusJob,
     StemJob,
@@ -32,10 +30,9 @@ from flows.steps import (
     passages,
     stem_step,
 )
-from flows.style_steps import RefineJob, refine_step, style_step
 from flows.track_steps import TrackJob, check_step, examine_step
 from pipeline.check import TrackCheck
-from pipeline.plan import Aspect, Delivery, Plan, StemPlan, TrackPlan
+from pipeline.plan import Delivery, Plan, StemPlan, TrackPlan
 from pipeline.render import render_blocks, render_stems
 from stage2.style import measure_style
 
@@ -344,100 +341,6 @@ def test_turning_a_track_over_is_another_balance(session: Path, store: Path) -> 
     assert keys[0] != keys[1]
 
 
-def test_a_style_is_measured_once(
-    tmp_path: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = put(tmp_path / "ref.flac", noise(4.0, 2), RATE)
-    first = style_step(TrackJob(path, path.name, store))
-    audio = soundfile.read(path, dtype="float32")[0].T
-    assert first == measure_style(audio, sample_rate=RATE)
-    monkeypatch.setattr("flows.style_steps.read", never)
-    assert style_step(TrackJob(path, path.name, store)) == first
-
-
-def refine_job(tmp_path: Path, store: Path, put: Put, reference: np.ndarray) -> RefineJob:
-    """Two stems of struck noise, and a reference."""
-    seconds = 20.0
-    time = np.arange(round(seconds * RATE)) / RATE
-    stems = []
-    for name, every_s in (("drums", 0.53), ("bass", 0.71)):
-        struck = np.exp(-(time % every_s) / 0.05)
-        audio = (noise(seconds, 2, seed=len(name)) * struck).astype(np.float32)
-        np.save(tmp_path / f"{name}.npy", audio)
-        loudness = pyloudnorm.Meter(RATE).integrated_loudness(audio.T)
-        stems.append(BalancedStem(name, loudness, tmp_path / f"{name}.npy", name))
-    if reference.size == 0:
-        reference = sum(np.load(stem.excerpt) for stem in stems)
-        reference = np.pad(reference, ((0, 0), (round(0.75 * RATE), 0)))
-    path = put(tmp_path / "ref.wav", reference, RATE, subtype="FLOAT")
-    return RefineJob(
-        stems=tuple(stems),
-        start_gain_db=(0.0, 0.0),
-        centred=(True, True),
-        max_spread=(0.3, 0.0),
-        style=measure_style(reference.astype(np.float32), sample_rate=RATE),
-        references=(path,),
-        match=tuple(Aspect),
-        target_lufs=-16.0,
-        ceiling_dbtp=-1.0,
-        sample_rate=RATE,
-        pieces=((0, round(seconds * RATE)),),
-        store=store,
-    )
-
-
-def test_a_reference_of_this_very_song_is_followed_and_remembered(
-    tmp_path: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from stage2 import refine as module
-
-    given: list[Any] = []
-
-    def watched(*arguments: Any, **options: Any) -> module.Refined:
-        given.append(options["aligned"])
-        short = module.RefineOptions(rounds=1, steps=3)
-        return module.refine(*arguments, **{**options, "options": short})
-
-    monkeypatch.setattr("flows.style_steps.refine", watched)
-    job = refine_job(tmp_path, store, put, np.zeros(0))
-    refined, note = refine_step(job)
-    assert "ref.wav is a mix of this very song" in note
-    assert "+0.75 s" in note or "-0.75 s" in note
-    total = sum(np.load(stem.excerpt) for stem in job.stems)
-    # the pause before the song is taken out again, to within 20 ms
-    lag = np.argmax(np.correlate(given[0][0, ::8], total[0, ::8][2000:-2000], "valid")) - 2000
-    assert abs(lag * 8 / RATE) < 0.02
-
-    monkeypatch.setattr("flows.style_steps.refine", never)
-    again, same_note = refine_step(job)
-    assert (again, same_note) == (refined, note)
-    assert isinstance(again.strips, tuple)
-    assert json.dumps(dataclasses.asdict(again)) == json.dumps(dataclasses.asdict(refined))
-
-
-def test_another_song_s_reference_gives_style_alone(
-    tmp_path: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    given: list[Any] = []
-
-    def watched(*_: Any, **options: Any) -> None:
-        given.append(options["aligned"])
-        raise NotImplementedError("seen enough")
-
-    monkeypatch.setattr("flows.style_steps.refine", watched)
-    other = noise(25.0, 2, seed=77) * np.exp(-(np.arange(25 * RATE) / RATE % 0.61) / 0.1)
-    job = refine_job(tmp_path, store, put, other)
-    # nor are several references followed, not even of the song itself
-    (tmp_path / "itself").mkdir()
-    itself = refine_job(tmp_path / "itself", store, put, np.zeros(0))
-    for attempt in (job, dataclasses.replace(itself, references=itself.references * 2)):
-        with pytest.raises(NotImplementedError, match="seen enough"):
-            refine_step(attempt)
-    assert len(given) == 2
-    assert all(aligned is None for aligned in given)
-    assert not list(store.glob("refine/*"))  # what failed is not remembered
-
-
 def imported_by(module: str) -> set[str]:
     """Return the project's modules that a module imports, at its top."""
     spec = importlib.util.find_spec(module)
@@ -461,15 +364,29 @@ def imported_by(module: str) -> set[str]:
             {"pipeline.stem_sum", "pipeline.loudness"},
             {"pipeline.plan", "pipeline.compressor", "pipeline.limiter", "pipeline.response"},
         ),
-        (style_steps.STYLE_CODE, {"stage2.style", "pipeline.audio"}, set()),
-        (style_steps.REFINE_CODE, {"stage2.refine", "stage2.alignment", "pipeline.audio"}, set()),
+        (
+            style_steps.STYLE_CODE,
+            {"stage2.style", "stage2.encoder", "pipeline.audio"},
+            set(),
+        ),
+        (
+            style_steps.CONSOLE_CODE,
+            {
+                "stage2.refine",
+                "stage2.corridor",
+                "stage2.predict",
+                "stage2.alignment",
+                "pipeline.audio",
+            },
+            set(),
+        ),
     ],
 )
 def test_changed_code_finds_no_old_results(
     told: tuple[str, ...], begin: set[str], aside: set[str]
 ) -> None:
-    # neither the words of a problem nor what writes files changes what is found
-    aside = aside | {"pipeline.problems", "pipeline.audio_writer"}
+    # nor do the words of a problem, what writes files, or where compiled loops are kept
+    aside = aside | {"pipeline.problems", "pipeline.audio_writer", "pipeline.kernels"}
     seen: set[str] = set()
     todo = set(begin)
     while todo:

@@ -284,6 +284,18 @@ def test_a_missing_file_and_one_that_is_no_text_are_said_so(tmp_path: Path) -> N
         load_plan(tmp_path / "plan.json")
 
 
+def test_what_was_predicted_is_kept_and_a_plan_without_it_is_read(tmp_path: Path) -> None:
+    old = load_plan(stored(tmp_path, record()))
+    assert (old.stems[0].predicted, old.bus_predicted, old.bus_reason) == ({}, {}, "")
+    told = {"predicted": {"ratio": 2.0}, "predicted_spread": {"ratio": 1.3}}
+    plan = record(stems=[{"name": "drums", **told}], bus_predicted={"width": 1.1})
+    stem = load_plan(stored(tmp_path, plan)).stems[0]
+    assert (stem.predicted, stem.predicted_spread) == ({"ratio": 2.0}, {"ratio": 1.3})
+    assert stem.settings == default_settings(STRIP)  # for the record: nothing is applied
+    (problem,) = problems_of(tmp_path, record(bus_predicted={"widht": 1.0}))
+    assert "unknown setting 'widht': did you mean 'width'?" in problem
+
+
 def test_a_plan_written_before_polarity_was_known_keeps_it(tmp_path: Path) -> None:
     (track,) = load_plan(stored(tmp_path, record())).tracks
     assert track.invert is False

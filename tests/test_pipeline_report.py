@@ -77,7 +77,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     reference = _noise(folder / "ré <ference>.wav", level=0.2, seed=2)
     audio, _ = soundfile.read(mix, dtype="float32")
     drums = StemPlan(
-        name="drums", settings={"gain_db": 1.5, "ratio": 2.0, "threshold_db": -20.0}, reason=EVIL
+        name="drums",
+        settings={"gain_db": 1.5, "ratio": 2.0, "threshold_db": -20.0},
+        predicted={"gain_db": 0.25, "ratio": 1.5, "threshold_db": -17.5, "pan": 0.0},
+        predicted_spread={"gain_db": 0.75, "ratio": 1.25},
+        reason=EVIL,
     )
     tracks = (
         TrackPlan(path=EVIL, role="kick", subgroup="drums", gain_db=-3.0),
@@ -170,7 +174,7 @@ def test_names_stay_text(text: str, page: _Page) -> None:
 def test_every_part_is_there(page: _Page) -> None:
     sections = [a["id"] for a in page.all("section")]
     assert sections == [
-        "listen", "warnings", "done", "style", "stems", "tracks", "files", "settings",
+        "listen", "warnings", "done", "style", "stems", "predicted", "tracks", "files", "settings",
     ]  # fmt: skip
     identities = [a["id"] for _, a in page.elements if "id" in a]
     assert len(identities) == len(set(identities))
@@ -187,6 +191,8 @@ def test_every_part_is_there(page: _Page) -> None:
         "50% right",
         "Not compressed.",
         "LUFS (target −14.0)",
+        "Fader, dB 0.00 0.25 ± 0.75 1.50",
+        "Ratio 1.00 1.50 × 1.25 2.00",
     ):
         assert words in shown, words
 
@@ -234,6 +240,17 @@ def test_a_report_without_a_reference(report: Report, tmp_path: Path) -> None:
     page = _Page((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert len(page.all("audio")) == 1
     assert "No reference was given" in "".join(page.text)
+
+
+def test_nothing_is_said_of_a_prediction_where_there_was_none(
+    report: Report, tmp_path: Path
+) -> None:
+    stems = tuple(stem.model_copy(update={"predicted": {}}) for stem in report.plan.stems)
+    plan = report.plan.model_copy(update={"stems": stems})
+    write_report(tmp_path / "r.html", replace(report, plan=plan))
+    page = _Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    assert "predicted" not in [section["id"] for section in page.all("section")]
+    assert "#predicted" not in [anchor["href"] for anchor in page.all("a")]
 
 
 def test_nothing_is_left_of_a_failed_report(report: Report, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pipeline.loudness import measure
 from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
 from pipeline.processors import Bus, Strip
 from pipeline.units import FloatArray
-from stage2.bands import BandModel, Digest, ModelledMix, digest_stems, frame_powers
+from stage2.bands import BandModel, ModelledMix
+from stage2.digest import Digest, digest_stems, frame_powers
 from stage2.style import Style, measure_style
 
 torch.set_num_threads(1)  # many tiny operations: on a busy machine threads wait for each other

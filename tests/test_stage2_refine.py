@@ -12,7 +12,15 @@ from pipeline.loudness import measure
 from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
 from pipeline.processors import Bus, Strip
 from pipeline.units import FloatArray
-from stage2.refine import Refined, RefineOptions, StemInput, blend_settings, refine
+from stage2.refine import (
+    Refined,
+    RefineOptions,
+    Start,
+    StemInput,
+    blend_settings,
+    refine,
+    settle,
+)
 from stage2.style import Style, measure_style, style_distance
 
 torch.set_num_threads(1)  # many tiny operations: on a busy machine threads wait for each other
@@ -322,6 +330,130 @@ def test_an_aligned_reference_tells_the_stem_levels() -> None:
     found = refined(reference, RefineOptions(rounds=2, steps=40), aligned=audio)
     # EQ can stand in for some of a level where stems share a band.
     assert np.abs(relative_lufs(rendered(found.strips, found.bus)[1]) - wanted).max() < 1.0
+
+
+@cache
+def settled(seed: int) -> tuple[Start, Refined]:
+    """Return settings that made a reference, bent a little, and what becomes of them alone."""
+    strips, bus = musical(seed)
+    for values in strips:
+        values["high_shelf_gain_db"] += 5.0
+    start = Start(tuple(strips), bus)
+    found = settle(
+        stems(),
+        start,
+        case(seed).reference,
+        sample_rate=RATE,
+        target_lufs=TARGET_LUFS,
+        ceiling_dbtp=CEILING_DBTP,
+    )
+    return start, found
+
+
+def refined_from(start: Start, options: RefineOptions, reference: Style) -> Refined:
+    return refine(
+        stems(),
+        reference,
+        sample_rate=RATE,
+        target_lufs=TARGET_LUFS,
+        ceiling_dbtp=CEILING_DBTP,
+        start=start,
+        options=options,
+    )
+
+
+def test_a_prediction_alone_is_rendered_as_it_is() -> None:
+    start, found = settled(0)
+    for wanted, values in zip(start.strips, found.strips, strict=True):
+        for name in ("gain_db", "high_shelf_gain_db", "ratio", "pan", "width"):
+            assert values[name] == pytest.approx(wanted[name], abs=1e-3), name
+    assert found.predicted == found.end
+    assert found.end.total < 0.5 * found.start.total
+    again = style_distance(delivered(found, case(0).reference), case(0).reference)
+    assert again.total == pytest.approx(found.end.total, abs=0.05)
+
+
+def test_refinement_begins_at_the_prediction_and_betters_it() -> None:
+    start, alone = settled(0)
+    found = refined_from(start, RefineOptions(rounds=1, steps=30), case(0).reference)
+    assert found.predicted is not None
+    assert found.predicted == found.history[0]
+    assert found.predicted.total == pytest.approx(alone.end.total, abs=1e-6)
+    assert found.start.total == pytest.approx(alone.start.total, abs=1e-6)
+    assert found.end.total < 0.9 * found.predicted.total
+
+
+def test_a_prediction_is_held_within_the_guardrails() -> None:
+    strips, bus = musical(1)
+    for values in strips:
+        values |= {"pan": 0.9, "spread": 1.0, "width": 2.0, "threshold_db": -60.0, "ratio": 20.0}
+    bus |= {"threshold_db": -60.0, "ratio": 20.0}
+    found = refined_from(Start(tuple(strips), bus), RefineOptions(rounds=0), case(1).reference)
+    for stem, values in zip(stems(), found.strips, strict=True):
+        assert values["pan"] == (0.0 if stem.centred else pytest.approx(0.5))
+        assert values["spread"] <= stem.max_spread + 1e-4
+        assert values["ratio"] <= 4.0
+    assert found.bus["threshold_db"] > -40.0
+
+
+@pytest.mark.parametrize("fault", ["count", "name", "number"])
+def test_a_prediction_that_does_not_fit_is_refused(fault: str) -> None:
+    strips, bus = musical(0)
+    if fault == "count":
+        strips.pop()
+    elif fault == "name":
+        del strips[1]["pan"]
+    else:
+        bus["ratio"] = float("nan")
+    said = {"count": "2 strips", "name": "no pan", "number": "not finite"}[fault]
+    with pytest.raises(ValueError, match=said):
+        refined_from(Start(tuple(strips), bus), QUICK, case(0).reference)
+
+
+def test_no_compressor_is_a_volume_control() -> None:
+    # Compressed without end, as by a bus at -60 dBFS, a mix is only quieter.
+    outs = [
+        Strip(s, sample_rate=RATE).process(stem.audio)
+        for s, stem in zip(far_off().strips, stems(), strict=True)
+    ]
+    chain = Bus(far_off().bus, sample_rate=RATE)
+    chain.process(np.asarray(np.sum(outs, axis=0, dtype=np.float64)))
+    assert chain.compressor.gain_reduction.mean_db < 6.0
+
+
+def test_of_a_long_excerpt_all_is_judged_at_last() -> None:
+    long = tuple(
+        replace(stem, audio=np.tile(stem.audio, 7) * ramp)
+        for stem, ramp in zip(
+            stems(),
+            np.linspace((1.0, 0.5, 1.0), (0.5, 1.0, 1.0), 28 * RATE, dtype=np.float32).T,
+            strict=True,
+        )
+    )
+    reference = case(0).reference
+    found = refine(
+        long,
+        reference,
+        sample_rate=RATE,
+        target_lufs=TARGET_LUFS,
+        ceiling_dbtp=CEILING_DBTP,
+        options=RefineOptions(rounds=1, steps=20),
+    )
+    assert len(found.history) == 3  # the passages twice, and the whole
+    outs = [
+        Strip(s, sample_rate=RATE).process(stem.audio)
+        for s, stem in zip(found.strips, long, strict=True)
+    ]
+    mix = Bus(found.bus, sample_rate=RATE).process(np.sum(outs, axis=0, dtype=np.float64))
+    out = fit_delivery(
+        mix,
+        sample_rate=RATE,
+        target_lufs=TARGET_LUFS,
+        ceiling_dbtp=CEILING_DBTP,
+        crest_db=reference.crest_db,
+    )
+    heard = style_distance(measure_style(out.audio, sample_rate=RATE), reference)
+    assert heard.total == pytest.approx(found.end.total, abs=0.03)
 
 
 TABLES = pytest.mark.parametrize("table", [STRIP, BUS], ids=["strip", "bus"])

@@ -25,7 +25,7 @@ from pipeline.loudness import measure
 from pipeline.session import open_session
 from pipeline.units import FloatArray
 from stage1.subgroups import recognise
-from stage2.bands import frame_powers
+from stage2.digest import frame_powers
 from stage2.style import FineBands
 
 SONGS = {"delta_rock": "rock_delta", "delta_hendrix": "psychedelic_rock_delta"}

@@ -211,7 +211,6 @@ def delivered(
         target_lufs=min(style.loudness_lufs, HIGHEST_LUFS),
         ceiling_dbtp=CEILING_DBTP,
         crest_db=style.crest_db,
-        whole_crest=True,
     )
     return fitted.audio
 
