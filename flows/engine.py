@@ -13,8 +13,11 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar, cast
+
+from threadpoolctl import threadpool_limits
 
 from flows.interrupts import Stopped, lost_interrupts
 from flows.progress import Progress, SilentProgress
@@ -126,7 +129,7 @@ class LocalEngine:
             raise ValueError(f"{name}: {len(items)} items but {len(labels)} labels")
         self.progress.start(name, len(items))
         try:
-            with one_torch_thread(), lost_interrupts():
+            with one_torch_thread(), one_blas_thread(), lost_interrupts():
                 crew = _Crew(step, items, workers=min(self.workers, len(items)))
                 return crew.collect(name, labels, self.progress)
         finally:
@@ -274,6 +277,15 @@ def one_torch_thread() -> Iterator[None]:
         if torch is not None:
             # A step that loaded torch has set the default of the whole process to one thread.
             torch.set_num_threads(before or default_workers())
+
+
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Keep BLAS to one thread inside the block, for the whole process.
+
+    Steps that set this limit for themselves lift it, when they end, for those beside them too.
+    """
+    limits: AbstractContextManager[object] = threadpool_limits(limits=1, user_api="blas")
+    return limits
 
 
 def _limit_torch() -> None:

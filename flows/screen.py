@@ -51,7 +51,7 @@ class Screen:
         self.errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         self.verbose = verbose
         logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, force=True)
-        for name in ("numba", "matplotlib", "asyncio", "httpx", "httpcore"):
+        for name in ("numba", "matplotlib", "asyncio", "filelock", "httpx", "httpcore"):
             logging.getLogger(name).setLevel(logging.WARNING)
 
     def progress(self) -> AbstractContextManager[Progress]:

@@ -59,15 +59,15 @@ BALANCE_CODE = (
 )  # fmt: skip
 
 # Style is a long-term average: so much of a song, spread over it, tells all of it.
-_EXCERPT_S = 84.0
-_PASSAGES = 12
+_EXCERPT_S = 56.0
+_PASSAGES = 8
 _FADE_S = 0.005
 
 
 def passages(frames: int, sample_rate: int) -> list[tuple[int, int]]:
     """Return where the excerpt that stage 2 works on lies: first frame and length of each piece.
 
-    A song of up to 84 s is taken whole, of a longer one twelve pieces of 7 s spread over it.
+    A song of up to 56 s is taken whole, of a longer one eight pieces of 7 s spread over it.
     """
     if frames <= round(_EXCERPT_S * sample_rate):
         return [(0, frames)]

@@ -126,7 +126,8 @@ class ConsoleJob:
 
     def digest(self) -> Digest:
         """Return the digest of the stems' excerpts."""
-        return _digest(tuple((stem.excerpt, stem.key) for stem in self.stems), self.sample_rate)
+        excerpts = tuple((stem.excerpt, stem.key) for stem in self.stems)
+        return _digest(excerpts, self.sample_rate)
 
     def read_stems(self) -> tuple[StemInput, ...]:
         """Return the stems with their audio."""
@@ -147,7 +148,9 @@ class ConsoleJob:
 @lru_cache(maxsize=1)
 def _digest(excerpts: tuple[tuple[Path, str], ...], sample_rate: int) -> Digest:
     """Digest excerpts, named by file and content: prediction and refinement start from the same."""
-    return digest_stems([np.load(path) for path, _ in excerpts], sample_rate=sample_rate)
+    stems = [np.load(path) for path, _ in excerpts]
+    digest: Digest = digest_stems(stems, sample_rate=sample_rate)
+    return digest
 
 
 def predict_step(job: ConsoleJob) -> Prediction:
@@ -243,6 +246,7 @@ def _settle(job: ConsoleJob) -> tuple[Refined, str]:
         target_lufs=job.target_lufs,
         ceiling_dbtp=job.ceiling_dbtp,
         match=frozenset(job.match),
+        digest=job.digest(),
     )
     return settled, ""
 

@@ -16,6 +16,7 @@ from flows.settings import MixSettings
 from flows.steps import BalanceJob, balance_step
 from flows.store import Store, code_version
 from pipeline.loudness import integrated_loudness
+from pipeline.problems import InputError, Problem
 from pipeline.roles import Role, Subgroup
 from pipeline.units import FloatArray
 from stage1.ensemble import stem_targets
@@ -27,12 +28,26 @@ __all__ = ["RecordedSong", "SynthesisedSong", "recorded_song_step", "synthesised
 
 CORPUS_RATE = 44_100
 _WORKING_LUFS = -20.0
-_CODE = ("flows.train_steps", "stage1.ensemble", "stage1.offsets", "stage2.scenes", "stage2.bands",
-         "stage2.style", "stage2.envelopes")  # fmt: skip
-_CORPUS_CODE = (
-    "stage2.corpus", "stage2.corpus_drums", "stage2.corpus_instruments", "stage2.corpus_patches",
-    "stage2.corpus_samples", "stage2.corpus_score", "stage2.corpus_sound",
-)  # fmt: skip
+
+
+def _modules(package: str, *patterns: str) -> tuple[str, ...]:
+    """Return the dotted names of a package's modules that match."""
+    folder = Path(__file__).parents[1] / package
+    return tuple(
+        f"{package}.{path.stem}"
+        for pattern in patterns
+        for path in sorted(folder.glob(f"{pattern}.py"))
+    )
+
+
+_CODE = (
+    "flows.train_steps",
+    "stage1.ensemble",
+    "stage1.offsets",
+    *_modules("stage2", "scenes", "bands", "digest", "style", "envelopes"),
+)
+# What songs are synthesised by: the corpus has new modules now and then.
+_CORPUS_CODE = (*_modules("stage2", "corpus*"), *_modules("pipeline", "demo_*", "kernels"))
 
 
 @dataclass(frozen=True)
@@ -147,6 +162,9 @@ def _save(
         centred=centred,
         max_spread={stem: most_spread(stem) for stem in stems},
     )
+    if not song.passages:
+        remedy = "leave it out of the songs to learn from"
+        raise InputError([Problem(name, "has no passage of 6 s in which something sounds", remedy)])
     save_song(song, path)
 
 

@@ -7,6 +7,7 @@ a Hann window of the same length, it has come down fully when its peak arrives, 
 from __future__ import annotations
 
 from functools import lru_cache
+from threading import Thread
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +31,7 @@ dither, and for meters with other interpolators than the two obeyed here."""
 
 _OVERSAMPLING = 8
 _TAPS = 32
+_LEAST_PARALLEL_FRAMES = 16_384
 
 # BS.1770-5, annex 2: the interpolator that meters follow to the letter. It reads up to 0.2 dB over
 # a better one on noise, so it is obeyed too. Two phases; the other two are these backwards.
@@ -241,16 +243,8 @@ class TruePeakLimiter:
             return x.copy()
         # Whatever the block's size, frame n of the line's end is the newest frame of the stream.
         line = np.concatenate([self._past, x], axis=1, dtype=np.float64)
-        gain = np.empty(frames)
-        _limiting_gain(
-            np.ascontiguousarray(line[:, self._past.shape[1] - (_TAPS - 1) :]),
-            self._phases,
-            self._bound,
-            self._ceiling,
-            self._last_between,
-            gain,
-        )
-        gain = np.concatenate([self._past_gain, gain])
+        recent = np.ascontiguousarray(line[:, self._past.shape[1] - (_TAPS - 1) :])
+        gain = np.concatenate([self._past_gain, self._gain(recent, frames)])
         attenuation = 1.0 - _moving_minimum(gain, self._hold)
         _release(attenuation, self._release_state, *self._coefficients)
         attenuation = np.concatenate([self._past_attenuation, attenuation])
@@ -262,6 +256,25 @@ class TruePeakLimiter:
         self._past_attenuation = attenuation[frames:].copy()
         self._frames += frames
         return y.astype(x.dtype, copy=False)
+
+    def _gain(self, line: Float64Array, frames: int) -> Float64Array:
+        """Return the gain of each sample; long blocks are worked on from both halves at once."""
+        told = self._phases, self._bound, self._ceiling
+        gain = np.empty(frames)
+        if frames < _LEAST_PARALLEL_FRAMES:
+            _limiting_gain(line, *told, self._last_between, gain)
+            return gain
+        half = frames // 2
+        # One sample early: what lies before its first is what the second half begins with.
+        second, last = np.empty(frames - half + 1), np.zeros(1)
+        part = np.ascontiguousarray(line[:, half - 1 :])
+        other = Thread(target=_limiting_gain, args=(part, *told, last, second))
+        other.start()
+        _limiting_gain(line[:, : half + _TAPS - 1].copy(), *told, self._last_between, gain[:half])
+        other.join()
+        gain[half:] = second[1:]
+        self._last_between = last
+        return gain
 
     def flush(self) -> Float64Array:
         """Return the ``latency`` frames still held, as if silence followed, shape (2, latency)."""

@@ -198,8 +198,11 @@ class BandModel:
         bus_eq = bus_response.real.square() + bus_response.imag.square()  # (bands,)
         stem_power = (stem_left + stem_right) / 2.0 * bus_eq[:, None]  # (bands, stems)
         # what pan, width and bus EQ make of each stem's envelope, per coarse band
+        # What a stem adds to the mix's power: more than its own where others share its signal.
+        added = (left * from_left + right * from_right).real.reshape(-1, count, 3).sum(dim=2)
+        added = (added / 2.0 * bus_eq[:, None]).clamp_min(0.0)  # (bands, stems)
         per_coarse = torch.zeros(_COARSE, count, dtype=torch.float64).index_add(
-            0, self._coarse_of, stem_power
+            0, self._coarse_of, added
         )
         unit = per_coarse / (self._coarse_total / self._envelope.shape[2]) / kept.clamp_min(1e-6)
         unit = torch.where(self._rests, torch.zeros_like(unit), unit)

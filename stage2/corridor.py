@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.plan import STRIP, Aspect
+from stage2.digest import Digest, digest_stems
 from stage2.objective import RefineOptions
 from stage2.refine import Refined, settle
 from stage2.space import Start, StemInput, blend_settings
@@ -32,6 +33,7 @@ def settle_in_corridor(
     target_lufs: float,
     ceiling_dbtp: float,
     match: frozenset[Aspect] = frozenset(Aspect),
+    digest: Digest | None = None,
     corridor_lu: float = RefineOptions.corridor_lu,
 ) -> Refined:
     """Settle a prediction, and where a stem's rendered loudness leaves the corridor, hold it there.
@@ -51,6 +53,7 @@ def settle_in_corridor(
         ``predicted`` is the distance of the prediction before it was held.
     """
     history = []
+    digest = digest or digest_stems([stem.audio for stem in stems], sample_rate=sample_rate)
     for _ in range(_TURNS):
         settled = settle(
             stems,
@@ -60,6 +63,7 @@ def settle_in_corridor(
             target_lufs=target_lufs,
             ceiling_dbtp=ceiling_dbtp,
             match=match,
+            digest=digest,
         )
         history.append(settled.end)
         moved = np.asarray(settled.level_change_lu)

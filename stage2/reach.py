@@ -73,7 +73,7 @@ class Reach:
             level = min(max(loud + gain - 3.0, -58.0), -2.0)
             own = {
                 **_STRIP_REACH,
-                "gain_db": (gain - MOST_LEVEL_DB, gain, gain + MOST_LEVEL_DB),
+                "gain_db": _within(gain, MOST_LEVEL_DB),
                 "threshold_db": _around(level, _STRIP_THRESHOLD_DB),
                 "spread": (0.0, min(_LEAST_SPREAD, spread), spread),
             }
@@ -121,6 +121,11 @@ def _out_of_reach(parameter: Parameter, highest_hz: float) -> bool:
         return False
     frequency = parameter.name.removeprefix("eq_").removesuffix("hz_gain_db").replace("_", ".")
     return float(frequency) > highest_hz
+
+
+def _within(gain_db: float, reach_db: float) -> tuple[float, float, float]:
+    low, high = STRIP[0].low, STRIP[0].high
+    return max(gain_db - reach_db, low), gain_db, min(gain_db + reach_db, high)
 
 
 def _around(level_db: float, reach_db: float) -> tuple[float, float, float]:

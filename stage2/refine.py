@@ -86,7 +86,6 @@ class _Found:
     """Settings that were tried, and how good they are; the lower the price the better."""
 
     price: float
-    points: tuple[torch.Tensor, ...]
     strips: torch.Tensor
     bus: torch.Tensor
     trial: Trial
@@ -151,6 +150,7 @@ def refine(
         target_lufs=target_lufs,
         ceiling_dbtp=ceiling_dbtp,
         start=start,
+        digest=digest,
         aligned=aligned,
     )
     rounds, steps, rate = _effort(options, start, search.is_short)
@@ -161,7 +161,8 @@ def refine(
             descent.step(search.loss, rate * _COOLING**turn)
             if on_step is not None:
                 on_step(turn * steps + step + 1, rounds * steps)
-        search.judge()
+        if turn < rounds - 1 or search.is_short:
+            search.judge()
     if search.judge_whole():
         descent = Descent(search.points)
         for _ in range(_LAST_STEPS):
@@ -179,6 +180,7 @@ def settle(
     target_lufs: float,
     ceiling_dbtp: float,
     match: frozenset[Aspect] = frozenset(Aspect),
+    digest: Digest | None = None,
 ) -> Refined:
     """Take a prediction as it is: within the guardrails, tidied, rendered once and judged.
 
@@ -189,24 +191,19 @@ def settle(
     ValueError
         As :func:`refine` does.
     """
-    stems = _cut(stems, sample_rate)
-    strip_axes, bus_axes = _spaces(stems, match, sample_rate)
-    strips = strip_axes.settings(strip_axes.normalised(start.strips))
-    bus = bus_axes.settings(bus_axes.normalised([start.bus]))[0]
-    trials = Trials(
+    search = _Search(
         stems,
         reference,
+        RefineOptions(match=match),
         sample_rate=sample_rate,
         target_lufs=target_lufs,
         ceiling_dbtp=ceiling_dbtp,
-        match=match,
+        start=start,
+        digest=digest,
+        aligned=None,
     )
-    before = trials.neutral()
-    trial = trials.run(as_dicts(strips, STRIP), as_dicts(bus, BUS)[0])
-    distance = style_distance(trial.style, reference)
-    moved = torch.tensor(trial.stem_lufs) - torch.tensor(before.stem_lufs)
-    found = _Found(0.0, (), strips, bus, trial, distance, moved)
-    return _refined(found, style_distance(before.style, reference), (distance,), distance)
+    search.judge()
+    return search.result()
 
 
 def _effort(options: RefineOptions, start: Start | None, is_short: bool) -> tuple[int, int, float]:
@@ -302,13 +299,9 @@ class _Search:
         self._judge(self._some, self._cut)
 
     def judge_whole(self) -> bool:
-        """Go back to the best, and render all of the excerpt; False where that is done."""
-        assert self._best is not None
+        """Render all of the excerpt where the search stands; False where that is done."""
         if self.is_short:
             return False
-        with torch.no_grad():
-            for point, best in zip(self.points, self._best.points, strict=True):
-                point.copy_(best)
         self._best = None
         self._judge(self._all, self._whole)
         return True
@@ -329,8 +322,7 @@ class _Search:
         price = float(self._objective(whole, strips, bus)) + distance.crest_db / SCALES["crest_db"]
         if self._best is None or price < self._best.price:
             moved = whole.stem_lufs + self._objective.stem_offset - self._intended
-            points = tuple(point.clone() for point in self.points)
-            self._best = _Found(price, points, strips, bus, self._trial, distance, moved)
+            self._best = _Found(price, strips, bus, self._trial, distance, moved)
         return distance
 
     def result(self) -> Refined:

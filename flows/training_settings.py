@@ -1,0 +1,207 @@
+"""The settings of a training run, from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import field_validator as check
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from pipeline.problems import InputError, Problem, suggest
+from stage2.controller import ControllerSize
+from stage2.encoder import SHARES
+from stage2.training import TrainingOptions
+
+__all__ = [
+    "LearningSettings",
+    "NetworkSettings",
+    "SongSettings",
+    "TrainingSettings",
+    "load_training_settings",
+]
+
+
+def _wrong(what: str, remedy: str) -> PydanticCustomError:
+    return PydanticCustomError("value", "{what}: {remedy}", {"what": what, "remedy": remedy})
+
+
+def _folder(path: Path, info: ValidationInfo) -> Path:
+    """Return a folder named in a file; one that is not absolute lies beside the file."""
+    whole = _beside(path, info)
+    if not whole.is_dir():
+        raise _wrong(f"is {str(path)!r}, which is no folder", "name one that is there")
+    return whole
+
+
+def _beside(path: Path, info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get("base", "")) / path.expanduser()
+
+
+_Folder = Annotated[Path, AfterValidator(_folder)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SongSettings(_Section):
+    """What is learned from.
+
+    Parameters
+    ----------
+    synthesised, first_seed, seconds
+        How many songs the corpus makes, the seed of the first, and how long they are.
+    one_shots
+        Folders of single sounds that the corpus may play.
+    sessions
+        Folders of raw tracks, each balanced by stage 1.
+    repeat_sessions
+        How often a recorded session counts as against a synthesised song.
+    held_out
+        How many of the synthesised songs, the last ones, are for validation.
+    sources
+        Name, licence and credit of each thing that is recorded, for the card.
+    """
+
+    synthesised: int = Field(default=200, ge=2)
+    first_seed: int = Field(default=1, ge=0)
+    seconds: float = Field(default=36.0, ge=15.0, le=1200.0)
+    one_shots: tuple[_Folder, ...] = ()
+    sessions: tuple[_Folder, ...] = ()
+    repeat_sessions: int = Field(default=1, ge=1)
+    held_out: int = Field(default=16, ge=1)
+    sources: tuple[str, ...] = ()
+
+    @check("held_out")
+    @classmethod
+    def _leaves_some(cls, value: int, info: ValidationInfo) -> int:
+        made = info.data.get("synthesised", value + 1)
+        if value >= made:
+            raise _wrong(f"is {value} of {made} synthesised songs", "hold out fewer than there are")
+        return value
+
+
+class LearningSettings(_Section):
+    """How it is learned: see :class:`stage2.training.TrainingOptions`."""
+
+    steps: int = Field(default=4000, ge=1)
+    batch: int = Field(default=12, ge=1)
+    rate: float = Field(default=6e-4, gt=0.0, le=1.0)
+    warm_up: int = Field(default=200, ge=1)
+    weight_decay: float = Field(default=0.01, ge=0.0)
+    average: float = Field(default=0.998, ge=0.0, lt=1.0)
+    seed: int = Field(default=0, ge=0)
+    validate_every: int = Field(default=250, ge=1)
+    validation_examples: int = Field(default=48, ge=1)
+    checkpoint_every: int = Field(default=250, ge=1)
+    device: Literal["cpu", "cuda"] = "cpu"
+    workers: int = Field(default=1, ge=1)
+
+    @check("device")
+    @classmethod
+    def _is_there(cls, value: str) -> str:
+        if value == "cuda" and not torch.cuda.is_available():
+            raise _wrong("is 'cuda', and torch finds no such device", "use 'cpu'")
+        return value
+
+
+class NetworkSettings(_Section):
+    """The shape of the network: see :class:`stage2.controller.ControllerSize`."""
+
+    width: int = Field(default=200, ge=20)
+    blocks: int = Field(default=4, ge=1)
+    heads: int = Field(default=10, ge=SHARES)
+    passes: int = Field(default=3, ge=1, le=8)
+
+    @check("heads")
+    @classmethod
+    def _share_the_width(cls, value: int, info: ValidationInfo) -> int:
+        width = info.data.get("width", value)
+        if width % value:
+            raise _wrong(f"is {value}, of a width of {width}", "use heads that divide the width")
+        return value
+
+
+class TrainingSettings(_Section):
+    """A whole training run.
+
+    Parameters
+    ----------
+    output
+        Folder of the run: checkpoint, curves, and the weights with their record and card.
+    """
+
+    output: Path
+    songs: SongSettings = SongSettings()
+    learning: LearningSettings = LearningSettings()
+    network: NetworkSettings = NetworkSettings()
+
+    def options(self) -> TrainingOptions:
+        """Return how the controller is trained."""
+        return TrainingOptions(
+            **self.learning.model_dump(), size=ControllerSize(**self.network.model_dump())
+        )
+
+
+_SECTIONS: dict[str, type[_Section]] = {
+    "songs": SongSettings,
+    "learning": LearningSettings,
+    "network": NetworkSettings,
+}
+
+
+def load_training_settings(
+    path: Path, *, output: Path | None = None, workers: int | None = None
+) -> TrainingSettings:
+    """Read the settings of a training run from a TOML file; paths in it are relative to it.
+
+    Parameters
+    ----------
+    output, workers
+        Over what the file says.
+
+    Raises
+    ------
+    InputError
+        With all that is wrong in the file.
+    """
+    try:
+        told: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            [Problem(str(path), f"cannot be read ({error})", "name a TOML file that exists")]
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError([Problem(str(path), f"is not TOML ({error})", "mend it there")]) from error
+    if output is not None:
+        told["output"] = output.absolute()
+    if workers is not None:
+        learning = told.setdefault("learning", {})
+        if isinstance(learning, dict):
+            learning["workers"] = workers
+    base = path.absolute().parent
+    try:
+        settings = TrainingSettings.model_validate(told, context={"base": base})
+    except ValidationError as error:
+        raise InputError([_problem(path, e) for e in error.errors(include_url=False)]) from error
+    return settings.model_copy(update={"output": base / settings.output.expanduser()})
+
+
+def _problem(path: Path, detail: ErrorDetails) -> Problem:
+    names = [str(part) for part in detail["loc"]]
+    context = detail.get("ctx", {})
+    subject = f"{path} [{'.'.join(names)}]"
+    if detail["type"] == "extra_forbidden":
+        section = _SECTIONS[names[0]] if names[1:] else TrainingSettings
+        return Problem(subject, "is no setting", suggest(names[-1], list(section.model_fields)))
+    if detail["type"] == "missing":
+        remedy = "name a new folder there, or with --output" if names == ["output"] else "add it"
+        return Problem(subject, "is missing", remedy)
+    if "remedy" in context:
+        return Problem(subject, str(context["what"]), str(context["remedy"]))
+    remedy = detail["msg"][0].lower() + detail["msg"][1:]
+    return Problem(subject, f"is {detail['input']!r}", remedy.replace("input should be", "use"))
