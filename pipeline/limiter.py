@@ -250,7 +250,7 @@ class TruePeakLimiter:
         attenuation = np.concatenate([self._past_attenuation, attenuation])
         y = np.empty((2, frames))
         delayed = np.ascontiguousarray(line[:, self._past.shape[1] - self.latency :][:, :frames])
-        _apply(delayed, attenuation, self._window, y, self._reduction)
+        self._apply_to(delayed, attenuation, y)
         self._past = line[:, frames:].copy()
         self._past_gain = gain[frames:].copy()
         self._past_attenuation = attenuation[frames:].copy()
@@ -275,6 +275,33 @@ class TruePeakLimiter:
         gain[half:] = second[1:]
         self._last_between = last
         return gain
+
+    def _apply_to(self, line: Float64Array, attenuation: Float64Array, y: Float64Array) -> None:
+        """Fill ``y`` with the line, limited; long blocks from both halves at once."""
+        frames = y.shape[1]
+        half = frames // 2 if frames >= _LEAST_PARALLEL_FRAMES else 0
+        reductions = np.zeros((2, 2))
+        spans = [(0, half), (half, frames)] if half else [(0, frames)]
+        work = [
+            Thread(
+                target=_apply,
+                args=(
+                    line[:, first:last],
+                    attenuation[first : last + self._hold - 1],
+                    self._window,
+                    y[:, first:last],
+                    reduction,
+                ),
+            )
+            for (first, last), reduction in zip(spans, reductions, strict=False)
+        ]
+        for thread in work[1:]:
+            thread.start()
+        work[0].run()
+        for thread in work[1:]:
+            thread.join()
+        self._reduction[0] = max(self._reduction[0], *reductions[:, 0])
+        self._reduction[1] += reductions[:, 1].sum()
 
     def flush(self) -> Float64Array:
         """Return the ``latency`` frames still held, as if silence followed, shape (2, latency)."""

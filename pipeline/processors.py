@@ -53,6 +53,72 @@ def pan_gains(pan: float) -> tuple[float, float]:
 
 
 @kernel
+def _two_biquads(
+    x: npt.NDArray[np.float64],
+    sections: npt.NDArray[np.float64],
+    state: npt.NDArray[np.float64],
+    k: int,
+    start: int,
+    stop: int,
+) -> None:
+    """Run biquads k and k + 1 over part of a stereo block in place.
+
+    Four recursions in one loop hide each other's latency.
+    """
+    b0, b1, b2 = sections[k, 0], sections[k, 1], sections[k, 2]
+    a1, a2 = sections[k, 4], sections[k, 5]
+    d0, d1, d2 = sections[k + 1, 0], sections[k + 1, 1], sections[k + 1, 2]
+    c1, c2 = sections[k + 1, 4], sections[k + 1, 5]
+    l1, l2, r1, r2 = state[k, 0, 0], state[k, 0, 1], state[k, 1, 0], state[k, 1, 1]
+    m1, m2, s1, s2 = state[k + 1, 0, 0], state[k + 1, 0, 1], state[k + 1, 1, 0], state[k + 1, 1, 1]
+    left, right = x[0], x[1]
+    for i in range(start, stop):
+        v = left[i]
+        y = b0 * v + l1
+        l1 = (b1 * v + l2) - a1 * y
+        l2 = b2 * v - a2 * y
+        z = d0 * y + m1
+        m1 = (d1 * y + m2) - c1 * z
+        m2 = d2 * y - c2 * z
+        left[i] = z
+        v = right[i]
+        y = b0 * v + r1
+        r1 = (b1 * v + r2) - a1 * y
+        r2 = b2 * v - a2 * y
+        z = d0 * y + s1
+        s1 = (d1 * y + s2) - c1 * z
+        s2 = d2 * y - c2 * z
+        right[i] = z
+    state[k, 0, 0], state[k, 0, 1], state[k, 1, 0], state[k, 1, 1] = l1, l2, r1, r2
+    state[k + 1, 0, 0], state[k + 1, 0, 1] = m1, m2
+    state[k + 1, 1, 0], state[k + 1, 1, 1] = s1, s2
+
+
+@kernel
+def _one_biquad(
+    x: npt.NDArray[np.float64],
+    sections: npt.NDArray[np.float64],
+    state: npt.NDArray[np.float64],
+    k: int,
+    start: int,
+    stop: int,
+) -> None:
+    """Run biquad k over part of a block (channels, frames) in place."""
+    b0, b1, b2 = sections[k, 0], sections[k, 1], sections[k, 2]
+    a1, a2 = sections[k, 4], sections[k, 5]
+    for c in range(x.shape[0]):
+        line = x[c]
+        z1, z2 = state[k, c, 0], state[k, c, 1]
+        for i in range(start, stop):
+            v = line[i]
+            y = b0 * v + z1
+            z1 = (b1 * v + z2) - a1 * y
+            z2 = b2 * v - a2 * y
+            line[i] = y
+        state[k, c, 0], state[k, c, 1] = z1, z2
+
+
+@kernel
 def _cascade(
     x: npt.NDArray[np.float64],
     sections: npt.NDArray[np.float64],
@@ -65,48 +131,26 @@ def _cascade(
     at fixed positions in the stream, so that the blocks do not matter.
     """
     channels, frames = x.shape
-    for k in range(sections.shape[0]):
-        b0, b1, b2 = sections[k, 0], sections[k, 1], sections[k, 2]
-        a1, a2 = sections[k, 4], sections[k, 5]
-        n = 0
-        until_flush = 256 - position % 256
-        while n < frames:
-            stop = min(frames, n + until_flush)
-            if channels == 2:
-                # Both channels in one loop: two recursions hide each other's latency.
-                left, right = x[0], x[1]
-                l1, l2 = state[k, 0, 0], state[k, 0, 1]
-                r1, r2 = state[k, 1, 0], state[k, 1, 1]
-                for i in range(n, stop):
-                    v = left[i]
-                    y = b0 * v + l1
-                    l1 = (b1 * v + l2) - a1 * y
-                    l2 = b2 * v - a2 * y
-                    left[i] = y
-                    v = right[i]
-                    y = b0 * v + r1
-                    r1 = (b1 * v + r2) - a1 * y
-                    r2 = b2 * v - a2 * y
-                    right[i] = y
-                state[k, 0, 0], state[k, 0, 1] = l1, l2
-                state[k, 1, 0], state[k, 1, 1] = r1, r2
+    start = 0
+    until_flush = 256 - position % 256
+    while start < frames:
+        stop = min(frames, start + until_flush)
+        k = 0
+        while k < sections.shape[0]:
+            if channels == 2 and k + 1 < sections.shape[0]:
+                _two_biquads(x, sections, state, k, start, stop)
+                k += 2
             else:
-                mono = x[0]
-                l1, l2 = state[k, 0, 0], state[k, 0, 1]
-                for i in range(n, stop):
-                    v = mono[i]
-                    y = b0 * v + l1
-                    l1 = (b1 * v + l2) - a1 * y
-                    l2 = b2 * v - a2 * y
-                    mono[i] = y
-                state[k, 0, 0], state[k, 0, 1] = l1, l2
-            if stop - n == until_flush:
+                _one_biquad(x, sections, state, k, start, stop)
+                k += 1
+        if stop - start == until_flush:
+            for k in range(sections.shape[0]):
                 for c in range(channels):
                     for j in range(2):
                         if abs(state[k, c, j]) < 1e-30:
                             state[k, c, j] = 0.0
-            n = stop
-            until_flush = 256
+        start = stop
+        until_flush = 256
 
 
 class _Cascade:

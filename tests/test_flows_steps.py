@@ -264,7 +264,7 @@ def test_of_a_long_stem_the_passages_are_kept(tmp_path: Path, store: Path, put: 
     whole = render_stems(plan, tmp_path, frames=plan.frames)["bass"]
     excerpt = np.load(balance_step(BalanceJob(plan, "bass", tmp_path, store)).excerpt)
     pieces = [cut(whole, start, length, rate) for start, length in passages(plan.frames, rate)]
-    assert len(pieces) == 12
+    assert sum(piece.shape[1] for piece in pieces) == 56 * rate
     assert np.array_equal(excerpt, np.concatenate(pieces, axis=1))
 
 

@@ -143,10 +143,10 @@ def test_a_stem_in_two_halves_is_mixed_as_the_stem_is(index: int) -> None:
 
 def test_a_stem_turned_down_whose_fader_makes_up_for_it_sounds_the_same() -> None:
     strips, bus, _ = settle(stems(), GAINS_DB, NAMES)
-    quiet = [audio * (0.1 if i == 2 else 1.0) for i, audio in enumerate(stems())]
-    gains = [gain + (20.0 if i == 2 else 0.0) for i, gain in enumerate(GAINS_DB)]
+    quiet = [audio * (10.0**-0.5 if i == 2 else 1.0) for i, audio in enumerate(stems())]
+    gains = [gain + (10.0 if i == 2 else 0.0) for i, gain in enumerate(GAINS_DB)]
     compensated, same_bus, _ = settle(quiet, gains, NAMES)
-    compensated[2, 0] -= 20.0
+    compensated[2, 0] -= 10.0
     assert (compensated - strips).abs().max() < 1e-3
     assert (same_bus - bus).abs().max() < 1e-3
 

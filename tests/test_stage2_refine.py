@@ -439,7 +439,7 @@ def test_of_a_long_excerpt_all_is_judged_at_last() -> None:
         ceiling_dbtp=CEILING_DBTP,
         options=RefineOptions(rounds=1, steps=20),
     )
-    assert len(found.history) == 3  # the passages twice, and the whole
+    assert len(found.history) == 2  # the passages, and the whole
     outs = [
         Strip(s, sample_rate=RATE).process(stem.audio)
         for s, stem in zip(found.strips, long, strict=True)
