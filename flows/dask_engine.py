@@ -77,14 +77,6 @@ _CONFIG = {
 _SPOKEN = ("dask", "distributed", "cloudpickle", "msgpack")
 
 
-def _sweep_scratch() -> None:
-    """Remove the scratch folders of killed runs of this machine."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*@{socket.gethostname()}-*"):
-        pid = folder.name.removeprefix(SCRATCH).partition("@")[0]
-        if pid.isdecimal() and is_dead(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
 class DaskError(StemwrightError):
     """The cluster was lost, or lost a step too often."""
 
@@ -126,35 +118,6 @@ def begin_fork_server() -> None:
     told = {**_ONE_THREAD, SCRATCH_VARIABLE: str(_scratch())}
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
-    try:
-        forkserver.ensure_running()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-class DaskError(StemwrightError):
-    """The cluster was lost, or lost a step too often."""
-
-
-def begin_fork_server() -> None:
-    """Begin to load what workers need, in the background; at once, and before torch is loaded.
-
-    Does nothing where it has begun already, or where processes are not forked.
-    """
-    if _METHOD != "forkserver":
-        return
-    from multiprocessing import forkserver
-
-    multiprocessing.get_context("forkserver").set_forkserver_preload(
-        ["distributed", "flows.dask_preload"]
-    )
-    # Read by the libraries when they are loaded; this process may have all threads.
-    before = {name: os.environ.get(name) for name in _ONE_THREAD}
-    os.environ.update(_ONE_THREAD)
     try:
         forkserver.ensure_running()
     finally:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-__all__ = ["Demo", "Run", "demo_session", "hash_of_samples", "make_server", "result_of"]
+__all__ = ["Demo", "Run", "demo_session", "hash_of_samples", "result_of"]
 
 _MARK = "STEMWRIGHT_BENCHMARK_RUN"
 _COMMAND = [sys.executable, "-c", "from flows.cli import main; main()"]
@@ -114,9 +114,8 @@ class Run:
         parents = {}
         for pid in self.pids():
             try:
-                parents[pid] = int(
-                    Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
-                )
+                told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                parents[pid] = int(told[1])
             except OSError:
                 continue
         return [p for p, parent in parents.items() if parents.get(parent) == self.process.pid]
