@@ -109,6 +109,17 @@ class Run:
             )
         return total
 
+    def processor_s(self) -> dict[int, float]:
+        """Return the processor time of each of them so far."""
+        found = {}
+        for pid in self.pids():
+            try:
+                told = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            found[pid] = (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+        return found
+
     def dask_workers(self) -> list[int]:
         """Return the worker processes of Dask: the grandchildren."""
         parents = {}
