@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows.step_counts import note_lookup
+
 __all__ = ["Entry", "Store", "code_version", "default_root"]
 
 _DONE = "done.json"
@@ -130,6 +132,7 @@ class Entry:
         draft.replace(self.path / _DONE)
         self._place.parent.mkdir(parents=True, exist_ok=True)
         published = _publish(self.path, self._place)
+        note_lookup(self._place.parent.name, self._place.name, done=True)
         # What is read back is what a later hit will see: tuples are lists by then.
         self.done, self.path, self.record = True, self._place, published
         return self._place
@@ -195,6 +198,7 @@ class Store:
             os.utime(place / _DONE)  # last used, for prune
         record = _read_whole(place)
         if record is not None:
+            note_lookup(step, key, done=False)
             yield Entry(done=True, path=place, record=record, _place=place)
             return
         workshop = self._new_unfinished()
@@ -236,7 +240,7 @@ class Store:
 
     def size_bytes(self) -> int:
         """Return the disk space of all complete entries."""
-        return sum(size for _, size, _ in self._entries())
+        return sum(size for _, size, _ in self.entries())
 
     def prune(self, max_bytes: int, *, unused_s: float = 3600.0) -> int:
         """Remove the entries not used for longest until the rest fit; return the bytes freed.
@@ -248,7 +252,7 @@ class Store:
         unused_s
             Entries used more recently than this stay in any case: a run may be reading them.
         """
-        entries = sorted(self._entries())
+        entries = sorted(self.entries())
         total = sum(size for _, size, _ in entries)
         freed = 0
         for used, size, place in entries:
@@ -275,7 +279,8 @@ class Store:
         owner = f"{os.getpid()}@{socket.gethostname()}"
         return self.root / _UNFINISHED / f"{uuid.uuid4().hex}.{owner}"
 
-    def _entries(self) -> Iterator[tuple[float, int, Path]]:
+    def entries(self) -> Iterator[tuple[float, int, Path]]:
+        """Yield when each complete entry was last used, its size in bytes and its folder."""
         for done in self.root.glob(f"[!.]*/*/{_DONE}"):
             with contextlib.suppress(OSError):
                 size = sum(p.stat().st_size for p in done.parent.rglob("*") if p.is_file())
