@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from flows.interrupts import Stopped, lost_interrupts
 from flows.progress import Progress, SilentProgress
+from flows.step_counts import StepCounts
 
 __all__ = [
     "Engine",
@@ -46,7 +47,15 @@ _TURN_S = 0.5
 
 
 class Engine(Protocol):
-    """Runs the steps of a recipe; use as a context manager."""
+    """Runs the steps of a recipe; use as a context manager.
+
+    Attributes
+    ----------
+    counts
+        The results that the steps so far did and found.
+    """
+
+    counts: StepCounts
 
     def map(
         self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]
@@ -120,6 +129,7 @@ class LocalEngine:
         if self.workers < 1:
             raise ValueError(f"workers is {workers}: use 1 or more")
         self.progress: Progress = progress or SilentProgress()
+        self.counts = StepCounts()
 
     def map(
         self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]
@@ -130,7 +140,8 @@ class LocalEngine:
         self.progress.start(name, len(items))
         try:
             with one_torch_thread(), one_blas_thread(), lost_interrupts():
-                crew = _Crew(step, items, workers=min(self.workers, len(items)))
+                counted = self.counts.counting(step)
+                crew = _Crew(counted, items, workers=min(self.workers, len(items)))
                 return crew.collect(name, labels, self.progress)
         finally:
             self.progress.finish(name)
@@ -140,7 +151,7 @@ class LocalEngine:
         self.progress.start(name, 1)
         try:
             with lost_interrupts() as raise_lost:
-                result = step(item)
+                result = self.counts.counting(step)(item)
                 raise_lost()
             self.progress.advance(name, label)
         except Exception as error:

@@ -26,27 +26,18 @@ from flows.decisions import (
 )
 from flows.engine import Engine, run_recipe
 from flows.outcome import MixOutcome, track_rows, write_outcome
-from flows.output_folder import choose_folder, new_folder
+from flows.output_folder import choose_folder, copy_file, new_folder
 from flows.progress import Progress, SilentProgress
+from flows.render_steps import DeliverJob, Mixdown, StemJob, deliver_step, stem_step
 from flows.session_notes import track_notes
 from flows.settings import MixSettings
-from flows.steps import (
-    BalanceJob,
-    BusJob,
-    Mixdown,
-    StemJob,
-    TrackJob,
-    balance_step,
-    bus_step,
-    passages,
-    stem_step,
-)
+from flows.steps import BalanceJob, TrackJob, balance_step, passages
 from flows.store import Store, default_root
 from flows.style_steps import ConsoleJob, HeardReference, style_step
 from pipeline.delivery import DEFAULT_LUFS, parse_target
 from pipeline.plan import Aspect, Delivery
 from pipeline.problems import InputError, Problem
-from pipeline.render import stem_file_names
+from pipeline.render import StemSummary, stem_file_names
 from pipeline.stem_sum import allow_open_files
 from stage2.style import Style, blend, measure_style
 
@@ -87,9 +78,10 @@ def _recipe(
         title="What each track is, and what was decided for it",
     )
 
+    balances = [BalanceJob(plan, name, session.root, store) for name in names]
     stems = engine.map(
         balance_step,
-        [BalanceJob(plan, name, session.root, store) for name in names],
+        balances,
         name="balance",
         labels=names,
     )
@@ -154,52 +146,58 @@ def _recipe(
         }
     )
 
+    settings_of = {stem.name: stem.settings for stem in plan.stems}
+    rendered = engine.map(
+        stem_step,
+        [
+            StemJob(job, stem, settings_of[stem.name])
+            for job, stem in zip(balances, stems, strict=True)
+        ],
+        name="console",
+        labels=names,
+    )
+    crest = None
+    if found is not None and reference_style is not None:
+        crest = _crest_wanted(reference_style, start_style, settings)
+    mixdown = engine.run(
+        deliver_step,
+        DeliverJob(
+            tuple(rendered),
+            plan.bus,
+            plan.sample_rate,
+            plan.frames,
+            target_lufs,
+            crest,
+            plan.delivery,
+            store,
+        ),
+        name="deliver",
+        label="bus, limiter, loudness",
+    )
+    plan = plan.model_copy(
+        update={
+            "bus": {**plan.bus, "gain_db": mixdown.drive_db},
+            "delivery": plan.delivery.model_copy(update={"trim_db": mixdown.trim_db}),
+        }
+    )
     with new_folder(folder) as part:
         files = stem_file_names(plan)
-        summaries = engine.map(
-            stem_step,
-            [
-                StemJob(
-                    plan,
-                    name,
-                    session.root,
-                    part / "stems" / file,
-                    part / "balanced" / file if settings.keep else None,
-                    store,
-                )
-                for name, file in files.items()
-            ],
-            name="console",
-            labels=list(files),
-        )
-        crest = None
-        if found is not None and reference_style is not None:
-            crest = _crest_wanted(reference_style, start_style, settings)
-        mix_path = part / f"mix.{settings.format}"
-        mixdown = engine.run(
-            bus_step,
-            BusJob(
-                plan,
-                tuple(part / "stems" / file for file in files.values()),
-                mix_path,
-                target_lufs,
-                crest,
-            ),
-            name="deliver",
-            label="bus, limiter, loudness",
-        )
-        plan = plan.model_copy(
-            update={
-                "bus": {**plan.bus, "gain_db": mixdown.drive_db},
-                "delivery": plan.delivery.model_copy(update={"trim_db": mixdown.trim_db}),
-            }
-        )
+        summaries = {
+            name: StemSummary(
+                stem.loudness,
+                stem.compression,
+                copy_file(stem.path, part / "stems" / files[name]),
+                copy_file(before.whole, part / "balanced" / files[name]) if settings.keep else None,
+            )
+            for name, stem, before in zip(names, rendered, stems, strict=True)
+        }
+        copy_file(mixdown.path, part / f"mix.{settings.format}")
         outcome = MixOutcome(
             folder=part,
             plan=plan,
             analysed=analysed,
             settings=settings,
-            stems=dict(zip(files, summaries, strict=True)),
+            stems=summaries,
             stem_targets_lu=intended,
             mixdown=mixdown,
             start_style=start_style,
@@ -208,6 +206,7 @@ def _recipe(
             target_lufs=target_lufs,
             seconds=time.monotonic() - began,
             warnings=_warnings(analysed, mixdown, target_lufs, note),
+            steps=engine.counts.record(),
         )
         written = engine.run(write_outcome, outcome, name="report", label="plan, tables, report")
         engine.publish_markdown("mix", _markdown(outcome, folder), title=session.root.name)

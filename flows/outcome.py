@@ -16,8 +16,8 @@ import pandas as pd
 
 from flows.analysis import AnalysedSession
 from flows.console_settings import ConsoleSettings
+from flows.render_steps import Mixdown
 from flows.settings import MixSettings
-from flows.steps import Mixdown
 from pipeline.daw import write_dawproject
 from pipeline.plan import Plan
 from pipeline.render import StemSummary
@@ -53,6 +53,8 @@ class MixOutcome:
     found
         The console settings, as they were predicted and as they are; None where no style was
         followed.
+    steps
+        How many were done and found in the store: :meth:`flows.step_counts.StepCounts.record`.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class MixOutcome:
     target_lufs: float
     seconds: float
     warnings: tuple[str, ...] = ()
+    steps: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
 
     @property
@@ -182,6 +185,7 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
         "left_out": [{"name": x.name, "why": x.why} for x in outcome.analysed.session.left_out],
         "skipped": [{"name": p.subject, "why": p.what} for p in outcome.analysed.session.skipped],
         "warnings": list(outcome.warnings),
+        "steps": dict(outcome.steps),
         "versions": versions(),
     }
     paths["results with settings"].write_text(

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -14,12 +15,26 @@ from pathlib import Path
 from flows.interrupts import lost_interrupts
 from pipeline.problems import InputError, Problem
 
-__all__ = ["choose_folder", "folder_problems", "new_folder", "place_problems", "relative_path"]
+__all__ = [
+    "choose_folder",
+    "copy_file",
+    "folder_problems",
+    "new_folder",
+    "place_problems",
+    "relative_path",
+]
+
+# Killed processes leave theirs behind: the name tells whose it was.
+_PART = re.compile(r"\..*\.[0-9a-f]{8}\.(?P<pid>\d+)@(?P<host>.+)\.part", re.DOTALL)
+_LONGEST_NAME = 30
+_COPIED_AT_ONCE = 1 << 20
 
 
 @contextlib.contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """Give a temporary neighbour of ``folder`` to write into, renamed to it when all went well.
+
+    Neighbours that killed runs left there are removed.
 
     Raises
     ------
@@ -29,7 +44,9 @@ def new_folder(folder: Path) -> Iterator[Path]:
     _refuse(folder)
     made = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    _sweep(folder.parent)
+    owner = f"{os.getpid()}@{socket.gethostname()}"
+    part = folder.with_name(f".{folder.name[:_LONGEST_NAME]}.{uuid.uuid4().hex[:8]}.{owner}.part")
     part.mkdir()
     try:
         with lost_interrupts() as raise_lost:
@@ -45,6 +62,56 @@ def new_folder(folder: Path) -> Iterator[Path]:
             for parent in made:
                 with contextlib.suppress(OSError):  # others write there too
                     parent.rmdir()
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the temporary neighbours whose process, on this machine, is dead."""
+    with contextlib.suppress(OSError):
+        for part in parent.iterdir():
+            told = _PART.fullmatch(part.name)
+            if told and told["host"] == socket.gethostname() and _is_dead(int(told["pid"])):
+                shutil.rmtree(part, ignore_errors=True)
+
+
+def _is_dead(pid: int) -> bool:
+    if os.name != "posix":  # signal 0 is no question there, but Ctrl-C
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
+
+
+def copy_file(source: Path, target: Path) -> Path:
+    """Copy a file of the store to a new one, its folder made if missing; return where it lies.
+
+    Where the file system can, both share the disk until one of them is changed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as original, target.open("xb") as copy:
+        if not _copied_by_kernel(original.fileno(), copy.fileno()):
+            original.seek(0)
+            copy.seek(0)
+            shutil.copyfileobj(original, copy, _COPIED_AT_ONCE)
+    return target
+
+
+def _copied_by_kernel(source: int, target: int) -> bool:
+    if not hasattr(os, "copy_file_range"):
+        return False
+    left = os.fstat(source).st_size
+    try:
+        while left > 0:
+            copied = os.copy_file_range(source, target, left)
+            if copied == 0:
+                return False
+            left -= copied
+    except OSError:  # two file systems, or one that cannot
+        return False
+    return True
 
 
 def folder_problems(folder: Path) -> tuple[Problem, ...]:

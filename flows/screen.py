@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +129,7 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
         "skipped": [p.subject for p in session.skipped],
         "left_out": [x.name for x in session.left_out],
         "warnings": list(outcome.warnings),
+        "steps": dict(outcome.steps),
         "seconds": round(outcome.seconds, 2),
     }
     distances = outcome.distances()
@@ -172,8 +173,20 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
     else:
         told = "the mix is silent"
     screen.say(f"{told}, {outcome.seconds:.1f} s")
+    if screen.verbose:
+        screen.say(_steps_told(outcome.steps))
     for name, path in outcome.files.items():
         screen.say(f"{name}: {path}")
+
+
+def _steps_told(steps: Mapping[str, Any]) -> str:
+    by_step = ", ".join(
+        f"{name} {row['done']} + {row['found']}" for name, row in steps["by_step"].items()
+    )
+    return (
+        f"steps: {steps['done']} done, {steps['found']} found in the store "
+        f"(done + found: {by_step})"
+    )
 
 
 def _figure(value: float, digits: int = 1) -> str:

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows.step_counts import note_lookup
+
 __all__ = ["Entry", "Store", "code_version", "default_root"]
 
 _DONE = "done.json"
@@ -130,6 +132,7 @@ class Entry:
         draft.replace(self.path / _DONE)
         self._place.parent.mkdir(parents=True, exist_ok=True)
         published = _publish(self.path, self._place)
+        note_lookup(self._place.parent.name, self._place.name, done=True)
         # What is read back is what a later hit will see: tuples are lists by then.
         self.done, self.path, self.record = True, self._place, published
         return self._place
@@ -195,6 +198,7 @@ class Store:
             os.utime(place / _DONE)  # last used, for prune
         record = _read_whole(place)
         if record is not None:
+            note_lookup(step, key, done=False)
             yield Entry(done=True, path=place, record=record, _place=place)
             return
         workshop = self._new_unfinished()

@@ -112,6 +112,10 @@ class ConsoleJob:
     start: Start | None = None
     on_step: Callable[[int, int], None] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Nobody in another process can be told of the steps.
+        return {**self.__dict__, "on_step": None}
+
     def heard(self, store: Store) -> dict[str, Any]:
         """Return what the controller's prediction depends on."""
         return {
