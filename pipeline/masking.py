@@ -13,8 +13,9 @@ by thresholds, not by loudness: it tells where to listen, not how it sounds.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,8 +90,8 @@ class Masking:
     stems
         Names, in the mix's order.
     shares
-        ``shares[i][j]``: how much of stem i, of its bands and time weighed by energy, stem j covers,
-        0 to 1; 0 on the diagonal.
+        ``shares[i][j]``: how much of stem i, its bands and time weighed by energy, stem j covers, 0
+        to 1; 0 on the diagonal.
     by_all
         The same by all others together.
     covered
@@ -101,6 +102,31 @@ class Masking:
     shares: tuple[tuple[float, ...], ...] = ()
     by_all: tuple[float, ...] = ()
     covered: tuple[Covered, ...] = ()
+
+    def to_record(self) -> dict[str, Any]:
+        """Return all but the names as JSON-ready values: stems are numbered."""
+        rows = {name: index for index, name in enumerate(self.stems)}
+        return {
+            "shares": [list(row) for row in self.shares],
+            "by_all": list(self.by_all),
+            "covered": [
+                {**asdict(pair), "stem": rows[pair.stem], "by": rows[pair.by]}
+                for pair in self.covered
+            ],
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], stems: Sequence[str]) -> Masking:
+        """Return what :meth:`to_record` wrote, of stems with these names."""
+        return cls(
+            tuple(stems),
+            tuple(tuple(row) for row in record["shares"]),
+            tuple(record["by_all"]),
+            tuple(
+                Covered(**{**pair, "stem": stems[pair["stem"]], "by": stems[pair["by"]]})
+                for pair in record["covered"]
+            ),
+        )
 
 
 class MaskingMeter:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 
+from pipeline.masking import Masking
 from pipeline.moves import Move
 from pipeline.plan import Parameter
 from pipeline.words import spoken
@@ -15,6 +16,7 @@ __all__ = [
     "Cell",
     "Table",
     "distance_table",
+    "masking_table",
     "moves_table",
     "number",
     "setting_rows",
@@ -46,6 +48,7 @@ _FIGURES = (
     ("true_peak_dbtp", "True peak, dBTP"),
 )
 _LOUDNESS = "loudness_"
+_WORTH_A_ROW = 0.1
 _FLAGS = {
     "clips": "clips",
     "clipped": "clips",
@@ -136,6 +139,34 @@ def track_table(tracks: Sequence[Mapping[str, object]]) -> Table:
     figures += [(key, _loudness_heading(key)) for key in loudness]
     headings = (*_HEADINGS, *(label for _, label in figures))
     return Table(headings, tuple(_track_row(row, figures) for row in tracks))
+
+
+def masking_table(masking: Masking) -> Table:
+    """Return how much of each stem each other covers; what is over half is strong.
+
+    Stems that nothing covers by a tenth are left out of the rows, those that cover nothing of the
+    columns.
+    """
+    shares = masking.shares
+    rows = [i for i, whole in enumerate(masking.by_all) if whole >= _WORTH_A_ROW]
+    columns = [j for j in range(len(shares)) if any(shares[i][j] >= _WORTH_A_ROW for i in rows)]
+    names = [spoken(name) for name in masking.stems]
+    headings = ("Stem", "By all the others", *(f"By {names[j].lower()}" for j in columns))
+    return Table(
+        headings,
+        tuple(
+            (
+                _words(names[i]),
+                _share(masking.by_all[i]),
+                *(Cell("–", numeric=True) if i == j else _share(shares[i][j]) for j in columns),
+            )
+            for i in rows
+        ),
+    )
+
+
+def _share(value: float) -> Cell:
+    return Cell(f"{value:.0%}", f"{value:g}", numeric=True, strong=value >= 0.5)
 
 
 def moves_table(moves: Sequence[Move]) -> Table:

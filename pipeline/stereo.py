@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +58,33 @@ class StereoField:
     mono_loss_db: float
     low_mono_loss_db: float
 
+    def to_record(self) -> dict[str, Any]:
+        """Return the field as JSON-ready values; NaN is null."""
+        record = asdict(self)
+        record["correlation_by_band"] = [_or_none(v) for v in self.correlation_by_band]
+        record["correlation"] = _or_none(self.correlation)
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> StereoField:
+        """Return the field that :meth:`to_record` wrote."""
+        told: dict[str, Any] = {
+            **record,
+            "bands_hz": tuple(record["bands_hz"]),
+            "correlation_by_band": tuple(_or_nan(v) for v in record["correlation_by_band"]),
+            "level_by_band_db": tuple(record["level_by_band_db"]),
+            "correlation": _or_nan(record["correlation"]),
+        }
+        return cls(**told)
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
 
 def measure_stereo(audio: FloatArray, *, sample_rate: int) -> StereoField:
     """Measure the stereo field of a whole recording.
@@ -78,9 +107,7 @@ def measure_stereo(audio: FloatArray, *, sample_rate: int) -> StereoField:
     return StereoField(
         bands_hz=tuple(float(hz) for hz in BUS_EQ_HZ),
         correlation_by_band=tuple(round(v, 3) for v in correlations),
-        level_by_band_db=tuple(
-            round(power_to_db(max(float(p) / loudest, 1e-12)), 1) for p in both
-        ),
+        level_by_band_db=tuple(round(power_to_db(max(float(p) / loudest, 1e-12)), 1) for p in both),
         correlation=round(_correlation(left.sum(), right.sum(), cross.sum()), 3),
         balance_db=round(_balance_db(float(left.sum()), float(right.sum())), 2),
         mono_loss_db=round(_loss_db(float(both.sum()), float(cross.sum())), 2),
@@ -107,9 +134,7 @@ def _loss_db(both: float, cross: float) -> float:
     return -power_to_db(max(0.5 + cross / both, _LEAST_KEPT)) + 0.0
 
 
-def _powers(
-    audio: FloatArray, sample_rate: int
-) -> tuple[Float64Array, Float64Array, Float64Array]:
+def _powers(audio: FloatArray, sample_rate: int) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return the K-weighted power of left and right, and of both together, by third octave."""
     stereo = np.repeat(audio, 2, axis=0) if audio.shape[0] == 1 else audio[:2]
     size = scipy.fft.next_fast_len(round(_WINDOW_S * sample_rate), real=True)
@@ -134,7 +159,7 @@ def _powers(
     edges = np.append(np.asarray(BUS_EQ_HZ) * 2.0 ** (-1.0 / 6.0), BUS_EQ_HZ[-1] * 2.0 ** (1 / 6))
     band = np.searchsorted(edges, frequency, side="right") - 1
     inside = (band >= 0) & (band < len(BUS_EQ_HZ))
-    rows = [
-        np.bincount(band[inside], weights=row[inside], minlength=len(BUS_EQ_HZ)) for row in sums
-    ]
-    return rows[0], rows[1], rows[2]
+    by_band = np.zeros((3, len(BUS_EQ_HZ)))
+    for row, powers in zip(by_band, sums, strict=True):
+        np.add.at(row, band[inside], powers[inside])
+    return by_band[0], by_band[1], by_band[2]

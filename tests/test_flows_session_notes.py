@@ -63,4 +63,7 @@ def test_one_track_is_no_plural_and_clipping_stands_by_itself() -> None:
     assert told[1] == (
         "1 track has a name that says nothing and is taken for what it sounds like: 'Audio 1'"
     )
-    assert told[2] == "Vox: clips 2 times, first at 1.500 s"
+    assert told[2] == (
+        "Vox: clips 2 times, first at 1.500 s; use a take that does not clip, or repair it before "
+        "mixing"
+    )

@@ -41,7 +41,7 @@ def test_a_louder_noise_in_the_same_band_covers_while_it_plays() -> None:
     assert (covered.stem, covered.by) == ("voice", "guitars")
     assert covered.time_share == pytest.approx(0.6, abs=0.02)
     assert covered.excess_db == pytest.approx(14.0, abs=1.0)
-    assert covered.low_hz == 2000.0
+    assert 2000.0 <= covered.low_hz <= 2320.0
     assert 3000.0 < covered.high_hz <= 4400.0
     assert masking.shares[0][1] == pytest.approx(0.6, abs=0.02)
     assert masking.shares[1] == (0.0, 0.0)  # the louder is not covered by the softer
@@ -100,5 +100,3 @@ def test_blocks_of_any_size_give_the_same() -> None:
     stems = {"a": _noise(500, 4000, -30, 1), "b": _noise(300, 2000, -22, 2)}
     whole = _measure(stems, block=SECONDS * RATE)
     assert _measure(stems, block=3001) == whole
-
-
