@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.compressor import COURSE_S, GainReduction
 from pipeline.masking import Covered, Masking
+from pipeline.roles import Subgroup
 from pipeline.stereo import StereoField
 from pipeline.words import spoken, spoken_hz
 
@@ -48,7 +49,7 @@ class Finding:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.where} {self.what}: {self.remedy}"
+        return f"{self.where}: {self.what}; {self.remedy}"
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,9 @@ BAND_CORRELATION = -0.2
 """Under it a band loses 7 dB and more in mono."""
 _HEARD_BAND_DB = -20.0  # against the loudest band
 _MASKED_MOST = 6  # pairs that are told
+_IN_FRONT = frozenset({Subgroup.LEAD_VOCALS, Subgroup.DIALOGUE})  # told first
 
-_IN_PLAN = "in plan.json and run `stemwright render plan.json`"
+_IN_PLAN = "in plan.json"
 
 
 def clock(seconds: float) -> str:
@@ -110,8 +112,8 @@ def compression_findings(
     """Say which compressors work harder than is usual, and where most."""
     found = [
         Finding(
-            f"{spoken(name)}, {_when(reduction)}",
-            f"is compressed hard, {_reduced(reduction)}",
+            f"{spoken(name)}{_when(reduction)}",
+            f"compressed hard, {_reduced(reduction)}",
             f"raise its threshold_db or lower its ratio {_IN_PLAN}, or mix with less --strength",
         )
         for name, reduction in stems.items()
@@ -120,7 +122,7 @@ def compression_findings(
     if _is_over(bus, BUS_LIMITS):
         found.append(
             Finding(
-                f"Bus compressor, {_when(bus)}",
+                f"Bus compressor{_when(bus)}",
                 f"works hard, {_reduced(bus)}",
                 f"raise the bus's threshold_db {_IN_PLAN}, or leave dynamics out of --match",
             )
@@ -128,7 +130,7 @@ def compression_findings(
     if _is_over(limiting, LIMITER_LIMITS):
         found.append(
             Finding(
-                f"Limiter, {_when(limiting)}",
+                f"Limiter{_when(limiting)}",
                 f"works hard, {_reduced(limiting)}",
                 "ask for a lower --target, or leave dynamics out of --match",
             )
@@ -142,7 +144,7 @@ def _is_over(reduction: GainReduction, limits: Limits) -> bool:
 
 def _when(reduction: GainReduction) -> str:
     course = reduction.course_db
-    return f"most at {clock(COURSE_S * int(np.argmax(course)))}" if course else "all of it"
+    return f" (most at {clock(COURSE_S * int(np.argmax(course)))})" if course else ""
 
 
 def _reduced(reduction: GainReduction) -> str:
@@ -157,7 +159,7 @@ def crest_findings(start_db: float, mix_db: float) -> tuple[Finding, ...]:
     return (
         Finding(
             "The whole mix",
-            f"has a crest factor of {mix_db:.1f} dB, {lost:.1f} dB less than the balanced start",
+            f"crest factor {mix_db:.1f} dB, {lost:.1f} dB less than in the balanced start",
             "if attacks sound flat, mix with less --strength, leave dynamics out of --match, or "
             "ask for a lower --target",
         ),
@@ -179,7 +181,7 @@ def stereo_findings(field: StereoField) -> tuple[Finding, ...]:
     if field.low_mono_loss_db >= LOW_MONO_LOSS_DB:
         found.append(
             Finding(
-                "Under 125 Hz the mix",
+                "The whole mix, under 125 Hz",
                 f"loses {field.low_mono_loss_db:.1f} dB in mono",
                 f"narrow the stems that play there: lower width {_IN_PLAN}",
             )
@@ -205,7 +207,7 @@ def stereo_findings(field: StereoField) -> tuple[Finding, ...]:
         found.append(
             Finding(
                 "The whole mix",
-                f"is {abs(field.balance_db):.1f} dB louder on the {side}",
+                f"{abs(field.balance_db):.1f} dB louder on the {side}",
                 f"move the pan of a stem {_IN_PLAN}, unless the reference leans so too",
             )
         )
@@ -216,12 +218,14 @@ def masking_findings(masking: Masking) -> tuple[Finding, ...]:
     """Say which stems are covered by another most of the time, the worst pairs."""
     return tuple(
         Finding(
-            f"{spoken(pair.stem)} at {_span(pair.low_hz, pair.high_hz)}",
+            f"{spoken(pair.stem)}, {_span(pair.low_hz, pair.high_hz)}",
             covered_words(pair),
-            f"lower {spoken(pair.by).lower()} there or raise {spoken(pair.stem).lower()} by an "
-            f"equaliser band {_IN_PLAN}, or pan them apart",
+            f"if it should be heard there, make room by an equaliser band of either {_IN_PLAN}, "
+            "or pan them apart",
         )
-        for pair in masking.covered[:_MASKED_MOST]
+        for pair in sorted(masking.covered, key=lambda pair: pair.stem not in _IN_FRONT)[
+            :_MASKED_MOST
+        ]
     )
 
 
@@ -231,10 +235,10 @@ def covered_words(pair: Covered) -> str:
     Examples
     --------
     >>> covered_words(Covered("keys", "drums", 2000.0, 4400.0, 0.62, 0.4, 8.2))
-    'is covered by drums for 62% of the time that it sounds there, by 8 dB'
+    'covered by drums for 62% of the time that it sounds there, by 8 dB'
     """
     return (
-        f"is covered by {spoken(pair.by).lower()} for {pair.time_share:.0%} of the time that it "
+        f"covered by {spoken(pair.by).lower()} for {pair.time_share:.0%} of the time that it "
         f"sounds there, by {pair.excess_db:.0f} dB"
     )
 

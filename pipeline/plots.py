@@ -209,7 +209,7 @@ def true_peak_plot(
 
 def reduction_plot(course_db: Sequence[float], *, interval_s: float, alt: str) -> str:
     """Draw a gain reduction over time as it hangs down from 0 dB."""
-    figure, axes = _figure(150)
+    figure, axes = _figure(190)
     course, interval_s = _thinned(np.asarray(course_db, np.float64), interval_s)
     edges = interval_s * np.arange(course.size + 1)
     axes.stairs(-course, edges, baseline=0.0, fill=True, color=_SERIES[0], alpha=0.35, linewidth=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 from pipeline.masking import Masking
@@ -47,6 +47,7 @@ _FIGURES = (
     ("crest_db", "Crest, dB"),
     ("true_peak_dbtp", "True peak, dBTP"),
 )
+_MARKS = ("clips", "DC offset", "silent", "polarity inverted")
 _LOUDNESS = "loudness_"
 _WORTH_A_ROW = 0.1
 _FLAGS = {
@@ -65,12 +66,13 @@ _FLAGS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: what it says, and the number or text that it is sorted by."""
+    """One cell: what it says, the number or text that it is sorted by, and what marks it."""
 
     text: str
     sort: str = ""
     numeric: bool = False
     strong: bool = False
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,7 @@ def setting_rows(settings: Mapping[str, object]) -> list[tuple[str, str]]:
 
 def _track_row(row: Mapping[str, object], figures: list[tuple[str, str]]) -> tuple[Cell, ...]:
     cells = [
-        _words(_first(row, _NAME)),
+        replace(_words(_first(row, _NAME)), marks=_marks(row)),
         _words(str(row.get("role", "")).replace("_", " ")),
         _words(str(row.get("subgroup", "")).replace("_", " ")),
         _sureness(row),
@@ -236,6 +238,17 @@ def _flags(row: Mapping[str, object]) -> str:
     elif isinstance(given, Sequence):
         words += [str(flag) for flag in given]
     return ", ".join(dict.fromkeys(words))
+
+
+def _marks(row: Mapping[str, object]) -> tuple[str, ...]:
+    """Return in a word each what a reader should look at in a track."""
+    flags = _flags(row)
+    marks = [mark for mark in _MARKS if mark in flags]
+    if _true(_first(row, _UNSURE)):
+        marks.insert(0, "unsure")
+    if _true(row.get("contradiction")):
+        marks.insert(0, "sounds unlike its name")
+    return tuple(marks)
 
 
 def _true(value: object) -> bool:
