@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cache_commands import add_cache_commands
 from flows.command_options import (
+    DaskOption,
     EngineOption,
     JsonOption,
     MatchOption,
@@ -96,6 +98,7 @@ def mix(
     settings: SettingsOption = None,
     skip_bad: SkipBadOption = None,
     engine: EngineOption = None,
+    dask: DaskOption = None,
     workers: WorkersOption = None,
     store: StoreOption = None,
     quiet: QuietOption = False,
@@ -125,6 +128,7 @@ def mix(
                 "seed": seed,
                 "skip_bad": skip_bad,
                 "engine": engine,
+                "dask": dask,
                 "workers": workers,
             },
         )
@@ -140,6 +144,9 @@ def _mix(
     output: Path | None,
     store: Path | None,
 ) -> int:
+    from flows.engine import begin_engine
+
+    begin_engine(settings.engine, settings.dask)
     from flows.mix import mix_session
 
     with screen.progress() as progress:
@@ -221,6 +228,7 @@ def balance(
     settings: SettingsOption = None,
     skip_bad: SkipBadOption = None,
     engine: EngineOption = None,
+    dask: DaskOption = None,
     workers: WorkersOption = None,
     store: StoreOption = None,
     quiet: QuietOption = False,
@@ -245,6 +253,7 @@ def balance(
             "seed": seed,
             "skip_bad": skip_bad,
             "engine": engine,
+            "dask": dask,
             "workers": workers,
         }
         try:
@@ -270,6 +279,9 @@ def balance(
                     tracks=tracks,
                 ),
                 engine=chosen.engine,
+                dask=chosen.dask,
+                reads=[session],
+                writes=[store or default_root()],
                 workers=chosen.workers,
                 progress=progress,
             )
@@ -283,6 +295,7 @@ def balance(
 def init(
     session: SessionArgument,
     engine: EngineOption = None,
+    dask: DaskOption = None,
     workers: WorkersOption = None,
     store: StoreOption = None,
     quiet: QuietOption = False,
@@ -299,7 +312,9 @@ def init(
         from flows.session_init import init_session
         from flows.store import default_root
 
-        chosen = chosen_settings(None, {"skip_bad": True, "engine": engine, "workers": workers})
+        chosen = chosen_settings(
+            None, {"skip_bad": True, "engine": engine, "dask": dask, "workers": workers}
+        )
         with screen.progress() as progress:
             path, analysed = init_session(
                 session, settings=chosen, store=store or default_root(), progress=progress
@@ -319,6 +334,7 @@ def demo(
     seconds: Annotated[float, typer.Option(help="Length of the song.")] = 40.0,
     seed: Annotated[int, typer.Option(help="Of the synthesis.", min=0)] = 1,
     engine: EngineOption = None,
+    dask: DaskOption = None,
     workers: WorkersOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -333,7 +349,7 @@ def demo(
         from flows.engine import default_workers
         from pipeline.demo import make_demo
 
-        chosen = chosen_settings(None, {"engine": engine, "workers": workers})
+        chosen = chosen_settings(None, {"engine": engine, "dask": dask, "workers": workers})
         with screen.progress() as progress:
             begun = False
 
@@ -391,6 +407,7 @@ def dashboard(
 
 
 add_train_commands(app)
+add_cache_commands(app)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from flows.settings import MixSettings
 
 __all__ = [
+    "DaskOption",
     "EngineOption",
     "JsonOption",
     "MatchOption",
@@ -60,7 +61,11 @@ SkipBadOption = Annotated[
 ]
 EngineOption = Annotated[
     str | None,
-    typer.Option(help="auto, local or prefect; auto is prefect while a dashboard runs."),
+    typer.Option(help="auto, local, prefect or dask; auto is prefect while a dashboard runs."),
+]
+DaskOption = Annotated[
+    str | None,
+    typer.Option(help="Running Dask scheduler to work on, as tcp://HOST:PORT; see --engine dask."),
 ]
 WorkersOption = Annotated[int | None, typer.Option(help="Tracks at a time; default one a core.")]
 StoreOption = Annotated[

@@ -334,6 +334,9 @@ def mix_session(
         session.resolve().name,
         recipe,
         engine=settings.engine,
+        dask=settings.dask,
+        reads=[session],
+        writes=[store or default_root()],
         workers=settings.workers,
         progress=progress,
     )

@@ -38,6 +38,9 @@ def init_session(
         root.resolve().name,
         lambda engine: analyse_session(engine, root, settings=settings, store=store),
         engine=settings.engine,
+        dask=settings.dask,
+        reads=[root],
+        writes=[store],
         workers=settings.workers,
         progress=progress,
     )

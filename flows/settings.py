@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from pipeline.problems import InputError, Problem, suggest
 __all__ = ["MixSettings", "from_toml"]
 
 _COMBINATION: LiteralString = "combination"
+
+_ADDRESS = re.compile(r"(tcp|tls)://([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
 
 # A number is a number: "0.5" and true are mistakes, not 0.5 and 1.
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -66,6 +69,8 @@ class MixSettings(BaseModel):
         Leave out tracks that cannot be used instead of stopping.
     engine, workers
         Where steps run and how many at once; they never change the result.
+    dask
+        Address of a running Dask scheduler to work on, such as ``"tcp://10.0.0.5:8786"``.
     seed
         Of the dither, which is all that is drawn at random.
     """
@@ -86,7 +91,8 @@ class MixSettings(BaseModel):
     subtype: Literal["16", "24", "float"] = "24"
     keep: _Switch = False
     skip_bad: _Switch = False
-    engine: Literal["auto", "local", "prefect"] = "auto"
+    engine: Literal["auto", "local", "prefect", "dask"] = "auto"
+    dask: str | None = None
     workers: Annotated[_Whole, Field(ge=1, le=1024)] | None = None
     seed: Annotated[_Whole, Field(ge=0, le=2**32 - 1)] = 0
 
@@ -132,6 +138,21 @@ class MixSettings(BaseModel):
             raise _wrong(
                 "leaves nothing to predict, and quality 'fast' is the prediction alone",
                 "use quality best, or the controller",
+                _COMBINATION,
+            )
+        return value
+
+    @field_validator("dask")
+    @classmethod
+    def _is_an_address(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if not _ADDRESS.fullmatch(value):
+            raise _wrong(f"is {value!r}", "give the scheduler's address, as tcp://10.0.0.5:8786")
+        if info.data.get("engine") in ("local", "prefect"):
+            raise _wrong(
+                f"names a Dask scheduler, and the engine is {info.data['engine']!r}",
+                "use engine dask, or leave dask out",
                 _COMBINATION,
             )
         return value

@@ -240,7 +240,7 @@ class Store:
 
     def size_bytes(self) -> int:
         """Return the disk space of all complete entries."""
-        return sum(size for _, size, _ in self._entries())
+        return sum(size for _, size, _ in self.entries())
 
     def prune(self, max_bytes: int, *, unused_s: float = 3600.0) -> int:
         """Remove the entries not used for longest until the rest fit; return the bytes freed.
@@ -252,7 +252,7 @@ class Store:
         unused_s
             Entries used more recently than this stay in any case: a run may be reading them.
         """
-        entries = sorted(self._entries())
+        entries = sorted(self.entries())
         total = sum(size for _, size, _ in entries)
         freed = 0
         for used, size, place in entries:
@@ -279,7 +279,8 @@ class Store:
         owner = f"{os.getpid()}@{socket.gethostname()}"
         return self.root / _UNFINISHED / f"{uuid.uuid4().hex}.{owner}"
 
-    def _entries(self) -> Iterator[tuple[float, int, Path]]:
+    def entries(self) -> Iterator[tuple[float, int, Path]]:
+        """Yield when each complete entry was last used, its size in bytes and its folder."""
         for done in self.root.glob(f"[!.]*/*/{_DONE}"):
             with contextlib.suppress(OSError):
                 size = sum(p.stat().st_size for p in done.parent.rglob("*") if p.is_file())

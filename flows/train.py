@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from flows.engine import Engine, EngineName, LocalEngine, one_blas_thread, resolve_engine
+from flows.engine import Engine, EngineName, one_blas_thread, run_recipe
 from flows.model_card import write_card
 from flows.output_folder import place_problems
 from flows.progress import Progress
@@ -126,6 +126,7 @@ def train(
     config: str = "",
     store: Path | None = None,
     engine: EngineName = "auto",
+    dask: str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     on_step: OnStep | None = None,
@@ -145,13 +146,17 @@ def train(
     def recipe(chosen: Engine) -> TrainingResult:
         return train_recipe(chosen, settings, config=config, store=store, on_step=on_step)
 
-    if resolve_engine(engine) == "prefect":
-        from flows.prefect_engine import run_as_flow
-
-        name = settings.output.name
-        return run_as_flow(name, recipe, flow_name="train", workers=workers, progress=progress)
-    with LocalEngine(workers, progress) as local:
-        return recipe(local)
+    return run_recipe(
+        settings.output.name,
+        recipe,
+        engine=engine,
+        dask=dask,
+        workers=workers,
+        progress=progress,
+        reads=[path for path in settings.songs.sessions if path.is_dir()],
+        writes=[store or default_root()],
+        flow_name="train",
+    )
 
 
 def _usable(songs: Sequence[TrainingSong]) -> list[TrainingSong]:

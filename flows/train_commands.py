@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.command_options import (
+    DaskOption,
     EngineOption,
     JsonOption,
     OutputOption,
@@ -41,6 +42,7 @@ def train(
     ],
     output: OutputOption = None,
     engine: EngineOption = None,
+    dask: DaskOption = None,
     workers: WorkersOption = None,
     store: StoreOption = None,
     quiet: QuietOption = False,
@@ -54,21 +56,23 @@ def train(
     screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
-        chosen, settings = _settings(config, output=output, engine=engine, workers=workers)
+        chosen, settings = _settings(
+            config, output=output, engine=engine, dask=dask, workers=workers
+        )
         return _train(screen, config, chosen, settings, store)
 
     guard(screen, work)
 
 
 def _settings(
-    config: Path, *, output: Path | None, engine: str | None, workers: int | None
+    config: Path, *, output: Path | None, engine: str | None, dask: str | None, workers: int | None
 ) -> tuple[MixSettings, TrainingSettings]:
     """Return the settings of the flags and of the file; raise with all that is wrong in both."""
     from flows.training_settings import load_training_settings
 
     problems: list[Problem] = []
     try:
-        chosen = chosen_settings(None, {"engine": engine, "workers": workers})
+        chosen = chosen_settings(None, {"engine": engine, "dask": dask, "workers": workers})
     except InputError as error:
         problems += error.problems
     try:
@@ -102,6 +106,7 @@ def _train(
                 config=config.read_text(encoding="utf-8-sig"),
                 store=store,
                 engine=chosen.engine,
+                dask=chosen.dask,
                 workers=chosen.workers,
                 progress=progress,
                 on_step=_teller(screen, progress),
