@@ -41,7 +41,7 @@ RENDER_CODE = (
     *METER_CODE,
 )  # fmt: skip
 DELIVER_CODE = (*RENDER_CODE, *STYLE_CODE, "pipeline.masking", "pipeline.stereo")
-_THREADS = 2  # that read stems; sums are made in the plan's order
+_THREADS = 2  # that read stems, and measure the mix; sums are made in the plan's order
 _LIBRARIES = ("numpy", "scipy", "numba", "soundfile")
 
 
@@ -235,17 +235,24 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
         dither_seed=delivery.dither_seed,
     ) as mix:
         mix.write(fitted.audio)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        audio = fitted.audio
+        peaks = pool.submit(true_peaks_dbtp, audio, sample_rate=rate)
+        loudness = pool.submit(measure, audio, sample_rate=rate)
+        style = pool.submit(measure_style, audio, sample_rate=rate)
+        stereo = pool.submit(measure_stereo, audio, sample_rate=rate)
+        hidden = pool.submit(masking.result)
     return {
         "drive_db": fitted.drive_db,
         "trim_db": fitted.trim_db,
-        "loudness": _loudness_record(measure(fitted.audio, sample_rate=rate)),
-        "style": measure_style(fitted.audio, sample_rate=rate).to_record(),
+        "loudness": _loudness_record(loudness.result()),
+        "style": style.result().to_record(),
         "bus_compression": asdict(bus.compressor.gain_reduction),
         "limiting": asdict(fitted.limiting),
         "stem_sum_lufs": before.integrated_lufs,
-        "true_peaks_dbtp": true_peaks_dbtp(fitted.audio, sample_rate=rate),
-        "stereo": measure_stereo(fitted.audio, sample_rate=rate).to_record(),
-        "masking": masking.result().to_record(),
+        "true_peaks_dbtp": peaks.result(),
+        "stereo": stereo.result().to_record(),
+        "masking": hidden.result().to_record(),
     }
 
 
