@@ -7,6 +7,7 @@ has everything loaded, and it shows their progress.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import logging
@@ -27,8 +28,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from flows.dask_workers import glimpse, settle_in, told_versions, work
+from flows.dask_workers import (
+    SCRATCH,
+    SCRATCH_VARIABLE,
+    glimpse,
+    host_mark,
+    scratch_prefix,
+    settle_in,
+    told_versions,
+    work,
+)
 from flows.engine import LocalEngine
+from flows.output_folder import is_dead
 from flows.progress import Progress
 from pipeline.problems import InputError, Problem, StemwrightError
 
@@ -37,6 +48,7 @@ __all__ = ["DaskEngine", "DaskError", "begin_fork_server"]
 A = TypeVar("A")
 B = TypeVar("B")
 
+_SHORT_PLACES, _LONGEST_PLACE = ("/tmp",), 32
 _REACHED_S = 10.0
 _READY_S = 120.0
 _TURN_S = 0.5
@@ -63,6 +75,65 @@ _CONFIG = {
 }
 # What must be alike for the two ends to understand each other.
 _SPOKEN = ("dask", "distributed", "cloudpickle", "msgpack")
+
+
+def _sweep_scratch() -> None:
+    """Remove the scratch folders of killed runs of this machine."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{SCRATCH}*@{socket.gethostname()}-*"):
+        pid = folder.name.removeprefix(SCRATCH).partition("@")[0]
+        if pid.isdecimal() and is_dead(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class DaskError(StemwrightError):
+    """The cluster was lost, or lost a step too often."""
+
+
+@functools.cache
+def _scratch() -> Path:
+    """Return this process's folder for sockets and the like; it goes with the process."""
+    for place in {tempfile.gettempdir(), *_SHORT_PLACES}:
+        for folder in Path(place).glob(f"{SCRATCH}*.{host_mark()}-*"):
+            pid = folder.name.removeprefix(SCRATCH).partition(".")[0]
+            if pid.isdecimal() and is_dead(int(pid)):
+                shutil.rmtree(folder, ignore_errors=True)
+    # A socket's path has room for about a hundred bytes.
+    place = tempfile.gettempdir()
+    if len(os.fsencode(place)) > _LONGEST_PLACE:
+        place = next((short for short in _SHORT_PLACES if os.access(short, os.W_OK)), place)
+    scratch = Path(tempfile.mkdtemp(prefix=scratch_prefix(), dir=place))
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    # Else the fork server's socket lies in a folder that nobody removes after a kill.
+    multiprocessing.current_process()._config.setdefault(  # type: ignore[attr-defined]
+        "tempdir", str(scratch)
+    )
+    return scratch
+
+
+def begin_fork_server() -> None:
+    """Begin to load what workers need, in the background; at once, and before torch is loaded.
+
+    Does nothing where it has begun already, or where processes are not forked.
+    """
+    if _METHOD != "forkserver":
+        return
+    from multiprocessing import forkserver
+
+    multiprocessing.get_context("forkserver").set_forkserver_preload(
+        ["distributed", "flows.dask_preload"]
+    )
+    # Read by the libraries when they are loaded; this process may have all threads.
+    told = {**_ONE_THREAD, SCRATCH_VARIABLE: str(_scratch())}
+    before = {name: os.environ.get(name) for name in told}
+    os.environ.update(told)
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 class DaskError(StemwrightError):
@@ -283,9 +354,8 @@ class DaskEngine:
             from distributed import Client, LocalCluster
 
             self._quieten()
-            scratch = tempfile.mkdtemp(prefix="stemwright-dask-")
-            self._stack.callback(shutil.rmtree, scratch, ignore_errors=True)
-            self._stack.enter_context(dask.config.set(_CONFIG))
+            scratch = str(_scratch())
+            self._stack.enter_context(dask.config.set(_CONFIG | {"temporary-directory": scratch}))
             self._cluster = self._stack.enter_context(
                 LocalCluster(  # type: ignore[no-untyped-call]
                     n_workers=self._local.workers,

@@ -6,9 +6,14 @@ the run's own process gets ready, and its children share the memory.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import os
+import shutil
 import tempfile
 from pathlib import Path
+
+from flows.dask_workers import SCRATCH_VARIABLE
 
 __all__: list[str] = []
 
@@ -27,7 +32,7 @@ def _warm_up() -> None:
     # A process that has begun threads cannot be forked in peace.
     torch.set_num_threads(1)
     rate = 48_000
-    with tempfile.TemporaryDirectory(prefix="stemwright-") as made:
+    with tempfile.TemporaryDirectory(dir=os.environ.get(SCRATCH_VARIABLE)) as made:
         folder = Path(made)
         noise = 0.1 * np.random.default_rng(0).standard_normal((2, rate)).astype(np.float32)
         for channels, name in ((1, "a.wav"), (2, "b.wav")):
@@ -43,6 +48,9 @@ def _warm_up() -> None:
         stem_step(StemJob(job, balance_step(job), stem.settings))
 
 
+# The fork server ends a moment after the run, also after one that was killed.
+if SCRATCH_VARIABLE in os.environ:
+    atexit.register(shutil.rmtree, os.environ[SCRATCH_VARIABLE], ignore_errors=True)
 # Whatever fails here will fail, and be told, where it is wanted; here it would end the fork server.
 with contextlib.suppress(Exception):
     _warm_up()

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,10 +14,33 @@ from typing import TypeVar
 from flows.engine import limit_torch, one_blas_thread
 from flows.step_counts import Lookup, looked_up
 
-__all__ = ["glimpse", "settle_in", "told_versions", "work"]
+__all__ = [
+    "SCRATCH",
+    "SCRATCH_VARIABLE",
+    "glimpse",
+    "host_mark",
+    "scratch_prefix",
+    "settle_in",
+    "told_versions",
+    "work",
+]
+
+SCRATCH = "stemwright-dask-"
+# Tells the fork server which folder to remove when the run is dead.
+SCRATCH_VARIABLE = "STEMWRIGHT_DASK_SCRATCH"
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+
+def host_mark() -> str:
+    """Return a short mark of this machine."""
+    return hashlib.blake2b(os.fsencode(socket.gethostname()), digest_size=4).hexdigest()
+
+
+def scratch_prefix() -> str:
+    """Return the beginning of a scratch folder's name, which tells whose it is."""
+    return f"{SCRATCH}{os.getpid()}.{host_mark()}-"
 
 
 def settle_in() -> None:

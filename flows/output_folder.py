@@ -19,6 +19,7 @@ __all__ = [
     "choose_folder",
     "copy_file",
     "folder_problems",
+    "is_dead",
     "new_folder",
     "place_problems",
     "relative_path",
@@ -69,11 +70,12 @@ def _sweep(parent: Path) -> None:
     with contextlib.suppress(OSError):
         for part in parent.iterdir():
             told = _PART.fullmatch(part.name)
-            if told and told["host"] == socket.gethostname() and _is_dead(int(told["pid"])):
+            if told and told["host"] == socket.gethostname() and is_dead(int(told["pid"])):
                 shutil.rmtree(part, ignore_errors=True)
 
 
-def _is_dead(pid: int) -> bool:
+def is_dead(pid: int) -> bool:
+    """Whether a process of this machine is surely gone."""
     if os.name != "posix":  # signal 0 is no question there, but Ctrl-C
         return False
     try:

@@ -112,9 +112,9 @@ def test_sizes_and_ages_are_read() -> None:
         604800, 5400, 5400, 1209600,
     ]  # fmt: skip
     for wrong in ("", "GB", "-1GB", "1 parsec", "1e9GB", "12", "nan d"):
-        with pytest.raises(ValueError, match="no (size|measure)"):
+        with pytest.raises(ValueError, match=r"no (size|measure)"):
             parse_size(wrong)
-        with pytest.raises(ValueError, match="no (age|measure)"):
+        with pytest.raises(ValueError, match=r"no (age|measure)"):
             parse_age_s(wrong)
     assert [size_told(n) for n in (0, 999, 1500, 2 * 10**9)] == [
         "0 bytes", "999 bytes", "1.5 kB", "2.0 GB",

@@ -228,7 +228,7 @@ def children(pid: int) -> set[int]:
 
 
 LONG_RUN = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from flows.engine import run_recipe
 
@@ -237,6 +237,7 @@ def wait(item):
     time.sleep(60)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     run_recipe("x", lambda e: e.map(wait, [0, 1], name="w", labels=["a", "b"]), engine="dask",
                workers=2)
 """
