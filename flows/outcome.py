@@ -199,7 +199,10 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
     if (folder / "balanced").is_dir():
         paths["balanced stems"] = folder / "balanced"
     paths["plan"].write_text(plan.to_json(), encoding="utf-8")
-    pd.DataFrame(rows).to_csv(paths["results"], index=False, encoding="utf-8", errors="replace")
+    # As objects: pyarrow, where it is installed, takes no name that is no valid Unicode.
+    pd.DataFrame(rows, dtype=object).to_csv(
+        paths["results"], index=False, encoding="utf-8", errors="replace"
+    )
     whole = {
         "tracks": rows,
         "stems": _stem_rows(outcome),
