@@ -206,6 +206,7 @@ def _recipe(
             target_lufs=target_lufs,
             seconds=time.monotonic() - began,
             warnings=_warnings(analysed, mixdown, target_lufs, note),
+            reference_stereo=tuple(reference.stereo for reference in heard),
             steps=engine.counts.record(),
         )
         written = engine.run(write_outcome, outcome, name="report", label="plan, tables, report")
@@ -256,7 +257,8 @@ def _warnings(
     if math.isfinite(missing) and abs(missing) > 0.3:
         found.append(
             f"the mix is {mixdown.loudness.integrated_lufs:.1f} LUFS and {target_lufs:.1f} was "
-            "asked for: the limiter can give no more"
+            "asked for: the limiter can give no more; ask for a --target that it reaches, or "
+            "compress what peaks"
         )
     if note:
         found.append(note)

@@ -7,8 +7,10 @@ output folder copies it there.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,13 @@ from flows.track_steps import AUDIO_CODE, METER_CODE
 from pipeline.audio import AudioStream, AudioWriter
 from pipeline.delivery import fit_delivery
 from pipeline.loudness import Loudness, LoudnessMeter, measure
+from pipeline.masking import MaskingMeter
 from pipeline.plan import Delivery
 from pipeline.processors import Bus, GainReduction, Strip
 from pipeline.render import BLOCK_FRAMES
+from pipeline.stereo import StereoField, measure_stereo
+from pipeline.true_peak import true_peaks_dbtp
+from pipeline.units import FloatArray
 from stage2.style import Style, measure_style
 
 __all__ = ["DeliverJob", "Mixdown", "RenderedStem", "StemJob", "deliver_step", "stem_step"]
@@ -34,7 +40,8 @@ RENDER_CODE = (
     "pipeline.response", "pipeline.plan", "pipeline.roles", "pipeline.audio_writer", *AUDIO_CODE,
     *METER_CODE,
 )  # fmt: skip
-DELIVER_CODE = (*RENDER_CODE, *STYLE_CODE)
+DELIVER_CODE = (*RENDER_CODE, *STYLE_CODE, "pipeline.masking", "pipeline.stereo")
+_THREADS = 2  # that read stems, and measure the mix; sums are made in the plan's order
 _LIBRARIES = ("numpy", "scipy", "numba", "soundfile")
 
 
@@ -81,7 +88,7 @@ def stem_step(job: StemJob) -> RenderedStem:
             entry.path / "stem.wav",
             key,
             _loudness(entry.record["loudness"]),
-            GainReduction(**entry.record["compression"]),
+            _reduction(entry.record["compression"]),
         )
 
 
@@ -126,7 +133,17 @@ class DeliverJob:
 
 @dataclass(frozen=True)
 class Mixdown:
-    """The delivered mix, a file of the store, and the drive and trim that were found for it."""
+    """The delivered mix, a file of the store, and the drive and trim that were found for it.
+
+    Parameters
+    ----------
+    true_peaks_dbtp
+        Of each second of the mix.
+    stereo
+        The stereo field of the whole mix.
+    masking
+        :meth:`pipeline.masking.Masking.to_record` of the stems as they go into the bus.
+    """
 
     path: Path
     drive_db: float
@@ -134,7 +151,11 @@ class Mixdown:
     loudness: Loudness
     style: Style
     bus_compression: GainReduction
+    limiting: GainReduction
     stem_sum_lufs: float
+    true_peaks_dbtp: tuple[float, ...]
+    stereo: StereoField
+    masking: Mapping[str, Any]
 
 
 def deliver_step(job: DeliverJob) -> Mixdown:
@@ -168,8 +189,12 @@ def deliver_step(job: DeliverJob) -> Mixdown:
             trim_db=found["trim_db"],
             loudness=_loudness(found["loudness"]),
             style=Style.from_record(found["style"]),
-            bus_compression=GainReduction(**found["bus_compression"]),
+            bus_compression=_reduction(found["bus_compression"]),
+            limiting=_reduction(found["limiting"]),
             stem_sum_lufs=found["stem_sum_lufs"],
+            true_peaks_dbtp=tuple(found["true_peaks_dbtp"]),
+            stereo=StereoField.from_record(found["stereo"]),
+            masking=found["masking"],
         )
 
 
@@ -178,12 +203,20 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
     bus = Bus({**job.bus, "gain_db": 0.0}, sample_rate=rate)
     driven = np.zeros((2, job.frames))
     before = LoudnessMeter(sample_rate=rate, channels=2)
+    masking = MaskingMeter([str(row) for row in range(len(job.stems))], sample_rate=rate)
     with ExitStack() as stack:
         stems = [stack.enter_context(AudioStream(stem.path)) for stem in job.stems]
+        pool = stack.enter_context(ThreadPoolExecutor(_THREADS))
+
+        def read(row: int, frames: int) -> FloatArray:
+            heard = stems[row].read(frames)
+            masking.process(row, heard)
+            return heard
+
         for start in range(0, job.frames, BLOCK_FRAMES):
             block = driven[:, start : start + BLOCK_FRAMES]
-            for stem in stems:
-                block += stem.read(block.shape[1])
+            for heard in pool.map(read, range(len(stems)), repeat(block.shape[1])):
+                block += heard
             before.process(block)
             block[:] = bus.process(block)
     fitted = fit_delivery(
@@ -202,14 +235,29 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
         dither_seed=delivery.dither_seed,
     ) as mix:
         mix.write(fitted.audio)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        audio = fitted.audio
+        peaks = pool.submit(true_peaks_dbtp, audio, sample_rate=rate)
+        loudness = pool.submit(measure, audio, sample_rate=rate)
+        style = pool.submit(measure_style, audio, sample_rate=rate)
+        stereo = pool.submit(measure_stereo, audio, sample_rate=rate)
+        hidden = pool.submit(masking.result)
     return {
         "drive_db": fitted.drive_db,
         "trim_db": fitted.trim_db,
-        "loudness": _loudness_record(measure(fitted.audio, sample_rate=rate)),
-        "style": measure_style(fitted.audio, sample_rate=rate).to_record(),
+        "loudness": _loudness_record(loudness.result()),
+        "style": style.result().to_record(),
         "bus_compression": asdict(bus.compressor.gain_reduction),
+        "limiting": asdict(fitted.limiting),
         "stem_sum_lufs": before.integrated_lufs,
+        "true_peaks_dbtp": peaks.result(),
+        "stereo": stereo.result().to_record(),
+        "masking": hidden.result().to_record(),
     }
+
+
+def _reduction(record: Mapping[str, Any]) -> GainReduction:
+    return GainReduction(**{**record, "course_db": tuple(record["course_db"])})
 
 
 def _loudness_record(loudness: Loudness) -> dict[str, Any]:

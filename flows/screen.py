@@ -129,6 +129,7 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
         "skipped": [p.subject for p in session.skipped],
         "left_out": [x.name for x in session.left_out],
         "warnings": list(outcome.warnings),
+        "findings": [str(finding) for finding in outcome.findings()],
         "steps": dict(outcome.steps),
         "seconds": round(outcome.seconds, 2),
     }
@@ -165,7 +166,7 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
         screen.say(f"left out: {left.name} ({left.why})")
     for problem in session.skipped:
         screen.say(f"skipped: {problem}")
-    for warning in outcome.warnings:
+    for warning in (*outcome.warnings, *outcome.findings()):
         screen.say(f"note: {warning}")
     if math.isfinite(loudness.integrated_lufs):
         told = f"{loudness.integrated_lufs:.1f} LUFS (target {outcome.target_lufs:.1f})"

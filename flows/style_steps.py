@@ -16,6 +16,7 @@ from flows.store import Store, code_version
 from flows.track_steps import AUDIO_CODE, METER_CODE, TrackJob
 from pipeline.audio import probe, read
 from pipeline.plan import Aspect
+from pipeline.stereo import StereoField, measure_stereo
 from pipeline.units import FloatArray, db_to_amplitude
 from stage2.alignment import find_alignment
 from stage2.corridor import settle_in_corridor
@@ -56,10 +57,13 @@ class HeardReference:
     windows
         A numpy file: what the controller hears in windows over it,
         ``(windows, stage2.encoder.REFERENCE_FIGURES)`` float32.
+    stereo
+        The stereo field of the whole recording.
     """
 
     style: Style
     windows: Path
+    stereo: StereoField
 
 
 def style_step(job: TrackJob) -> HeardReference:
@@ -68,7 +72,7 @@ def style_step(job: TrackJob) -> HeardReference:
     key = store.key(
         "style",
         inputs={"content": store.content_hash(job.path), "suffix": job.path.suffix.lower()},
-        code_version=code_version(*STYLE_CODE),
+        code_version=code_version(*STYLE_CODE, "pipeline.stereo"),
     )
     with store.entry("style", key) as entry:
         if not entry.done:
@@ -76,8 +80,13 @@ def style_step(job: TrackJob) -> HeardReference:
             rate = probe(job.path).sample_rate
             style = measure_style(audio, sample_rate=rate)
             np.save(entry.path / "windows.npy", reference_windows(audio, sample_rate=rate))
-            entry.commit({"style": style.to_record()})
-        return HeardReference(Style.from_record(entry.record["style"]), entry.path / "windows.npy")
+            stereo = measure_stereo(audio, sample_rate=rate)
+            entry.commit({"style": style.to_record(), "stereo": stereo.to_record()})
+        return HeardReference(
+            Style.from_record(entry.record["style"]),
+            entry.path / "windows.npy",
+            StereoField.from_record(entry.record["stereo"]),
+        )
 
 
 @dataclass(frozen=True)
