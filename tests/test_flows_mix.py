@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import re
 import shutil
@@ -121,6 +122,17 @@ def test_every_figure_is_in_the_results(styled: MixOutcome, song: Path) -> None:
     with (styled.folder / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = {row["track"]: row for row in csv.DictReader(file)}
     whole = json.loads((styled.folder / "results.json").read_text())
+    stems = list(styled.stems)
+    assert whole["masking"]["stems"] == stems
+    assert all(len(row) == len(stems) for row in whole["masking"]["shares"])
+    assert [finding["where"] for finding in whole["findings"]] == [
+        finding.where for finding in styled.findings()
+    ]
+    assert max(styled.mixdown.true_peaks_dbtp) == pytest.approx(
+        styled.mixdown.loudness.true_peak_dbtp, abs=0.006
+    )
+    halves = styled.plan.frames / (0.5 * styled.plan.sample_rate)
+    assert len(styled.mixdown.limiting.course_db) == math.ceil(halves)
     assert set(rows) == {row["track"] for row in whole["tracks"]} == names
     for column in (
         "role", "subgroup", "confidence", "unsure", "gain_db", "pan", "f0_hz", "pyin_hz",
