@@ -62,7 +62,9 @@ def refine_job(tmp_path: Path, store: Path, put: Put, reference: np.ndarray) -> 
         audio = (noise(seconds, 2, seed=len(name)) * struck).astype(np.float32)
         np.save(tmp_path / f"{name}.npy", audio)
         loudness = pyloudnorm.Meter(RATE).integrated_loudness(audio.T)
-        stems.append(BalancedStem(name, loudness, tmp_path / f"{name}.npy", name))
+        stems.append(
+            BalancedStem(name, loudness, tmp_path / f"{name}.npy", name, tmp_path / f"{name}.wav")
+        )
     if reference.size == 0:
         reference = sum(np.load(stem.excerpt) for stem in stems)
         reference = np.pad(reference, ((0, 0), (round(0.75 * RATE), 0)))
