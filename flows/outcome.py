@@ -16,6 +16,7 @@ import pandas as pd
 
 from flows.analysis import AnalysedSession
 from flows.console_settings import ConsoleSettings
+from flows.places import Place
 from flows.settings import MixSettings
 from flows.steps import Mixdown
 from pipeline.daw import write_dawproject
@@ -45,7 +46,7 @@ class MixOutcome:
     Parameters
     ----------
     folder
-        Where everything lies, in its final place.
+        Where everything lies, in its final place, which may be a URL.
     start_style
         Style of the balanced stems before stage 2, on the excerpt.
     style, reference_style
@@ -55,7 +56,7 @@ class MixOutcome:
         followed.
     """
 
-    folder: Path
+    folder: Place
     plan: Plan
     analysed: AnalysedSession
     settings: MixSettings
@@ -68,7 +69,7 @@ class MixOutcome:
     target_lufs: float
     seconds: float
     warnings: tuple[str, ...] = ()
-    files: Mapping[str, Path] = field(default_factory=dict)
+    files: Mapping[str, Place] = field(default_factory=dict)
 
     @property
     def style(self) -> Style:
@@ -154,7 +155,7 @@ def _finite(value: Any) -> Any:
 
 def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
     """Write plan, results, report and DAW session into the outcome's folder; return their paths."""
-    folder, plan = outcome.folder, outcome.plan
+    folder, plan = Path(outcome.folder), outcome.plan
     rows = track_rows(plan, outcome.analysed)
     paths = {
         "mix": folder / f"mix.{plan.delivery.format}",

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.places import inside
 from flows.progress import JsonProgress, Progress, RichProgress, SilentProgress
 from pipeline.problems import InputError
 
@@ -187,7 +188,7 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
     screen.result(
         {
             "folder": str(outcome.folder),
-            "page": str(outcome.folder / "listen.html"),
+            "page": str(inside(outcome.folder, "listen.html")),
             "sum_lufs": {name: number(value) for name, value in outcome.sum_lufs.items()},
             "gain_db": {str(row["method"]): number(row["gain_db"]) for row in methods},
             "skipped": [problem.subject for problem in skipped],
@@ -239,7 +240,7 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
     for warning in outcome.warnings:
         screen.say(f"note: {warning}")
     screen.say(f"stems, sums, plans and results.csv: {outcome.folder}")
-    screen.say(f"listen: {outcome.folder / 'listen.html'}")
+    screen.say(f"listen: {inside(outcome.folder, 'listen.html')}")
 
 
 def present_init(screen: Screen, path: Path, analysed: AnalysedSession) -> None:

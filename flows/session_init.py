@@ -6,6 +6,7 @@ from pathlib import Path
 
 from flows.analysis import AnalysedSession, analyse_session
 from flows.engine import run_recipe
+from flows.places import Place
 from flows.progress import Progress
 from flows.settings import MixSettings
 from pipeline.problems import InputError, Problem
@@ -16,7 +17,7 @@ __all__ = ["init_session"]
 
 
 def init_session(
-    root: Path, *, settings: MixSettings, store: Path, progress: Progress
+    root: Place, *, settings: MixSettings, store: Place, progress: Progress
 ) -> tuple[Path, AnalysedSession]:
     """Analyse a session and write what was recognised, by name and by sound, to be edited.
 
@@ -31,6 +32,9 @@ def init_session(
     InputError
         If the file exists already, or with every problem of the session.
     """
+    if isinstance(root, str):
+        remedy = f"write a {SESSION_TOML} yourself and upload it, or copy the session here"
+        raise InputError([Problem(root, "is a URL, and init writes on this machine", remedy)])
     path = root / SESSION_TOML
     if path.exists():
         raise InputError([Problem(str(path), "exists already", "edit it, or move it away")])
