@@ -93,7 +93,10 @@ class FarStore:
                 self._objects.remove([prefix + _DONE])
             in_parallel(lambda name: self._objects.upload(folder / name, prefix + name), [*sizes])
         elif done is not None and time.time() - done.modified_s < _MARK_S:
-            return
+            same = done.size == len(raw)
+            # Another run's record may be longer; what does not list these files is damaged.
+            if same or sizes == _sizes(self._objects.read(prefix + _DONE) or b""):
+                return
         self._objects.write(prefix + _DONE, raw)
 
     def size_bytes(self) -> int:

@@ -218,6 +218,7 @@ def _recipe(
             target_lufs=target_lufs,
             seconds=time.monotonic() - began,
             warnings=_warnings(analysed, mixdown, target_lufs, note),
+            url=folder if isinstance(folder, str) else "",
         )
         written = engine.run(write_outcome, outcome, name="report", label="plan, tables, report")
         engine.publish_markdown("mix", _markdown(outcome, folder), title=session.root.name)

@@ -8,6 +8,7 @@ import math
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import pandas as pd
 
 from flows.analysis import AnalysedSession
 from flows.console_settings import ConsoleSettings
-from flows.places import Place
+from flows.places import Place, relative_url
+from flows.remote_files import named
 from flows.settings import MixSettings
 from flows.steps import Mixdown
 from pipeline.daw import write_dawproject
@@ -54,6 +56,8 @@ class MixOutcome:
     found
         The console settings, as they were predicted and as they are; None where no style was
         followed.
+    url
+        Where ``folder`` will be uploaded to; empty where it stays on this machine.
     """
 
     folder: Place
@@ -69,6 +73,7 @@ class MixOutcome:
     target_lufs: float
     seconds: float
     warnings: tuple[str, ...] = ()
+    url: str = ""
     files: Mapping[str, Place] = field(default_factory=dict)
 
     @property
@@ -197,8 +202,17 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
         session_root=session.root,
         reference=session.references[0] if session.references else None,
         title=session.root.name,
+        refer=partial(_referred, outcome) if outcome.url else None,
     )
     return paths
+
+
+def _referred(outcome: MixOutcome, audio: Path) -> str | None:
+    """Return how an uploaded DAW session refers to a file: from where it will lie."""
+    if audio.is_relative_to(Path(outcome.folder)):
+        return None
+    url = named(audio)
+    return audio.resolve().as_posix() if url is None else relative_url(url, outcome.url)
 
 
 def _stem_rows(outcome: MixOutcome) -> list[dict[str, object]]:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from pipeline.problems import InputError, Problem
 
-__all__ = ["Place", "cache_root", "inside", "is_url", "name_of", "parse_place", "stem_of"]
+__all__ = [
+    "Place",
+    "cache_root",
+    "inside",
+    "is_url",
+    "name_of",
+    "parse_place",
+    "relative_url",
+    "stem_of",
+]
 
 Place = Path | str
 """A local path, or a URL as :func:`parse_place` returns it."""
@@ -77,6 +87,13 @@ def stem_of(place: Place) -> str:
 def inside(place: Place, *names: str) -> Place:
     """Return a place in a place."""
     return place.joinpath(*names) if isinstance(place, Path) else "/".join((place, *names))
+
+
+def relative_url(target: str, folder: str) -> str:
+    """Return how to get from the URL of a folder to another URL; as it is in another bucket."""
+    if target.split("/")[:3] != folder.split("/")[:3]:
+        return target
+    return posixpath.relpath(target.partition("://")[2], folder.partition("://")[2])
 
 
 def cache_root(variable: str, name: str) -> Path:

@@ -44,7 +44,8 @@ def remote_folder_problems(url: str) -> tuple[Problem, ...]:
         there = ObjectFolder(url)
         objects = there.list()
         if objects:
-            half = UPLOADED not in objects and any(n.endswith(_PLAN) for n in objects)
+            plans = [n for n in objects if n == _PLAN or n.partition("/")[2] == _PLAN]
+            half = plans and UPLOADED not in objects
             what = "holds an upload that did not end" if half else "exists already"
             return (Problem(url, what, "name another folder with --output"),)
         probe = f".probe-{uuid.uuid4().hex}"

@@ -14,13 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.places import inside
+from flows.places import Place, inside
 from flows.progress import JsonProgress, Progress, RichProgress, SilentProgress
 from pipeline.problems import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from flows.analysis import AnalysedSession
     from flows.balances import BalanceOutcome
     from flows.outcome import MixOutcome
@@ -243,7 +241,7 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
     screen.say(f"listen: {inside(outcome.folder, 'listen.html')}")
 
 
-def present_init(screen: Screen, path: Path, analysed: AnalysedSession) -> None:
+def present_init(screen: Screen, path: Place, analysed: AnalysedSession) -> None:
     """Show what was written into ``session.toml``, and what to look at in it."""
     session = analysed.session
     unsure = [record.name for record in analysed.recognitions if record.unsure]
