@@ -77,7 +77,7 @@ def analyse_session(
     """
     near = bring_near(root, settings.references, progress=progress)
     faults = (*faults, *near.faults)
-    unusable = Store(store).problems()
+    unusable = Store.problems_of(store)
     if near.root is None:
         raise InputError([*faults, *unusable])
     with named_by_url(root, near):

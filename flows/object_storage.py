@@ -15,7 +15,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +31,8 @@ _DRIVERS = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
 # Waits before the second try and those after it; the drivers make short ones of their own.
 _WAITS_S = (0.5, 2.0, 6.0)
 _AT_ONCE = 8
+# Waiting in short turns keeps Ctrl-C working.
+_TURN_S = 0.5
 
 # By name: the classes are the drivers', which are loaded only where they are used.
 _NO_CREDENTIALS = {
@@ -258,12 +259,34 @@ def in_parallel(work: Callable[[A], object], items: list[A]) -> None:
         for item in items:
             work(item)
         return
-    pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="transfer")
+    todo, failures, lock = iter(items), list[BaseException](), threading.Lock()
+    closed = threading.Event()
+
+    def transfer() -> None:
+        while True:
+            with lock:
+                if closed.is_set():
+                    return
+                try:
+                    item = next(todo)
+                except StopIteration:
+                    return
+            try:
+                work(item)
+            except BaseException as error:
+                failures.append(error)
+                closed.set()
+
+    # Daemons, unlike those of an executor: Ctrl-C waits for no transfer.
+    count = min(_AT_ONCE, len(items))
+    threads = [threading.Thread(target=transfer, daemon=True) for _ in range(count)]
     try:
-        futures = [pool.submit(work, item) for item in items]
-        wait(futures, return_when=FIRST_EXCEPTION)
-        for future in futures:
-            if future.done():
-                future.result()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(_TURN_S)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        closed.set()
+    if failures:
+        raise failures[0]

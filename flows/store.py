@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.output_folder import place_problems
 from flows.places import Place, cache_root, parse_place
-from pipeline.problems import Problem
+from pipeline.problems import InputError, Problem
 
 if TYPE_CHECKING:
     from flows.far_store import FarStore
@@ -46,6 +46,9 @@ _DIGEST_BYTES = 20
 # What was seen on the far side this recently is taken to be there still: what is used stays there
 # for days.
 _SEEN_S = 3600.0
+# What a near copy may grow to, and how often it is looked at: no one else tidies a worker's.
+_NEAR_BYTES = 20 * 1024**3
+_TIDY_S = 1800.0
 # An unfinished folder whose process cannot be asked (another machine, a recycled id) is given up
 # after this long; no step works on one entry for days.
 _ABANDONED_S = 3 * 86400.0
@@ -190,6 +193,14 @@ class Store:
             self.root = self.place
         self._sweep()
 
+    @classmethod
+    def problems_of(cls, place: Place) -> tuple[Problem, ...]:
+        """Return what keeps a place from being a store, found before any step runs."""
+        try:
+            return cls(place).problems()
+        except InputError as error:
+            return error.problems
+
     def problems(self) -> tuple[Problem, ...]:
         """Return what keeps entries from being written, found before any step runs."""
         remedy = "name another folder with --store"
@@ -312,6 +323,11 @@ class Store:
         far.keep(place.parent.name, place.name, place)
         seen.parent.mkdir(parents=True, exist_ok=True)
         seen.touch()
+        tidied = self.root / _FAR / "tidied"
+        with contextlib.suppress(OSError):
+            if not tidied.exists() or time.time() - tidied.stat().st_mtime > _TIDY_S:
+                tidied.touch()
+                self.tidy(_NEAR_BYTES)
 
     def content_hash(self, path: Path) -> str:
         """Return a hash of a file's content, remembered until the file changes.

@@ -64,7 +64,7 @@ def train_recipe(
     folder, told = settings.output, settings.songs
     problems = run_problems(folder, identity_of(settings.options()))
     problems += place_problems(folder, "name another one with --output")
-    problems += Store(store).problems()
+    problems += Store.problems_of(store or default_root())
     if problems:
         raise InputError(problems)
     with one_blas_thread():
