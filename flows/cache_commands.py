@@ -91,19 +91,25 @@ class _Use:
 def _used(store: Store) -> dict[str, _Use]:
     """Return what the store holds, by step."""
     found: dict[str, _Use] = {}
-    for _, size, place in store.entries():
-        before = found.get(place.parent.name, _Use())
-        found[place.parent.name] = _Use(before.entries + 1, before.size_bytes + size)
+    for step, _, size in store.entries():
+        before = found.get(step, _Use())
+        found[step] = _Use(before.entries + 1, before.size_bytes + size)
     return dict(sorted(found.items(), key=lambda item: -item[1].size_bytes))
 
 
-def _open(folder: Path | None) -> Store:
+def _open(named: str | None) -> Store:
+    from flows.places import parse_place
     from flows.store import Store
 
-    if folder is not None and not folder.is_dir():
+    place = None if named is None else parse_place(named, subject="--store")
+    if isinstance(place, Path) and not place.is_dir():
         remedy = "name the folder that was given to --store of a run, or leave it out"
-        raise InputError([Problem(f"--store {folder}", "is no folder", remedy)])
-    return Store(folder)
+        raise InputError([Problem(f"--store {place}", "is no folder", remedy)])
+    store = Store(place)
+    problems = store.problems() if isinstance(store.place, str) else ()
+    if problems:
+        raise InputError(problems)
+    return store
 
 
 def show(
@@ -123,7 +129,7 @@ def show(
         entries = sum(use.entries for use in used.values())
         screen.result(
             {
-                "store": str(opened.root),
+                "store": str(opened.place),
                 "size_bytes": total,
                 "entries": entries,
                 "steps": {
@@ -132,7 +138,7 @@ def show(
                 },
             }
         )
-        screen.say(f"{opened.root}: {size_told(total)}, {entries} entries")
+        screen.say(f"{opened.place}: {size_told(total)}, {entries} entries")
         if used and not screen.as_json:
             table = Table("step")
             for heading in ("entries", "size"):
@@ -217,10 +223,10 @@ def _tidy(store: Store, max_bytes: int, *, unused_s: float) -> tuple[int, int]:
 def _tell(screen: Screen, store: Store, removed: int, freed: int) -> None:
     left = _used(store)
     size = sum(use.size_bytes for use in left.values())
-    kept = sum(time.time() - used < _IN_USE_S for used, _, _ in store.entries())
+    kept = sum(time.time() - used < _IN_USE_S for _, used, _ in store.entries())
     screen.result(
         {
-            "store": str(store.root),
+            "store": str(store.place),
             "removed": removed,
             "freed_bytes": freed,
             "size_bytes": size,
@@ -228,7 +234,7 @@ def _tell(screen: Screen, store: Store, removed: int, freed: int) -> None:
         }
     )
     words = f"{removed} entries removed, {size_told(freed)} freed, {size_told(size)} left"
-    screen.say(f"{store.root}: {words}")
+    screen.say(f"{store.place}: {words}")
     if kept:
         screen.say(f"{kept} entries were used within an hour: they stay, as a run may read them")
 

@@ -34,6 +34,7 @@ from flows.command_options import (
     WorkersOption,
     chosen_settings,
 )
+from flows.places import Place, inside, name_of, parse_place
 from flows.screen import (
     EXIT_SKIPPED,
     Screen,
@@ -64,8 +65,10 @@ app = typer.Typer(
 def mix(
     session: SessionArgument,
     reference: Annotated[
-        list[Path] | None,
-        typer.Option("--reference", "-r", help="Finished mix whose style is wanted; repeatable."),
+        list[str] | None,
+        typer.Option(
+            "--reference", "-r", help="Finished mix whose style is wanted, or its URL; repeatable."
+        ),
     ] = None,
     output: OutputOption = None,
     target: Annotated[
@@ -139,10 +142,10 @@ def mix(
 
 def _mix(
     screen: Screen,
-    session: Path,
+    session: Place,
     settings: MixSettings,
-    output: Path | None,
-    store: Path | None,
+    output: Place | None,
+    store: Place | None,
 ) -> int:
     from flows.engine import begin_engine
 
@@ -162,7 +165,7 @@ def render(
     plan: Annotated[Path, typer.Argument(help="A plan.json, as it is or edited.", metavar="PLAN")],
     output: OutputOption = None,
     session: Annotated[
-        Path | None, typer.Option(help="Folder of the tracks, where it has moved.")
+        str | None, typer.Option(help="Folder of the tracks, or its URL, where it has moved.")
     ] = None,
     workers: WorkersOption = None,
     quiet: QuietOption = False,
@@ -177,7 +180,8 @@ def render(
         from flows.plan_render import render_plan
 
         chosen = chosen_settings(None, {"workers": workers})
-        folder = (output or plan.parent / f"{plan.stem}-render").absolute()
+        folder = parse_place(output or plan.parent / f"{plan.stem}-render", subject="--output")
+        folder = folder if isinstance(folder, str) else folder.absolute()
         with screen.progress() as progress:
             summary = render_plan(
                 plan,
@@ -186,7 +190,7 @@ def render(
                 workers=chosen.workers or default_workers(),
                 progress=progress,
             )
-        path = folder / summary.mix_path.name
+        path = inside(folder, summary.mix_path.name)
         screen.result(
             {
                 "folder": str(folder),
@@ -266,21 +270,23 @@ def balance(
             problems += error.problems
         if problems:
             raise InputError(problems)
+        place = parse_place(session)
         with screen.progress() as progress:
             outcome = run_recipe(
-                session.resolve().name,
+                name_of(place),
                 lambda engine: balance_session(
                     engine,
-                    session,
+                    place,
                     methods=methods,
                     settings=chosen,
                     folder=output,
                     store=store or default_root(),
                     tracks=tracks,
+                    progress=progress,
                 ),
                 engine=chosen.engine,
                 dask=chosen.dask,
-                reads=[session],
+                reads=[place],
                 writes=[store or default_root()],
                 workers=chosen.workers,
                 progress=progress,
@@ -317,7 +323,10 @@ def init(
         )
         with screen.progress() as progress:
             path, analysed = init_session(
-                session, settings=chosen, store=store or default_root(), progress=progress
+                parse_place(session),
+                settings=chosen,
+                store=store or default_root(),
+                progress=progress,
             )
         present_init(screen, path, analysed)
         return 0

@@ -40,6 +40,7 @@ from flows.dask_workers import (
 )
 from flows.engine import LocalEngine
 from flows.output_folder import is_dead
+from flows.places import Place, parse_place
 from flows.progress import Progress
 from pipeline.problems import InputError, Problem, StemwrightError
 
@@ -128,6 +129,11 @@ def begin_fork_server() -> None:
                 os.environ[name] = value
 
 
+def _folders(places: Sequence[Place]) -> list[Path]:
+    """Return those of some places that are folders: of a URL every worker gets its own copy."""
+    return [known for place in places if isinstance(known := parse_place(place), Path)]
+
+
 class DaskEngine:
     """Runs the items of each phase as Dask tasks.
 
@@ -158,14 +164,15 @@ class DaskEngine:
         progress: Progress | None = None,
         *,
         address: str | None = None,
-        reads: Sequence[Path] = (),
-        writes: Sequence[Path] = (),
+        reads: Sequence[Place] = (),
+        writes: Sequence[Place] = (),
     ) -> None:
         self._local = LocalEngine(workers, progress)
         self._workers = workers
         self.counts = self._local.counts
         self._address = address
-        self._reads, self._writes = reads, writes
+        self._reads = _folders(reads)
+        self._writes = _folders(writes)
         self._cluster: Any = None
         self._client: Any = None
         self._chosen: list[str] = []

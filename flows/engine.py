@@ -15,13 +15,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar, cast
 
 from threadpoolctl import threadpool_limits
 
 from flows.interrupts import Stopped, lost_interrupts
+from flows.places import Place
 from flows.progress import Progress, SilentProgress
 from flows.step_counts import StepCounts
 
@@ -368,8 +368,8 @@ def run_recipe(
     dask: str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-    reads: Sequence[Path] = (),
-    writes: Sequence[Path] = (),
+    reads: Sequence[Place] = (),
+    writes: Sequence[Place] = (),
     flow_name: str = "mix",
 ) -> T:
     """Run a recipe on the engine of that name and return what it returns.

@@ -27,7 +27,9 @@ from flows.decisions import (
 from flows.engine import Engine, run_recipe
 from flows.outcome import MixOutcome, track_rows, write_outcome
 from flows.output_folder import choose_folder, copy_file, new_folder
+from flows.places import Place, inside, name_of, parse_place, stem_of
 from flows.progress import Progress, SilentProgress
+from flows.remote_files import shared_file, shared_folder
 from flows.render_steps import DeliverJob, Mixdown, StemJob, deliver_step, stem_step
 from flows.session_notes import track_notes
 from flows.settings import MixSettings
@@ -57,20 +59,26 @@ _SUBTYPES: dict[str, Literal["PCM_16", "PCM_24", "FLOAT"]] = {
 def _recipe(
     engine: Engine,
     *,
-    root: Path,
+    root: Place,
     settings: MixSettings,
-    folder: Path,
+    folder: Place,
     faults: Sequence[Problem],
-    store: Path,
+    store: Place,
     progress: Progress,
     began: float,
 ) -> MixOutcome:
-    analysed = analyse_session(engine, root, settings=settings, store=store, faults=faults)
+    analysed = analyse_session(
+        engine, root, settings=settings, store=store, faults=faults, progress=progress
+    )
     session = analysed.session
     target = parse_target(settings.target)
     ceiling = target.ceiling_dbtp if settings.ceiling_dbtp is None else settings.ceiling_dbtp
     plan = first_plan(analysed, folder)
     names = [stem.name for stem in plan.stems]
+    places = {
+        name: shared_folder(session.root, [t.path for t in plan.tracks if t.subgroup == name])
+        for name in names
+    }
     allow_open_files(len(plan.tracks) + len(plan.stems))
     engine.publish_table(
         "tracks",
@@ -78,13 +86,15 @@ def _recipe(
         title="What each track is, and what was decided for it",
     )
 
-    balances = [BalanceJob(plan, name, session.root, store) for name in names]
+    balances = [BalanceJob(plan, name, places[name], store) for name in names]
     stems = engine.map(
         balance_step,
         balances,
         name="balance",
         labels=names,
     )
+    kept = Store(store)
+    stems = [replace(stem, excerpt=kept.local(stem.excerpt)) for stem in stems]
     intended = intended_levels(plan, analysed, stems)
     gains_db, start = start_gains(stems, intended, session.sample_rate)
     start_style = measure_style(start, sample_rate=session.sample_rate)
@@ -94,7 +104,7 @@ def _recipe(
     if session.references:
         heard = engine.map(
             style_step,
-            [TrackJob(path, path.name, store) for path in session.references],
+            [TrackJob(shared_file(path), path.name, store) for path in session.references],
             name="style",
             labels=[path.name for path in session.references],
         )
@@ -118,7 +128,7 @@ def _recipe(
                 centred=tuple(is_centred(stem.name, plan.tracks) for stem in sounding),
                 max_spread=tuple(most_spread(stem.name) for stem in sounding),
                 style=reference_style,
-                references=session.references,
+                references=tuple(shared_file(path) for path in session.references),
                 match=settings.match,
                 target_lufs=target_lufs,
                 ceiling_dbtp=ceiling,
@@ -186,12 +196,16 @@ def _recipe(
             name: StemSummary(
                 stem.loudness,
                 stem.compression,
-                copy_file(stem.path, part / "stems" / files[name]),
-                copy_file(before.whole, part / "balanced" / files[name]) if settings.keep else None,
+                copy_file(kept.local(stem.path), part / "stems" / files[name]),
+                (
+                    copy_file(kept.local(before.whole), part / "balanced" / files[name])
+                    if settings.keep
+                    else None
+                ),
             )
             for name, stem, before in zip(names, rendered, stems, strict=True)
         }
-        copy_file(mixdown.path, part / f"mix.{settings.format}")
+        copy_file(kept.local(mixdown.path), part / f"mix.{settings.format}")
         outcome = MixOutcome(
             folder=part,
             plan=plan,
@@ -208,6 +222,7 @@ def _recipe(
             warnings=_warnings(analysed, mixdown, target_lufs, note),
             reference_stereo=tuple(reference.stereo for reference in heard),
             steps=engine.counts.record(),
+            url=folder if isinstance(folder, str) else "",
         )
         written = engine.run(write_outcome, outcome, name="report", label="plan, tables, report")
         engine.publish_markdown("mix", _markdown(outcome, folder), title=session.root.name)
@@ -223,7 +238,9 @@ def _recipe(
             for name, summary in outcome.stems.items()
         },
         seconds=time.monotonic() - began,
-        files={name: folder / path.relative_to(part) for name, path in written.items()},
+        files={
+            name: inside(folder, *path.relative_to(part).parts) for name, path in written.items()
+        },
     )
 
 
@@ -237,8 +254,10 @@ def _refuse_unheard(references: Sequence[Path], styles: Sequence[Style]) -> None
         raise InputError(problems)
 
 
-def _moved(path: Path | None, part: Path, folder: Path) -> Path | None:
-    return None if path is None else folder / path.relative_to(part)
+def _moved(path: Path | None, part: Path, folder: Place) -> Path | None:
+    if path is None or isinstance(folder, str):
+        return None
+    return folder / path.relative_to(part)
 
 
 def _crest_wanted(reference: Style, start: Style, settings: MixSettings) -> float | None:
@@ -265,7 +284,7 @@ def _warnings(
     return tuple(found)
 
 
-def _markdown(outcome: MixOutcome, folder: Path) -> str:
+def _markdown(outcome: MixOutcome, folder: Place) -> str:
     loudness = outcome.mixdown.loudness
     lines = [
         f"**{loudness.integrated_lufs:.1f} LUFS**, true peak {loudness.true_peak_dbtp:.1f} dBTP",
@@ -286,11 +305,11 @@ def _markdown(outcome: MixOutcome, folder: Path) -> str:
 
 
 def mix_session(
-    session: Path,
+    session: Place,
     *,
     settings: MixSettings,
-    folder: Path | None = None,
-    store: Path | None = None,
+    folder: Place | None = None,
+    store: Place | None = None,
     progress: Progress | None = None,
 ) -> MixOutcome:
     """Mix a session from its raw tracks to the delivered file.
@@ -298,14 +317,14 @@ def mix_session(
     Parameters
     ----------
     session
-        The folder of raw tracks.
+        The folder of raw tracks, or the URL of one.
     settings
         All that can be chosen.
     folder
-        Where everything is written; must not exist or be empty. Default: one in ``mixes``, in the
-        session.
+        Where everything is written, a folder or a URL; must not exist or be empty. Default: one
+        in ``mixes``, in the session.
     store
-        The cache of steps; the user's own by default.
+        The cache of steps, a folder or a URL; the user's own by default.
     progress
         Told of each phase.
 
@@ -315,7 +334,8 @@ def mix_session(
         With every problem of the input at once, before anything is written.
     """
     began = time.monotonic()
-    name = settings.references[0].stem if settings.references else "balance"
+    session = parse_place(session)
+    name = stem_of(settings.references[0]) if settings.references else "balance"
     chosen, faults = choose_folder(folder, session, name)
 
     def recipe(engine: Engine) -> MixOutcome:
@@ -331,7 +351,7 @@ def mix_session(
         )
 
     outcome = run_recipe(
-        session.resolve().name,
+        name_of(session),
         recipe,
         engine=settings.engine,
         dask=settings.dask,
@@ -341,5 +361,5 @@ def mix_session(
         progress=progress,
     )
     with contextlib.suppress(OSError):  # the mix is made: tidying may fail
-        Store(store).prune(_STORE_BYTES)
+        Store(store).tidy(_STORE_BYTES)
     return outcome

@@ -8,6 +8,7 @@ import math
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ import pandas as pd
 
 from flows.analysis import AnalysedSession
 from flows.console_settings import ConsoleSettings
+from flows.places import Place, relative_url
+from flows.remote_files import named
 from flows.render_steps import Mixdown
 from flows.settings import MixSettings
 from pipeline.daw import write_dawproject
@@ -55,7 +58,7 @@ class MixOutcome:
     Parameters
     ----------
     folder
-        Where everything lies, in its final place.
+        Where everything lies, in its final place, which may be a URL.
     start_style
         Style of the balanced stems before stage 2, on the excerpt.
     style, reference_style
@@ -67,9 +70,11 @@ class MixOutcome:
         The stereo field of each reference.
     steps
         How many were done and found in the store: :meth:`flows.step_counts.StepCounts.record`.
+    url
+        Where ``folder`` will be uploaded to; empty where it stays on this machine.
     """
 
-    folder: Path
+    folder: Place
     plan: Plan
     analysed: AnalysedSession
     settings: MixSettings
@@ -84,7 +89,8 @@ class MixOutcome:
     warnings: tuple[str, ...] = ()
     reference_stereo: tuple[StereoField, ...] = ()
     steps: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, Path] = field(default_factory=dict)
+    url: str = ""
+    files: Mapping[str, Place] = field(default_factory=dict)
 
     @property
     def style(self) -> Style:
@@ -185,7 +191,7 @@ def _finite(value: Any) -> Any:
 
 def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
     """Write plan, results, report and DAW session into the outcome's folder; return their paths."""
-    folder, plan = outcome.folder, outcome.plan
+    folder, plan = Path(outcome.folder), outcome.plan
     rows = track_rows(plan, outcome.analysed)
     paths = {
         "mix": folder / f"mix.{plan.delivery.format}",
@@ -233,8 +239,17 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
         session_root=session.root,
         reference=session.references[0] if session.references else None,
         title=session.root.name,
+        refer=partial(_referred, outcome) if outcome.url else None,
     )
     return paths
+
+
+def _referred(outcome: MixOutcome, audio: Path) -> str | None:
+    """Return how an uploaded DAW session refers to a file: from where it will lie."""
+    if audio.is_relative_to(Path(outcome.folder)):
+        return None
+    url = named(audio)
+    return audio.resolve().as_posix() if url is None else relative_url(url, outcome.url)
 
 
 def _stem_rows(outcome: MixOutcome) -> list[dict[str, object]]:

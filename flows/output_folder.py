@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.interrupts import lost_interrupts
+from flows.places import Place, inside, parse_place
 from pipeline.problems import InputError, Problem
 
 __all__ = [
@@ -32,16 +33,23 @@ _COPIED_AT_ONCE = 1 << 20
 
 
 @contextlib.contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Place) -> Iterator[Path]:
     """Give a temporary neighbour of ``folder`` to write into, renamed to it when all went well.
 
-    Neighbours that killed runs left there are removed.
+    Neighbours that killed runs left there are removed. What is to be at a URL is written on this
+    machine and uploaded then.
 
     Raises
     ------
     InputError
         If ``folder`` exists: nothing is ever overwritten.
     """
+    if isinstance(folder, str):
+        from flows.remote_output import new_remote_folder
+
+        with new_remote_folder(folder) as part:
+            yield part
+        return
     _refuse(folder)
     made = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -116,8 +124,12 @@ def _copied_by_kernel(source: int, target: int) -> bool:
     return True
 
 
-def folder_problems(folder: Path) -> tuple[Problem, ...]:
+def folder_problems(folder: Place) -> tuple[Problem, ...]:
     """Return what keeps a new output folder from being written, if anything does."""
+    if isinstance(folder, str):
+        from flows.remote_output import remote_folder_problems
+
+        return remote_folder_problems(folder)
     remedy = "name another folder with --output"
     if folder.is_symlink() or folder.exists():
         empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
@@ -141,7 +153,9 @@ def _refuse(folder: Path) -> None:
         raise InputError(problems)
 
 
-def choose_folder(named: Path | None, session: Path, name: str) -> tuple[Path, tuple[Problem, ...]]:
+def choose_folder(
+    named: Place | None, session: Place, name: str
+) -> tuple[Place, tuple[Problem, ...]]:
     """Return where output goes, and what keeps it from going there.
 
     Parameters
@@ -150,23 +164,45 @@ def choose_folder(named: Path | None, session: Path, name: str) -> tuple[Path, t
         By the user; None for ``SESSION/mixes/<time>-<name>``.
     """
     if named is not None:
-        return named.absolute(), folder_problems(named.absolute())
+        try:
+            named = parse_place(named, subject="--output")
+        except InputError as error:
+            return session, error.problems
+        folder = named if isinstance(named, str) else named.absolute()
+        return folder, folder_problems(folder)
+    if isinstance(session, str):
+        return _default_url(session, name)
     folder = _default_folder(session.absolute(), name)
     # Of a session that is not there only that is said.
     return folder, folder_problems(folder) if session.is_dir() else ()
 
 
-def _default_folder(session: Path, name: str) -> Path:
+def _default_name(name: str) -> str:
     safe = re.sub(r"[^\w.-]+", "_", name)[:60] or "reference"
-    wish = session / "mixes" / f"{time.strftime('%Y%m%d-%H%M%S')}-{safe}"
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{safe}"
+
+
+def _default_url(session: str, name: str) -> tuple[str, tuple[Problem, ...]]:
+    wish = str(inside(session, "mixes", _default_name(name)))
+    problems = folder_problems(wish)
+    if any(problem.what.startswith(("exists", "holds")) for problem in problems):
+        wish = f"{wish}-{uuid.uuid4().hex[:4]}"  # two runs within a second
+        problems = folder_problems(wish)
+    return wish, problems
+
+
+def _default_folder(session: Path, name: str) -> Path:
+    wish = session / "mixes" / _default_name(name)
     folder, count = wish, 2
     while folder.exists():  # two runs within a second
         folder, count = wish.with_name(f"{wish.name}-{count}"), count + 1
     return folder
 
 
-def relative_path(path: Path, folder: Path) -> str:
+def relative_path(path: Path, folder: Place) -> str:
     """Return a path relative to a folder, so that both can move together; else absolute."""
+    if isinstance(folder, str):
+        return path.resolve().as_posix()
     try:
         return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
     except ValueError:  # another drive

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from flows.places import Place
 from flows.steps import BalancedStem, BalanceJob, balance_step, float_wav
 from flows.store import Store, code_version
 from flows.style_steps import STYLE_CODE
@@ -82,7 +83,7 @@ def stem_step(job: StemJob) -> RenderedStem:
     )
     with store.entry("console", key) as entry:
         if not entry.done:
-            whole = balance_step(job.balance).whole
+            whole = store.local(balance_step(job.balance).whole)
             entry.commit(_through_strip(job, whole, entry.path / "stem.wav"))
         return RenderedStem(
             entry.path / "stem.wav",
@@ -128,7 +129,7 @@ class DeliverJob:
     target_lufs: float
     crest_db: float | None
     delivery: Delivery
-    store: Path
+    store: Place
 
 
 @dataclass(frozen=True)
@@ -199,13 +200,13 @@ def deliver_step(job: DeliverJob) -> Mixdown:
 
 
 def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
-    rate, delivery = job.sample_rate, job.delivery
+    rate, delivery, store = job.sample_rate, job.delivery, Store(job.store)
     bus = Bus({**job.bus, "gain_db": 0.0}, sample_rate=rate)
     driven = np.zeros((2, job.frames))
     before = LoudnessMeter(sample_rate=rate, channels=2)
     masking = MaskingMeter([str(row) for row in range(len(job.stems))], sample_rate=rate)
     with ExitStack() as stack:
-        stems = [stack.enter_context(AudioStream(stem.path)) for stem in job.stems]
+        stems = [stack.enter_context(AudioStream(store.local(stem.path))) for stem in job.stems]
         pool = stack.enter_context(ThreadPoolExecutor(_THREADS))
 
         def read(row: int, frames: int) -> FloatArray:

@@ -14,12 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.places import Place, inside
 from flows.progress import JsonProgress, Progress, RichProgress, SilentProgress
 from pipeline.problems import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from flows.analysis import AnalysedSession
     from flows.balances import BalanceOutcome
     from flows.outcome import MixOutcome
@@ -201,7 +200,7 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
     screen.result(
         {
             "folder": str(outcome.folder),
-            "page": str(outcome.folder / "listen.html"),
+            "page": str(inside(outcome.folder, "listen.html")),
             "sum_lufs": {name: number(value) for name, value in outcome.sum_lufs.items()},
             "gain_db": {str(row["method"]): number(row["gain_db"]) for row in methods},
             "skipped": [problem.subject for problem in skipped],
@@ -253,10 +252,10 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
     for warning in outcome.warnings:
         screen.say(f"note: {warning}")
     screen.say(f"stems, sums, plans and results.csv: {outcome.folder}")
-    screen.say(f"listen: {outcome.folder / 'listen.html'}")
+    screen.say(f"listen: {inside(outcome.folder, 'listen.html')}")
 
 
-def present_init(screen: Screen, path: Path, analysed: AnalysedSession) -> None:
+def present_init(screen: Screen, path: Place, analysed: AnalysedSession) -> None:
     """Show what was written into ``session.toml``, and what to look at in it."""
     session = analysed.session
     unsure = [record.name for record in analysed.recognitions if record.unsure]

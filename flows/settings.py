@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from flows.places import Place, is_url, parse_place
 from pipeline.plan import Aspect
 from pipeline.problems import InputError, Problem, suggest
 
@@ -30,6 +31,8 @@ _ADDRESS = re.compile(r"(tcp|tls)://([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
 # A number is a number: "0.5" and true are mistakes, not 0.5 and 1.
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Whole = Annotated[int, Field(strict=True)]
+# A string first: as a path, a URL would lose one of its slashes.
+_Place = Annotated[str | Path, Field(union_mode="left_to_right")]
 _Switch = Annotated[bool, Field(strict=True)]
 
 
@@ -39,7 +42,7 @@ class MixSettings(BaseModel):
     Parameters
     ----------
     references
-        Recordings whose style is wanted, blended; none for a plain balanced mix.
+        Recordings whose style is wanted, blended, by path or URL; none for a plain balanced mix.
     target
         Loudness of the delivered mix: a name or a number in LUFS, as
         :func:`pipeline.delivery.parse_target` reads it.
@@ -77,7 +80,7 @@ class MixSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    references: tuple[Path, ...] = ()
+    references: tuple[_Place, ...] = ()
     target: str = "reference"
     ceiling_dbtp: Annotated[_Number, Field(ge=-20.0, le=0.0)] | None = None
     strength: Annotated[_Number, Field(ge=0.0, le=1.0)] = 1.0
@@ -100,6 +103,14 @@ class MixSettings(BaseModel):
     @classmethod
     def _one_reference_is_a_list(cls, value: object) -> object:
         return (value,) if isinstance(value, str | Path) else value
+
+    @field_validator("references")
+    @classmethod
+    def _path_or_url(cls, value: tuple[Place, ...]) -> tuple[Place, ...]:
+        try:
+            return tuple(map(parse_place, value))
+        except InputError as error:
+            raise _wrong(error.problems[0].what, error.problems[0].remedy) from error
 
     @field_validator("target", mode="before")
     @classmethod
@@ -219,7 +230,10 @@ def _read(path: Path) -> dict[str, Any]:
     if isinstance(references, str):
         references = [references]
     if isinstance(references, list) and all(isinstance(name, str) for name in references):
-        told["references"] = [str(path.parent / Path(name).expanduser()) for name in references]
+        told["references"] = [
+            name if is_url(name) else str(path.parent / Path(name).expanduser())
+            for name in references
+        ]
     return told
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from flows.places import Place
+from flows.remote_files import FolderPlace, near_folder
 from flows.store import Store, code_version
 from flows.track_steps import (
     AUDIO_CODE,
@@ -86,8 +88,8 @@ class BalanceJob:
 
     plan: Plan
     subgroup: str
-    session: Path
-    store: Path
+    session: FolderPlace
+    store: Place
 
 
 @dataclass(frozen=True)
@@ -135,14 +137,14 @@ def float_wav(path: Path, sample_rate: int) -> AudioWriter:
 
 def balance_step(job: BalanceJob) -> BalancedStem:
     """Sum the tracks of one subgroup at their gains and pans; keep the stem and an excerpt."""
-    store = Store(job.store)
+    store, session = Store(job.store), near_folder(job.session)
     plan = _subgroup_plan(job.plan, job.subgroup)
     heard = [track for track in plan.tracks if not track.mute]
     key = store.key(
         "balance",
         inputs={
             "tracks": [
-                [store.content_hash(job.session / t.path), t.gain_db, t.pan, t.offset_s, t.invert]
+                [store.content_hash(session / t.path), t.gain_db, t.pan, t.offset_s, t.invert]
                 for t in heard
             ],
             "sample_rate": plan.sample_rate,
@@ -152,7 +154,7 @@ def balance_step(job: BalanceJob) -> BalancedStem:
     )
     with store.entry("balance", key) as entry:
         if not entry.done:
-            entry.commit({"loudness_lufs": _sum_tracks(plan, job, entry.path)})
+            entry.commit({"loudness_lufs": _sum_tracks(plan, session, entry.path)})
         return BalancedStem(
             job.subgroup,
             entry.record["loudness_lufs"],
@@ -162,10 +164,10 @@ def balance_step(job: BalanceJob) -> BalancedStem:
         )
 
 
-def _sum_tracks(plan: Plan, job: BalanceJob, folder: Path) -> float:
-    """Write the stem and its excerpt into a folder; return its loudness in LUFS."""
+def _sum_tracks(plan: Plan, session: Path, folder: Path) -> float:
+    """Write a subgroup's stem and its excerpt into a folder; return its loudness in LUFS."""
     rate = plan.sample_rate
-    stem = StemSum(place_tracks(plan, job.session)[job.subgroup], sample_rate=rate)
+    stem = StemSum(place_tracks(plan, session)[plan.stems[0].name], sample_rate=rate)
     meter = EnergyMeter(sample_rate=rate, channels=2)
     pieces = passages(plan.frames, rate)
     excerpt = np.zeros((2, sum(length for _, length in pieces)), dtype=np.float32)

@@ -18,11 +18,13 @@ from flows.command_options import (
     VerboseOption,
     WorkersOption,
     chosen_settings,
+    local_folder,
 )
 from flows.screen import Screen, guard, number
 from pipeline.problems import InputError, Problem
 
 if TYPE_CHECKING:
+    from flows.places import Place
     from flows.progress import Progress
     from flows.settings import MixSettings
     from flows.training_settings import TrainingSettings
@@ -65,19 +67,24 @@ def train(
 
 
 def _settings(
-    config: Path, *, output: Path | None, engine: str | None, dask: str | None, workers: int | None
+    config: Path, *, output: str | None, engine: str | None, dask: str | None, workers: int | None
 ) -> tuple[MixSettings, TrainingSettings]:
     """Return the settings of the flags and of the file; raise with all that is wrong in both."""
     from flows.training_settings import load_training_settings
 
     problems: list[Problem] = []
+    folder = None
+    try:
+        folder = local_folder(output, "--output")
+    except InputError as error:
+        problems += error.problems
     try:
         chosen = chosen_settings(None, {"engine": engine, "dask": dask, "workers": workers})
     except InputError as error:
         problems += error.problems
     try:
         settings = load_training_settings(
-            config, output=output, workers=None if problems else workers
+            config, output=folder, workers=None if problems else workers
         )
     except InputError as error:
         problems += error.problems
@@ -91,7 +98,7 @@ def _train(
     config: Path,
     chosen: MixSettings,
     settings: TrainingSettings,
-    store: Path | None,
+    store: Place | None,
 ) -> int:
     from flows.train import train as run
     from stage2.training_folder import steps_done
