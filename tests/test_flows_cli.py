@@ -303,7 +303,7 @@ FLAGS = {
     "format wav",
     "--f0 ful": "--f0: is 'ful': did you mean 'full'?",
     "--seed -1": "--seed: is -1: use a whole number from 0 to 4294967295",
-    "--engine dusk": "--engine: is 'dusk': use one of auto, local, prefect",
+    "--engine dusk": "--engine: is 'dusk': did you mean 'dask'?",
     "--workers 0": "--workers: is 0: use a whole number from 1 to 1024",
 }
 

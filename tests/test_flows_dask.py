@@ -295,3 +295,29 @@ def test_settings_name_a_scheduler(stemwright: Command, tmp_path: Path) -> None:
     assert "tcp://10.0.0.5:8786" in wrong["remedy"]
     (both,) = told("--dask", "tcp://10.0.0.5:8786", "--engine", "local")
     assert "the engine is 'local'" in both["what"]
+
+
+def test_a_mix_and_balances_are_those_of_the_local_engine(
+    stemwright: Command,
+    workplace: Path,
+    make_song: Callable[[Path], Path],
+    make_reference: Callable[..., Path],
+    contents: Callable[[Path], dict[str, str]],
+) -> None:
+    song = make_song(workplace / "song")
+    reference = make_reference(workplace / "A Song.wav")
+    found: dict[str, dict[str, str]] = {}
+    for name in ("local", "dask"):
+        flags = ["--engine", name, "--workers", 2, "--store", workplace / f"{name} store"]
+        out = workplace / name
+        mixed = stemwright("mix", song, "-r", reference, "-o", out / "mix", "--json", *flags)
+        assert mixed.exit_code == 0, mixed.output
+        steps = json.loads(mixed.stdout.splitlines()[-1])["steps"]
+        assert steps["by_step"]["analyse"] == {"done": 5, "found": 0}
+        assert steps["found"] == 0
+        balanced = stemwright("balance", song, "-o", out / "balance", "--method", "all", *flags)
+        assert balanced.exit_code == 0, balanced.output
+        found[name] = {k: v for k, v in contents(out).items() if k.endswith(".wav")}
+        assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    assert found["dask"] == found["local"]
+    assert len(found["local"]) > 10

@@ -491,3 +491,46 @@ def test_names_that_are_no_unicode(
     assert np.array_equal(samples(out / "mix.wav"), samples(out / "plan-render" / "mix.wav"))
     page = (out / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"Vox <b>", page)
+
+
+def done(outcome: MixOutcome) -> dict[str, int]:
+    return {step: row["done"] for step, row in outcome.steps["by_step"].items() if row["done"]}
+
+
+def test_what_changed_costs_what_depends_on_it(
+    mixed: Callable[..., MixOutcome], song: Path, workplace: Path, put: Put
+) -> None:
+    fresh = mixed("cost fresh", store="cost")
+    assert done(fresh) == {"analyse": 5, "balance": 4, "console": 4, "deliver": 1}
+    told = json.loads((fresh.folder / "results.json").read_text())["steps"]
+    assert told == fresh.steps
+    assert (told["done"], told["found"]) == (14, 0)
+
+    again = mixed("cost again", store="cost")
+    assert (again.steps["done"], again.steps["found"]) == (0, 14)
+    assert done(mixed("cost bits", store="cost", subtype="16")) == {"deliver": 1}
+    assert done(mixed("cost target", store="cost", target="-20")) == {"deliver": 1}
+
+    changed = shutil.copytree(song, workplace / "cost changed song")
+    audio, rate = soundfile.read(changed / "Bass DI.flac")
+    put(changed / "Bass DI.flac", -audio[::-1], rate, subtype="PCM_24")
+    one = {"analyse": 1, "balance": 1, "console": 1, "deliver": 1}
+    assert done(mixed("cost changed", store="cost", root=changed)) == one
+
+    other = shutil.copytree(song, workplace / "cost other song")
+    (other / "session.toml").write_text(
+        '[track."Lead Vox ü 日本.wav"]\nrole = "backing vocal"\n', encoding="utf-8"
+    )
+    role = done(mixed("cost role", store="cost", root=other))
+    assert "analyse" not in role
+    assert role.get("balance", 0) <= 1  # the drums are as they were
+
+
+def test_a_copy_of_the_store_s_can_be_edited(mixed: Callable[..., MixOutcome]) -> None:
+    first = mixed("edited", store="edited store")
+    wanted = (first.folder / "mix.wav").read_bytes()
+    for path in [first.folder / "mix.wav", *(first.folder / "stems").iterdir()]:
+        path.write_bytes(b"cut")
+    second = mixed("edited again", store="edited store")
+    assert second.steps["done"] == 0
+    assert (second.folder / "mix.wav").read_bytes() == wanted

@@ -93,7 +93,7 @@ def test_all_problems_in_one_go(tmp_path: Path) -> None:
         ("references", 3, "is 3: give a list"),
         ("match", 3, "is 3: give a list"),
         ("workers", 0, "is 0: use a whole number from 1"),
-        ("engine", "dask", "is 'dask': use one of auto, local, prefect"),
+        ("engine", "ray", "is 'ray': use one of auto, local, prefect, dask"),
         ("quality", "bst", "is 'bst': did you mean 'best'?"),
         ("controller", 0, "is 0: use true or false"),
         ("subtype", "32", "is '32': use one of 16, 24, float"),
