@@ -28,8 +28,8 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 _DRIVERS = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
-# Waits before the second try and those after it; the drivers make short ones of their own.
-_WAITS_S = (0.5, 2.0, 6.0)
+# Waits before the second try and those after it.
+_WAITS_S = (0.5, 2.0, 6.0, 12.0)
 _AT_ONCE = 8
 # Waiting in short turns keeps Ctrl-C working.
 _TURN_S = 0.5
@@ -237,10 +237,16 @@ def _new_driver(scheme: str, process: int, endpoint: str) -> Any:
 
     options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
     if scheme == "s3":
-        patience = {"connect_timeout": 10, "read_timeout": 60, "retries": {"max_attempts": 2}}
+        # Second tries are made here alone: those of three layers would multiply.
+        patience = {
+            "connect_timeout": 10,
+            "read_timeout": 60,
+            "retries": {"total_max_attempts": 1},
+        }
         options["config_kwargs"] = patience
     files = fsspec.filesystem(scheme, **options)
     if scheme == "s3":
+        files.retries = 1
         # Threads that connect at the same time would each make a client.
         with contextlib.suppress(Exception):  # the first request says what is wrong
             files.connect()
