@@ -17,9 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from flows.dashboard import ask, private_server, quiet_prefect, running_server
+from flows.dashboard import default_home, private_server, quiet_prefect, running_server
 from flows.engine import Engine, LocalEngine
+from flows.prefect_api import FINAL, ask, end_run
 from flows.progress import Progress, SilentProgress
+from flows.report_shelf import put_on_shelf
+from flows.run_register import LEFT_OPEN, registered, settle_all
 
 quiet_prefect()
 
@@ -59,7 +62,6 @@ _RETRY_DELAYS_S = [0.5, 2.0]
 _LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 _RECORDED_S = 30.0
 _ARTIFACT_EVERY_S = 1.0
-_FINAL_STATES = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 class PrefectEngine:
@@ -69,6 +71,8 @@ class PrefectEngine:
     ----------
     workers, progress
         As for :class:`flows.engine.LocalEngine`.
+    shelf
+        Home of the server that shows the run, if it serves reports.
 
     Raises
     ------
@@ -76,9 +80,15 @@ class PrefectEngine:
         From ``with``, outside a flow run; :func:`run_as_flow` makes one.
     """
 
-    def __init__(self, workers: int | None = None, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        progress: Progress | None = None,
+        shelf: Path | None = None,
+    ) -> None:
         self._inner: Progress = progress or SilentProgress()
         self._local = LocalEngine(workers, self._inner)
+        self._shelf = shelf
         self.task_runs = 0
 
     def map(
@@ -104,6 +114,16 @@ class PrefectEngine:
     def publish_markdown(self, key: str, text: str, *, title: str) -> None:
         """Show a text in the dashboard; see :meth:`flows.engine.Engine.publish_markdown`."""
         markdown_artifact(key, text, title=title)
+
+    def publish_page(
+        self, key: str, write: Callable[[str | None], str], *, title: str, report: Path
+    ) -> None:
+        """Show a text that links to a report; see :meth:`flows.engine.Engine.publish_page`."""
+        address = None
+        if self._shelf is not None:
+            with contextlib.suppress(OSError):  # a full disk: the text says where the report is
+                address = put_on_shelf(self._shelf, report)
+        markdown_artifact(key, write(address), title=title)
 
     def _jobs(
         self, step: Callable[[A], B], items: Sequence[A], name: str, labels: Sequence[str]
@@ -173,17 +193,23 @@ def run_as_flow(
         What the recipe raises.
     """
     with contextlib.ExitStack() as stack:
-        url = os.environ.get("PREFECT_API_URL") or running_server(home)
-        ours = url is None
+        home = home or default_home()
+        dashboard = running_server(home)
+        url = os.environ.get("PREFECT_API_URL") or dashboard
+        own = url is None
         if url is None:
-            url = stack.enter_context(private_server(home))
-        # Heartbeats find deployed runs that died. Here they would cost a second at the end.
+            url, home = stack.enter_context(private_server(home))
+        # A server of ours looks after its dead runs itself, and serves the reports of its home.
+        ours = own or url == dashboard
+        # Heartbeats would find runs that died too. They cost a second at the end of each.
         stack.enter_context(
             temporary_settings(
                 {PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None},
             )
         )
-        engine = PrefectEngine(workers, progress)
+        if not ours:
+            settle_all(home, url, ours=False)
+        engine = PrefectEngine(workers, progress, home if ours else None)
         results: list[T] = []
         flow_run_id = ""
 
@@ -192,25 +218,30 @@ def run_as_flow(
             context = FlowRunContext.get()
             if context is not None and context.flow_run is not None:
                 flow_run_id = str(context.flow_run.id)
+                record.enter_context(registered(home, url, flow_run_id, ours=ours))
             with engine:
                 # Handed round Prefect, which would take a result apart to look for states.
                 results.append(recipe(engine))
 
-        try:
-            run = flow(
-                name=_plain(flow_name),
-                flow_run_name=_literal(title),
-                validate_parameters=False,
-                persist_result=False,
-            )(body)
-            run()
-        finally:
-            # What sends events keeps to the server that it was made for: the next run may have
-            # another.
-            EventsWorker.drain_all(timeout=_RECORDED_S)
-            APILogWorker.drain_all(timeout=_RECORDED_S)
-            if ours and flow_run_id:
-                _wait_until_recorded(url, flow_run_id, engine.task_runs, failed=not results)
+        with contextlib.ExitStack() as record:
+            try:
+                run = flow(
+                    name=_plain(flow_name),
+                    flow_run_name=_literal(title),
+                    validate_parameters=False,
+                    persist_result=False,
+                )(body)
+                run()
+            finally:
+                # What sends events keeps to the server that it was made for: the next run may
+                # have another.
+                EventsWorker.drain_all(timeout=_RECORDED_S)
+                APILogWorker.drain_all(timeout=_RECORDED_S)
+                if own and flow_run_id:
+                    _wait_until_recorded(url, flow_run_id, engine.task_runs, failed=not results)
+                    if not results:
+                        with contextlib.suppress(OSError, ValueError):
+                            end_run(url, flow_run_id, LEFT_OPEN)
         return results[0]
 
 
@@ -292,7 +323,7 @@ def _wait_until_recorded(url: str, flow_run_id: str, task_runs: int, *, failed: 
     """
     runs: dict[str, object] = {"flow_runs": {"id": {"any_": [flow_run_id]}}}
     if not failed:
-        runs["task_runs"] = {"state": {"type": {"any_": list(_FINAL_STATES)}}}
+        runs["task_runs"] = {"state": {"type": {"any_": sorted(FINAL)}}}
     until = time.monotonic() + _RECORDED_S
     before = -1
     while time.monotonic() < until:
