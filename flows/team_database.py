@@ -129,15 +129,14 @@ async def _try(url: URL) -> Problem | None:
     return None
 
 
-def _unreachable(url: URL, error: Exception) -> Problem:
-    kind = next(
-        (
-            type(cause).__name__
-            for cause in (error, error.__cause__, getattr(error, "orig", None))
-            if type(cause).__module__.startswith("asyncpg")
-        ),
-        "",
-    )
+def _unreachable(url: URL, error: BaseException) -> Problem:
+    # SQLAlchemy wraps what the driver raised, twice.
+    while not type(error).__module__.startswith("asyncpg"):
+        cause = getattr(error, "orig", None) or error.__cause__
+        if cause is None:
+            break
+        error = cause
+    kind = type(error).__name__
     if kind in ("InvalidPasswordError", "InvalidAuthorizationSpecificationError"):
         return _problem(
             f"{_shown(url)} refuses user {url.username or os.environ.get('PGUSER', '')!r}",
@@ -151,7 +150,7 @@ def _unreachable(url: URL, error: Exception) -> Problem:
     if isinstance(error, TypeError):  # asyncpg's own for an option it does not have
         return _problem(
             f"{_shown(url)} has an option that asyncpg does not know",
-            f"use those of asyncpg.connect, such as ssl=require, after {_EXAMPLE}?",
+            f"use those of asyncpg.connect, such as {_EXAMPLE}?ssl=require",
         )
     said = "it did not answer" if isinstance(error, TimeoutError) else _one_line(error, url)
     return _problem(
@@ -161,7 +160,7 @@ def _unreachable(url: URL, error: Exception) -> Problem:
     )
 
 
-def _one_line(error: Exception, url: URL) -> str:
+def _one_line(error: BaseException, url: URL) -> str:
     said = str(error).strip().split("\n")[0][:200] or type(error).__name__
     return said.replace(url.password, "***") if url.password else said
 
