@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import urllib.request
@@ -34,8 +35,11 @@ def ask(url: str, body: object = None, *, timeout_s: float = 10.0) -> Any:
         request.add_header("Content-Type", "application/json")
     # A proxy is for what is far away; urllib reads the same variables as Prefect's client.
     handlers = [urllib.request.ProxyHandler({})] if _is_here(url) else []
-    with urllib.request.build_opener(*handlers).open(request, timeout=timeout_s) as answer:
-        return json.loads(answer.read())
+    try:
+        with urllib.request.build_opener(*handlers).open(request, timeout=timeout_s) as answer:
+            return json.loads(answer.read())
+    except http.client.HTTPException as error:  # no answer as HTTP has it
+        raise OSError(f"{url}: {type(error).__name__}: {error}") from error
 
 
 def end_run(url: str, flow_run_id: str, message: str) -> int:

@@ -22,7 +22,7 @@ _KEY = re.compile(rb"return`[0-9a-f]{32}`")
 _NO_KEY = b"return``"
 _ALONE = b"connect-src 'self' data: blob:; base-uri 'self'; frame-ancestors 'none'"
 # The newer pages ask for these at the root, where the older ones are served.
-_ICONS = ("favicon-32x32.png", "favicon-32x32-dark.png")
+_ICONS = ("*.svg", "ico/*.ico")
 
 
 def quiet_files(folder: Path) -> None:
@@ -42,12 +42,9 @@ def quiet_files(folder: Path) -> None:
     root = folder / "v1"
     if not root.is_dir():
         return
-    missing = {icon.name: icon for icon in (folder / "v2").glob("*.svg")}
-    for target, source in zip(("favicon.ico", "favicon-dark.ico"), _ICONS, strict=True):
-        missing[target] = folder / "v2" / "ico" / source
-    for name, source in missing.items():
-        if source.is_file() and not (root / name).exists():
-            shutil.copyfile(source, root / name)
+    for icon in (icon for pattern in _ICONS for icon in (folder / "v2").glob(pattern)):
+        if not (root / icon.name).exists():
+            shutil.copyfile(icon, root / icon.name)
 
 
 def with_reports(prefect: Application, shelf: Application) -> Application:
