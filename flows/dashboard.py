@@ -152,7 +152,7 @@ def start_server(
 
 def _accept_running(url: str, port: int | None, host: str, database: str | None) -> None:
     asked = {
-        "--port": None if port in (None, port_of(url)) else port,
+        "--port": None if port in (None, 0, port_of(url)) else port,
         "--host": None if host in LOOPBACK else host,
         "--database": database and "another",
     }
