@@ -11,6 +11,7 @@ import contextvars
 import functools
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -61,6 +62,8 @@ _RETRY_DELAYS_S = [0.5, 2.0]
 # These do not mend themselves.
 _LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 _RECORDED_S = 30.0
+_PATIENCE_S = 20.0
+_PATIENCE_AFTER_FAILURE_S = 5.0
 _ARTIFACT_EVERY_S = 1.0
 
 
@@ -89,7 +92,8 @@ class PrefectEngine:
         self._inner: Progress = progress or SilentProgress()
         self._local = LocalEngine(workers, self._inner)
         self._shelf = shelf
-        self.task_runs = 0
+        self._counting = threading.Lock()
+        self.begun = 0
 
     def map(
         self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]
@@ -128,7 +132,7 @@ class PrefectEngine:
     def _jobs(
         self, step: Callable[[A], B], items: Sequence[A], name: str, labels: Sequence[str]
     ) -> list[Callable[[], B]]:
-        # The step and its item are sealed in a partial: Prefect walks through parameters, rebuilds
+        # The step and its item are sealed in an object: Prefect walks through parameters, rebuilds
         # what it finds and looks for futures in it, which is none of its business here.
         task = Task(
             _work,
@@ -140,15 +144,18 @@ class PrefectEngine:
             retry_delay_seconds=list(_RETRY_DELAYS_S),
             retry_condition_fn=_is_passing,
         )
-        self.task_runs += len(items)
         return [
             # A context cannot be entered by two threads at once: each job has its own.
             functools.partial(
                 contextvars.copy_context().run,
-                functools.partial(task, _one_line(label), functools.partial(step, item)),
+                functools.partial(task, _one_line(label), _Job(step, item, self._count)),
             )
             for item, label in zip(items, labels, strict=True)
         ]
+
+    def _count(self) -> None:
+        with self._counting:
+            self.begun += 1
 
     def __enter__(self) -> Self:
         if FlowRunContext.get() is None:
@@ -176,7 +183,7 @@ def run_as_flow(
     """Run a recipe as a flow run called ``title`` and return what it returns.
 
     The server is the one of ``PREFECT_API_URL``, else the user's dashboard if it is running, else
-    one of our own for the duration; that one has recorded every task run when this returns.
+    one of our own for the duration. It has recorded how every task run ended when this returns.
 
     Parameters
     ----------
@@ -233,15 +240,17 @@ def run_as_flow(
                 )(body)
                 run()
             finally:
-                # What sends events keeps to the server that it was made for: the next run may
-                # have another.
+                # What sends events would give up after ten seconds of closing, with all that a
+                # busy server had not taken yet; so that has everything first.
+                if flow_run_id:
+                    patience_s = _PATIENCE_S if results else _PATIENCE_AFTER_FAILURE_S
+                    _wait_until_recorded(url, flow_run_id, engine.begun, patience_s)
+                # It keeps to the server that it was made for: the next run may have another.
                 EventsWorker.drain_all(timeout=_RECORDED_S)
                 APILogWorker.drain_all(timeout=_RECORDED_S)
-                if own and flow_run_id:
-                    _wait_until_recorded(url, flow_run_id, engine.task_runs, failed=not results)
-                    if not results:
-                        with contextlib.suppress(OSError, ValueError):
-                            end_run(url, flow_run_id, LEFT_OPEN)
+                if own and flow_run_id and not results:
+                    with contextlib.suppress(OSError, ValueError):
+                        end_run(url, flow_run_id, LEFT_OPEN)
         return results[0]
 
 
@@ -271,6 +280,20 @@ def progress_artifact(key: str, *, title: str) -> Callable[[float], None]:
         update_progress_artifact(made, percent)
 
     return set_percent
+
+
+class _Job:
+    """A step and its item; tells when it is called for the first time."""
+
+    def __init__(self, step: Callable[[Any], Any], item: object, begin: Callable[[], None]) -> None:
+        self._step, self._item, self._begin = step, item, begin
+        self._begun = False
+
+    def __call__(self) -> Any:
+        if not self._begun:
+            self._begun = True
+            self._begin()
+        return self._step(self._item)
 
 
 class _ArtifactProgress:
@@ -315,25 +338,26 @@ def _is_passing(task: Any, task_run: Any, state: State[Any]) -> bool:
     return isinstance(error, OSError) and not isinstance(error, _LASTING)
 
 
-def _wait_until_recorded(url: str, flow_run_id: str, task_runs: int, *, failed: bool) -> None:
-    """Wait until a server has written down how each task run ended, before it is stopped.
+def _wait_until_recorded(url: str, flow_run_id: str, task_runs: int, patience_s: float) -> None:
+    """Wait until a server has written down how each task run that was begun ended.
 
-    Task runs arrive as events and are written in batches. After a failure some were never begun,
-    and their number is not known: then until nothing more comes.
+    Task runs arrive as events and are written in batches. It is given up when nothing more has
+    come for so long: a step that did not stop when it was told to never ends.
     """
-    runs: dict[str, object] = {"flow_runs": {"id": {"any_": [flow_run_id]}}}
-    if not failed:
-        runs["task_runs"] = {"state": {"type": {"any_": sorted(FINAL)}}}
-    until = time.monotonic() + _RECORDED_S
-    before = -1
+    runs = {
+        "flow_runs": {"id": {"any_": [flow_run_id]}},
+        "task_runs": {"state": {"type": {"any_": sorted(FINAL)}}},
+    }
+    until = time.monotonic() + patience_s
+    before = 0
     while time.monotonic() < until:
         with contextlib.suppress(OSError, ValueError):
             recorded = int(ask(f"{url}/task_runs/count", runs))
-            if recorded >= task_runs or (failed and recorded == before):
+            if recorded >= task_runs:
                 return
-            before = recorded
-        # Longer than the server's flush interval of 1 s where the end has to be guessed.
-        time.sleep(1.5 if failed else 0.1)
+            if recorded > before:
+                before, until = recorded, time.monotonic() + patience_s
+        time.sleep(0.1)
 
 
 def _literal(text: str) -> str:

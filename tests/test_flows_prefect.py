@@ -223,7 +223,10 @@ def test_what_may_mend_itself_is_tried_again_and_nothing_else(server: str) -> No
 
 
 def test_interrupt_ends_the_flow_promptly(server: str) -> None:
+    both_at_work = threading.Barrier(2)
+
     def step(item: int) -> None:
+        both_at_work.wait(20.0)
         if item == 1:
             os.kill(os.getpid(), signal.SIGINT)
         for _ in range(1000):
@@ -243,7 +246,8 @@ def test_interrupt_ends_the_flow_promptly(server: str) -> None:
     assert stopped["state_type"] == "CRASHED"
     assert stopped["state"]["message"]
     crashed = {"long · a": ("CRASHED", 1), "long · b": ("CRASHED", 1)}
-    assert until(lambda: task_runs(server, "interrupted") == crashed)
+    until(lambda: task_runs(server, "interrupted") == crashed)
+    assert task_runs(server, "interrupted") == crashed
 
 
 def test_a_mix_as_a_flow_is_the_local_one(
