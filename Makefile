@@ -28,14 +28,19 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/stemwright demo $(DEMO)/session-and-reference --mix $(DEMO)/mix
 
-# Programs that some tests use; where they cannot be installed those tests skip and say so.
-DEBIAN_PACKAGES := chromium espeak-ng ffmpeg
+# Programs that some tests use; where they cannot be installed those tests skip and say so. The tests
+# start a PostgreSQL of their own: the package is told to make and start none.
+DEBIAN_PACKAGES := chromium espeak-ng ffmpeg postgresql
 packages:
 	@for package in $(DEBIAN_PACKAGES); do \
 	  dpkg -s $$package >/dev/null 2>&1 || missing="$$missing $$package"; \
 	done; \
 	if [ -n "$$missing" ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    case "$$missing" in *postgresql*) \
+	      mkdir -p /etc/postgresql-common && cd /etc/postgresql-common && \
+	      { [ -e createcluster.conf ] || echo 'create_main_cluster = false' > createcluster.conf; }; \
+	    esac; \
 	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing >/dev/null; \
 	  else false; fi || echo "not installed:$$missing; the tests that need them will skip"; \
 	fi

@@ -392,7 +392,18 @@ def demo(
 
 @app.command()
 def dashboard(
-    port: Annotated[int | None, typer.Option(help="Port on this machine; default 4200.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to serve on; default 4200.")] = None,
+    host: Annotated[
+        str,
+        typer.Option(help="Address of this machine to serve on, without a login; 0.0.0.0 for all."),
+    ] = "127.0.0.1",
+    database: Annotated[
+        str | None,
+        typer.Option(
+            help="PostgreSQL for a team's runs: postgresql+asyncpg://USER@HOST/NAME; the password "
+            "in ~/.pgpass or PGPASSWORD, or the whole address in STEMWRIGHT_DATABASE."
+        ),
+    ] = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -400,16 +411,26 @@ def dashboard(
     screen = Screen(quiet=quiet, verbose=verbose, as_json=False)
 
     def work() -> int:
-        from flows.dashboard import start_server
+        from flows.dashboard import running_server, start_server
+        from flows.server_process import is_loopback
+        from flows.team_database import chosen_database
 
-        start_server(
-            port,
-            foreground=True,
-            on_ready=lambda url: screen.say(
-                f"dashboard: {url.removesuffix('/api')} (runs started now appear in it; "
-                "Ctrl-C stops it)"
-            ),
-        )
+        found = running_server()
+
+        def present(url: str) -> None:
+            page = url.removesuffix("/api")
+            if found is not None:
+                screen.say(f"dashboard: {page} (it is running already, and stays as it is)")
+                return
+            if not is_loopback(host):
+                screen.errors.print(
+                    f"warning: whoever reaches {host}, port {page.rpartition(':')[2]} of this "
+                    "machine sees these runs and can change them: there is no login"
+                )
+            screen.say(f"dashboard: {page} (runs started now appear in it; Ctrl-C stops it)")
+
+        chosen = chosen_database(database)
+        start_server(port, host=host, database=chosen, foreground=True, on_ready=present)
         return 0
 
     guard(screen, work)
@@ -419,8 +440,22 @@ add_train_commands(app)
 add_cache_commands(app)
 
 
+def _start_without_password() -> None:
+    """Start anew where the arguments hold a database's password: everybody can read those."""
+    from flows.team_database import VARIABLE, password_aside
+
+    aside = password_aside(sys.argv[1:])
+    if aside is not None and sys.platform != "win32":
+        arguments, address = aside
+        before = sys.orig_argv[1 : len(sys.orig_argv) - len(sys.argv) + 1]
+        environment = os.environ | {VARIABLE: address}
+        os.execve(sys.executable, [sys.executable, *before, *arguments], environment)
+
+
 def main() -> None:
     """Run the command line."""
+    if "dashboard" in sys.argv:
+        _start_without_password()
     # PESTO, numba and Prefect all read these at import.
     os.environ.setdefault("DO_NOT_TRACK", "1")
     for stream in (sys.stdout, sys.stderr):

@@ -210,6 +210,11 @@ class DaskEngine:
     def publish_markdown(self, key: str, text: str, *, title: str) -> None:
         """Do nothing: nobody watches; see :meth:`flows.engine.Engine.publish_markdown`."""
 
+    def publish_page(
+        self, key: str, write: Callable[[str | None], str], *, title: str, report: Place
+    ) -> None:
+        """Do nothing: nobody watches; see :meth:`flows.engine.Engine.publish_page`."""
+
     def _submit(self, step: Callable[[A], B], items: Sequence[A], name: str) -> list[Any]:
         run = uuid.uuid4().hex
         options: dict[str, Any] = {}

@@ -108,6 +108,21 @@ class Engine(Protocol):
         """Show a text where the run is watched; pictures in it as data URIs."""
         ...
 
+    def publish_page(
+        self, key: str, write: Callable[[str | None], str], *, title: str, report: Place
+    ) -> None:
+        """Show a text that links to a report on disk, where the run is watched.
+
+        Parameters
+        ----------
+        write
+            Makes the text, given the address at which the report can be read, ``None`` where it
+            has none; called only where somebody watches.
+        report
+            An HTML file, which may be written later; one at a URL has no address.
+        """
+        ...
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -171,6 +186,11 @@ class LocalEngine:
 
     def publish_markdown(self, key: str, text: str, *, title: str) -> None:
         """Do nothing: nobody watches; see :meth:`Engine.publish_markdown`."""
+
+    def publish_page(
+        self, key: str, write: Callable[[str | None], str], *, title: str, report: Place
+    ) -> None:
+        """Do nothing: nobody watches; see :meth:`Engine.publish_page`."""
 
     def __enter__(self) -> Self:
         return self

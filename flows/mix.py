@@ -7,6 +7,7 @@ whole: an interrupted run leaves nothing half-written, and what its steps found 
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ from flows.decisions import (
     start_gains,
 )
 from flows.engine import Engine, run_recipe
-from flows.outcome import MixOutcome, track_rows, write_outcome
+from flows.mix_page import mix_page, track_sheet
+from flows.outcome import MixOutcome, write_outcome
 from flows.output_folder import choose_folder, copy_file, new_folder
 from flows.places import Place, inside, name_of, parse_place, stem_of
 from flows.progress import Progress, SilentProgress
@@ -81,9 +83,9 @@ def _recipe(
     }
     allow_open_files(len(plan.tracks) + len(plan.stems))
     engine.publish_table(
-        "tracks",
-        [dict(row) for row in track_rows(plan, analysed, brief=True)],
-        title="What each track is, and what was decided for it",
+        f"tracks-{session.root.name}",
+        track_sheet(plan, analysed),
+        title="What each track is, and what was decided for it; search ⚠ for what to look at",
     )
 
     balances = [BalanceJob(plan, name, places[name], store) for name in names]
@@ -225,7 +227,12 @@ def _recipe(
             url=folder if isinstance(folder, str) else "",
         )
         written = engine.run(write_outcome, outcome, name="report", label="plan, tables, report")
-        engine.publish_markdown("mix", _markdown(outcome, folder), title=session.root.name)
+        engine.publish_page(
+            f"mix-{session.root.name}",
+            functools.partial(mix_page, outcome, folder),
+            title=session.root.name,
+            report=inside(folder, written["report"].name),
+        )
     return replace(
         outcome,
         folder=folder,
@@ -282,26 +289,6 @@ def _warnings(
     if note:
         found.append(note)
     return tuple(found)
-
-
-def _markdown(outcome: MixOutcome, folder: Place) -> str:
-    loudness = outcome.mixdown.loudness
-    lines = [
-        f"**{loudness.integrated_lufs:.1f} LUFS**, true peak {loudness.true_peak_dbtp:.1f} dBTP",
-        "",
-        f"Everything lies in `{folder}`; listen in its `report.html`.",
-    ]
-    distances = outcome.distances()
-    if distances:
-        lines += [
-            "",
-            f"| distance | {' | '.join(distances)} |",
-            "|---" * (1 + len(distances)) + "|",
-        ]
-        for name in distances["this mix"]:
-            figures = " | ".join(f"{row[name]:.2f}" for row in distances.values())
-            lines.append(f"| {name} | {figures} |")
-    return "\n".join(lines)
 
 
 def mix_session(

@@ -11,15 +11,20 @@ import contextvars
 import functools
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from flows.dashboard import ask, private_server, quiet_prefect, running_server
+from flows.dashboard import default_home, private_server, quiet_prefect, running_server
 from flows.engine import Engine, LocalEngine
+from flows.places import Place
+from flows.prefect_api import FINAL, ask, end_run
 from flows.progress import Progress, SilentProgress
+from flows.report_shelf import put_on_shelf
+from flows.run_register import LEFT_OPEN, registered, settle_all
 
 quiet_prefect()
 
@@ -58,8 +63,9 @@ _RETRY_DELAYS_S = [0.5, 2.0]
 # These do not mend themselves.
 _LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 _RECORDED_S = 30.0
+_PATIENCE_S = 20.0
+_PATIENCE_AFTER_FAILURE_S = 5.0
 _ARTIFACT_EVERY_S = 1.0
-_FINAL_STATES = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 class PrefectEngine:
@@ -69,6 +75,8 @@ class PrefectEngine:
     ----------
     workers, progress
         As for :class:`flows.engine.LocalEngine`.
+    shelf
+        Home of the server that shows the run, if it serves reports.
 
     Raises
     ------
@@ -76,11 +84,18 @@ class PrefectEngine:
         From ``with``, outside a flow run; :func:`run_as_flow` makes one.
     """
 
-    def __init__(self, workers: int | None = None, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        workers: int | None = None,
+        progress: Progress | None = None,
+        shelf: Path | None = None,
+    ) -> None:
         self._inner: Progress = progress or SilentProgress()
         self._local = LocalEngine(workers, self._inner)
         self.counts = self._local.counts
-        self.task_runs = 0
+        self._shelf = shelf
+        self._counting = threading.Lock()
+        self.begun = 0
 
     def map(
         self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]
@@ -106,10 +121,20 @@ class PrefectEngine:
         """Show a text in the dashboard; see :meth:`flows.engine.Engine.publish_markdown`."""
         markdown_artifact(key, text, title=title)
 
+    def publish_page(
+        self, key: str, write: Callable[[str | None], str], *, title: str, report: Place
+    ) -> None:
+        """Show a text that links to a report; see :meth:`flows.engine.Engine.publish_page`."""
+        address = None
+        if self._shelf is not None and isinstance(report, Path):
+            with contextlib.suppress(OSError):  # a full disk: the text says where the report is
+                address = put_on_shelf(self._shelf, report)
+        markdown_artifact(key, write(address), title=title)
+
     def _jobs(
         self, step: Callable[[A], B], items: Sequence[A], name: str, labels: Sequence[str]
     ) -> list[Callable[[], B]]:
-        # The step and its item are sealed in a partial: Prefect walks through parameters, rebuilds
+        # The step and its item are sealed in an object: Prefect walks through parameters, rebuilds
         # what it finds and looks for futures in it, which is none of its business here.
         task = Task(
             _work,
@@ -121,15 +146,18 @@ class PrefectEngine:
             retry_delay_seconds=list(_RETRY_DELAYS_S),
             retry_condition_fn=_is_passing,
         )
-        self.task_runs += len(items)
         return [
             # A context cannot be entered by two threads at once: each job has its own.
             functools.partial(
                 contextvars.copy_context().run,
-                functools.partial(task, _one_line(label), functools.partial(step, item)),
+                functools.partial(task, _one_line(label), _Job(step, item, self._count)),
             )
             for item, label in zip(items, labels, strict=True)
         ]
+
+    def _count(self) -> None:
+        with self._counting:
+            self.begun += 1
 
     def __enter__(self) -> Self:
         if FlowRunContext.get() is None:
@@ -157,7 +185,7 @@ def run_as_flow(
     """Run a recipe as a flow run called ``title`` and return what it returns.
 
     The server is the one of ``PREFECT_API_URL``, else the user's dashboard if it is running, else
-    one of our own for the duration; that one has recorded every task run when this returns.
+    one of our own for the duration. It has recorded how every task run ended when this returns.
 
     Parameters
     ----------
@@ -174,17 +202,23 @@ def run_as_flow(
         What the recipe raises.
     """
     with contextlib.ExitStack() as stack:
-        url = os.environ.get("PREFECT_API_URL") or running_server(home)
-        ours = url is None
+        home = home or default_home()
+        dashboard = running_server(home)
+        url = os.environ.get("PREFECT_API_URL") or dashboard
+        own = url is None
         if url is None:
-            url = stack.enter_context(private_server(home))
-        # Heartbeats find deployed runs that died. Here they would cost a second at the end.
+            url, home = stack.enter_context(private_server(home))
+        # A server of ours looks after its dead runs itself, and serves the reports of its home.
+        ours = own or url == dashboard
+        # Heartbeats would find runs that died too. They cost a second at the end of each.
         stack.enter_context(
             temporary_settings(
                 {PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None},
             )
         )
-        engine = PrefectEngine(workers, progress)
+        if not ours:
+            settle_all(home, url, ours=False)
+        engine = PrefectEngine(workers, progress, home if ours else None)
         results: list[T] = []
         flow_run_id = ""
 
@@ -193,25 +227,32 @@ def run_as_flow(
             context = FlowRunContext.get()
             if context is not None and context.flow_run is not None:
                 flow_run_id = str(context.flow_run.id)
+                record.enter_context(registered(home, url, flow_run_id, ours=ours))
             with engine:
                 # Handed round Prefect, which would take a result apart to look for states.
                 results.append(recipe(engine))
 
-        try:
-            run = flow(
-                name=_plain(flow_name),
-                flow_run_name=_literal(title),
-                validate_parameters=False,
-                persist_result=False,
-            )(body)
-            run()
-        finally:
-            # What sends events keeps to the server that it was made for: the next run may have
-            # another.
-            EventsWorker.drain_all(timeout=_RECORDED_S)
-            APILogWorker.drain_all(timeout=_RECORDED_S)
-            if ours and flow_run_id:
-                _wait_until_recorded(url, flow_run_id, engine.task_runs, failed=not results)
+        with contextlib.ExitStack() as record:
+            try:
+                run = flow(
+                    name=_plain(flow_name),
+                    flow_run_name=_literal(title),
+                    validate_parameters=False,
+                    persist_result=False,
+                )(body)
+                run()
+            finally:
+                # What sends events would give up after ten seconds of closing, with all that a
+                # busy server had not taken yet; so that has everything first.
+                if flow_run_id:
+                    patience_s = _PATIENCE_S if results else _PATIENCE_AFTER_FAILURE_S
+                    _wait_until_recorded(url, flow_run_id, engine.begun, patience_s)
+                # It keeps to the server that it was made for: the next run may have another.
+                EventsWorker.drain_all(timeout=_RECORDED_S)
+                APILogWorker.drain_all(timeout=_RECORDED_S)
+                if own and flow_run_id and not results:
+                    with contextlib.suppress(OSError, ValueError):
+                        end_run(url, flow_run_id, LEFT_OPEN)
         return results[0]
 
 
@@ -241,6 +282,20 @@ def progress_artifact(key: str, *, title: str) -> Callable[[float], None]:
         update_progress_artifact(made, percent)
 
     return set_percent
+
+
+class _Job:
+    """A step and its item; tells when it is called for the first time."""
+
+    def __init__(self, step: Callable[[Any], Any], item: object, begin: Callable[[], None]) -> None:
+        self._step, self._item, self._begin = step, item, begin
+        self._begun = False
+
+    def __call__(self) -> Any:
+        if not self._begun:
+            self._begun = True
+            self._begin()
+        return self._step(self._item)
 
 
 class _ArtifactProgress:
@@ -285,25 +340,26 @@ def _is_passing(task: Any, task_run: Any, state: State[Any]) -> bool:
     return isinstance(error, OSError) and not isinstance(error, _LASTING)
 
 
-def _wait_until_recorded(url: str, flow_run_id: str, task_runs: int, *, failed: bool) -> None:
-    """Wait until a server has written down how each task run ended, before it is stopped.
+def _wait_until_recorded(url: str, flow_run_id: str, task_runs: int, patience_s: float) -> None:
+    """Wait until a server has written down how each task run that was begun ended.
 
-    Task runs arrive as events and are written in batches. After a failure some were never begun,
-    and their number is not known: then until nothing more comes.
+    Task runs arrive as events and are written in batches. It is given up when nothing more has
+    come for so long: a step that did not stop when it was told to never ends.
     """
-    runs: dict[str, object] = {"flow_runs": {"id": {"any_": [flow_run_id]}}}
-    if not failed:
-        runs["task_runs"] = {"state": {"type": {"any_": list(_FINAL_STATES)}}}
-    until = time.monotonic() + _RECORDED_S
-    before = -1
+    runs = {
+        "flow_runs": {"id": {"any_": [flow_run_id]}},
+        "task_runs": {"state": {"type": {"any_": sorted(FINAL)}}},
+    }
+    until = time.monotonic() + patience_s
+    before = 0
     while time.monotonic() < until:
         with contextlib.suppress(OSError, ValueError):
             recorded = int(ask(f"{url}/task_runs/count", runs))
-            if recorded >= task_runs or (failed and recorded == before):
+            if recorded >= task_runs:
                 return
-            before = recorded
-        # Longer than the server's flush interval of 1 s where the end has to be guessed.
-        time.sleep(1.5 if failed else 0.1)
+            if recorded > before:
+                before, until = recorded, time.monotonic() + patience_s
+        time.sleep(0.1)
 
 
 def _literal(text: str) -> str:

@@ -1,6 +1,7 @@
 """The process of a private Prefect server; started as a script by :mod:`flows.dashboard`.
 
-It reads nothing of this project, so that the server's process loads only what it serves.
+It serves Prefect and the reports of runs, and looks after runs that died. Of this project it reads
+only what is written for it, so that the server's process loads no more than it serves.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ import threading
 import time
 from pathlib import Path
 
+from flows.report_shelf import Shelf
+from flows.run_register import settle_all, watch_for_ever
+from flows.server_pages import Application, quiet_files, with_reports
+
 __all__ = ["HOME_IS_TAKEN", "LOCK", "main"]
 
 LOCK = "server.lock"
@@ -23,18 +28,23 @@ LOCK = "server.lock"
 HOME_IS_TAKEN = 73
 _GRACE_S = 3
 _CLAIM_ATTEMPTS = 5
+_SETTLE_S = 20.0
 
 
 def main() -> int:
     """Serve until told to stop, or until the parent's end of standard input closes."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--url", required=True, help="of the API, from this machine")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--socket", type=int, required=True, help="bound to the port")
     parser.add_argument("--with-parent", action="store_true")
+    parser.add_argument("--host-name", action="append", default=[], help="only these are served")
     options = parser.parse_args()
     if options.with_parent:
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+        end = threading.Thread(
+            target=_end_with_parent, args=(options.home, options.url), daemon=True
+        )
+        end.start()
     if not _take(options.home):
         return HOME_IS_TAKEN
     # The log is that of the server which has the home, and begins with it.
@@ -43,19 +53,23 @@ def main() -> int:
 
     import uvicorn
     from prefect.server.api.server import create_app
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-    config = uvicorn.Config(
-        create_app(final=True),
-        host="127.0.0.1",
-        port=options.port,
-        log_level="warning",
-        timeout_graceful_shutdown=_GRACE_S,
-    )
+    pages = Path(os.environ["PREFECT_UI_STATIC_DIRECTORY"])
+    pages.mkdir(exist_ok=True)
+    prefect = create_app(final=True)
+    quiet_files(pages)
+    app: Application = with_reports(prefect, Shelf(options.home))
+    if options.host_name:
+        # A page elsewhere whose name is made to point here may not ask in the user's browser.
+        app = TrustedHostMiddleware(app, allowed_hosts=options.host_name, www_redirect=False)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GRACE_S)
+    watch_for_ever(options.home, options.url)
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=options.socket)])
     return 0
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(home: Path, url: str) -> None:
     """Stop when the parent is gone, however it went.
 
     The kernel closes a dead process's pipes. ``PR_SET_PDEATHSIG`` would be Linux only, and tells
@@ -64,6 +78,12 @@ def _end_with_parent() -> None:
     # Not through sys.stdin: its lock, held by a waiting thread, aborts the interpreter's exit.
     while os.read(0, 1):
         pass
+    # A parent that was killed amid its run is told of first. Its lock goes about now.
+    time.sleep(0.2)
+    settling = threading.Thread(target=settle_all, args=(home, url), kwargs={"ours": True})
+    settling.daemon = True
+    settling.start()
+    settling.join(_SETTLE_S)
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_GRACE_S + 5.0)
     os._exit(1)

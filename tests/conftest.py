@@ -6,6 +6,11 @@ import hashlib
 import logging
 import os
 import re
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -177,3 +182,62 @@ def samples() -> Callable[[Path], Any]:
 def plain() -> Callable[[str], str]:
     """Return text without the codes that colour it."""
     return lambda text: re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[str], str]]:
+    """Start a PostgreSQL of the tests' own; give what makes a database and returns its address.
+
+    PostgreSQL refuses to run as root: then it runs as the user that its package made, or nobody.
+    """
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    found = shutil.which("postgres") or (programs[-1] if programs else None)
+    if found is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    where = Path(found).resolve().parent
+    become: dict[str, Any] = {}
+    # Short: a socket's path has 107 bytes; and its user has to reach it.
+    with tempfile.TemporaryDirectory(prefix="pg", dir="/tmp") as name:
+        place = Path(name)
+        if os.getuid() == 0:
+            import pwd
+
+            names = {user.pw_name for user in pwd.getpwall()}
+            user = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+            become = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            os.chown(place, user.pw_uid, user.pw_gid)
+        password = secrets.token_hex(16)
+        word, data = place / "word", place / "data"
+        word.write_text(password)
+        if become:
+            os.chown(word, become["user"], become["group"])
+
+        def run(program: str, *arguments: object) -> None:
+            subprocess.run(
+                [where / program, *map(str, arguments)],
+                check=True,
+                capture_output=True,
+                cwd=place,
+                env={"PATH": os.environ["PATH"], "PGPASSWORD": password, "LC_ALL": "C"},
+                **become,
+            )
+
+        run("initdb", "-D", data, "-U", "ann", "-A", "scram-sha-256", f"--pwfile={word}", "-N",
+            "-E", "UTF8")  # fmt: skip
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        quick = (
+            "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c shared_buffers=16MB"
+        )
+        listen = f"-p {port} -k {place} -c listen_addresses=127.0.0.1 {quick}"
+        run("pg_ctl", "-D", data, "-o", listen, "-l", place / "log", "-w", "start")
+
+        def make(database: str) -> str:
+            run("createdb", "-h", "127.0.0.1", "-p", port, "-U", "ann", database)
+            return f"postgresql+asyncpg://ann:{password}@127.0.0.1:{port}/{database}"
+
+        try:
+            yield make
+        finally:
+            run("pg_ctl", "-D", data, "-m", "immediate", "-w", "stop")

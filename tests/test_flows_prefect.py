@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -11,9 +12,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -119,18 +123,73 @@ def test_a_flow_gives_what_a_local_run_gives_and_records_all_of_it(server: str) 
     local = run_recipe("song", recipe, engine="local", workers=2)
     assert run_recipe("A {song}, 100 % /raw", recipe, engine="auto", workers=2) == local
 
+    check_record(server, "A {song}, 100 % /raw")
+
+
+def check_record(server: str, name: str) -> None:
+    """Check that all of a run of the recipe is on record, whatever it is kept in."""
     expected = {f"analyse · Kick {{{number}}} In " for number in range(11)}
     expected.add("refine / mix · all")
-    assert until(lambda: len(task_runs(server, "A {song}, 100 % /raw")) == 12)
+    assert until(lambda: len(task_runs(server, name)) == 12)
     done = ("COMPLETED", 1)
-    assert until(lambda: set(task_runs(server, "A {song}, 100 % /raw").values()) == {done})
-    assert set(task_runs(server, "A {song}, 100 % /raw")) == expected
-    assert flow_run(server, "A {song}, 100 % /raw")["state_type"] == "COMPLETED"
+    assert until(lambda: set(task_runs(server, name).values()) == {done})
+    assert set(task_runs(server, name)) == expected
+    assert flow_run(server, name)["state_type"] == "COMPLETED"
 
     artifacts = {found["key"]: found for found in dashboard.ask(f"{server}/artifacts/filter", {})}
     assert artifacts["track-figures"]["data"] == '[{"track": "kick", "lufs": -20.0}]'
     assert PIXEL in artifacts["report"]["data"]
     assert artifacts["progress-analyse"]["data"] == 100.0
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc to see processes")
+def test_a_team_keeps_its_runs_in_postgresql(
+    environment: Path,
+    tmp_path: Path,
+    postgres: Callable[[str], str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from flows.prefect_engine import run_as_flow
+
+    address = postgres("team")
+    secret = urlsplit(address).password
+    assert secret
+    variables = os.environ | {"STEMWRIGHT_PREFECT_HOME": str(tmp_path)}
+    command = "from flows.cli import main; main()"
+    options = ["dashboard", "--database", address, "--host", "0.0.0.0", "--port", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-c", command, *options],
+        env=variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as served:
+        try:
+            assert served.stdout is not None
+            told = served.stdout.readline()
+            assert told.startswith("dashboard: http://127.0.0.1:"), told
+            url = dashboard.running_server(tmp_path)
+            assert url is not None
+            monkeypatch.setenv("PREFECT_API_URL", url)
+            local = run_recipe("song", recipe, engine="local", workers=2)
+            assert run_as_flow("for the team", recipe, workers=2, home=tmp_path) == local
+            check_record(url, "for the team")
+            assert not (tmp_path / "prefect.db").exists()
+
+            (pid,) = servers_of(tmp_path)
+            for process in (pid, served.pid):
+                assert secret not in Path(f"/proc/{process}/cmdline").read_text()
+            for name in ("server.log", "server.json", "server.lock"):
+                assert secret not in (tmp_path / name).read_text()
+            assert secret not in json.dumps(dashboard.ask(f"{url}/admin/settings"))
+        finally:
+            served.send_signal(signal.SIGTERM)
+        _, errors = served.communicate(timeout=20)
+    assert served.returncode == 0
+    assert "0.0.0.0" in errors
+    assert "there is no login" in errors
+    assert secret not in errors
+    assert not is_alive(pid), "the server outlived its dashboard"
 
 
 def test_what_may_mend_itself_is_tried_again_and_nothing_else(server: str) -> None:
@@ -158,11 +217,16 @@ def test_what_may_mend_itself_is_tried_again_and_nothing_else(server: str) -> No
     assert attempts == {"busy": 2, "missing": 1, "wrong": 1}
     assert until(lambda: task_runs(server, "wrong") == {"read · wrong": ("FAILED", 1)})
     assert until(lambda: task_runs(server, "busy") == {"read · busy": ("COMPLETED", 2)})
-    assert flow_run(server, "wrong")["state_type"] == "FAILED"
+    failed = flow_run(server, "wrong")
+    assert failed["state_type"] == "FAILED"
+    assert "is empty: record it again" in failed["state"]["message"]
 
 
 def test_interrupt_ends_the_flow_promptly(server: str) -> None:
+    both_at_work = threading.Barrier(2)
+
     def step(item: int) -> None:
+        both_at_work.wait(20.0)
         if item == 1:
             os.kill(os.getpid(), signal.SIGINT)
         for _ in range(1000):
@@ -178,9 +242,12 @@ def test_interrupt_ends_the_flow_promptly(server: str) -> None:
         )
     assert time.monotonic() - began < 8.0  # s; each step alone takes 10
     assert not [t for t in threading.enumerate() if t.name.startswith("step-")]
-    assert flow_run(server, "interrupted")["state_type"] == "CRASHED"
+    stopped = flow_run(server, "interrupted")
+    assert stopped["state_type"] == "CRASHED"
+    assert stopped["state"]["message"]
     crashed = {"long · a": ("CRASHED", 1), "long · b": ("CRASHED", 1)}
-    assert until(lambda: task_runs(server, "interrupted") == crashed)
+    until(lambda: task_runs(server, "interrupted") == crashed)
+    assert task_runs(server, "interrupted") == crashed
 
 
 def test_a_mix_as_a_flow_is_the_local_one(
@@ -213,10 +280,29 @@ def test_a_mix_as_a_flow_is_the_local_one(
     assert until(lambda: set(task_runs(server, "A {song}").values()) == {done})
     assert set(task_runs(server, "A {song}")) == expected
     artifacts = {found["key"]: found for found in dashboard.ask(f"{server}/artifacts/filter", {})}
-    assert {row["track"] for row in json.loads(artifacts["tracks"]["data"])} == {
-        track.path for track in local.plan.tracks
-    }
-    assert f"{local.mixdown.loudness.integrated_lufs:.1f} LUFS" in artifacts["mix"]["data"]
+    sheet = json.loads(artifacts["tracks-a-song"]["data"])
+    assert [row["Track"] for row in sheet] == [track.path for track in local.plan.tracks]
+    assert [row["Gain, dB"] for row in sheet] == [
+        pytest.approx(track.gain_db, abs=0.051) for track in local.plan.tracks
+    ]
+    page = artifacts["mix-a-song"]["data"]
+    assert f"{local.mixdown.loudness.integrated_lufs:.1f} LUFS" in page
+    assert page.count("](data:image/svg+xml;base64,") == 3
+    assert len(page) < 500_000
+
+    address = re.search(r"\]\((/reports/[\w-]{43}/)\)", page)
+    assert address is not None
+    report = server.removesuffix("/api") + address.group(1)
+    with urllib.request.urlopen(report, timeout=10) as answer:
+        assert answer.read() == (flow.folder / "report.html").read_bytes()
+        policies = answer.headers.get_all("Content-Security-Policy")
+    assert "sandbox allow-scripts allow-downloads;" in policies[0]
+    assert "script-src 'sha256-" in policies[1]
+    flow.folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(urllib.error.HTTPError, match="404") as gone:
+        urllib.request.urlopen(report, timeout=10)
+    with gone.value as answer:
+        assert "no longer where its run wrote it" in answer.read().decode()
 
 
 def test_a_bad_session_is_said_as_ever(
@@ -264,7 +350,7 @@ def test_a_second_start_finds_the_first(server: str, environment: Path) -> None:
 
 def test_a_port_in_use_is_said_at_once(server: str, tmp_path: Path) -> None:
     port = int(server.removesuffix("/api").rpartition(":")[2])
-    with pytest.raises(dashboard.ServerError, match=f"port {port} of 127.0.0.1 is in use"):
+    with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 is in use"):
         dashboard.start_server(port=port, home=tmp_path)
     assert dashboard.running_server(tmp_path) is None
 
@@ -276,8 +362,43 @@ def test_server_is_private(server: str, environment: Path) -> None:
     assert settings["home"] == str(environment)
     assert settings["server"]["services"]["task_run_recorder"]["batch_size"] == 50
     ui = dashboard.ask(f"{server.removesuffix('/api')}/ui-settings")
-    assert ui["api_url"] == server
+    assert ui["api_url"] == "/api", "the pages ask another port than the one they came from"
     assert environment.stat().st_mode & 0o077 == 0
+
+
+def quick(engine: Engine) -> list[int]:
+    # Many more than are written down while they are done.
+    return engine.map(abs, range(-500, 0), name="n", labels=[str(n) for n in range(500)])
+
+
+def count(server: str, name: str, states: Sequence[str]) -> int:
+    runs = {
+        "flow_runs": {"name": {"any_": [name]}},
+        "task_runs": {"state": {"type": {"any_": list(states)}}},
+    }
+    return int(dashboard.ask(f"{server}/task_runs/count", runs))
+
+
+def test_a_running_server_is_told_of_every_task_run(server: str) -> None:
+    assert run_recipe("many", quick, engine="prefect", workers=2) == list(range(500, 0, -1))
+    assert until(lambda: count(server, "many", ["COMPLETED"]) == 500)
+
+    def fail(n: int) -> int:
+        if n == 199:
+            raise ValueError("the last one")
+        return n
+
+    with pytest.raises(ValueError, match="the last one"):
+        run_recipe(
+            "many and one that fails",
+            lambda engine: engine.map(
+                fail, range(200), name="n", labels=[str(n) for n in range(200)]
+            ),
+            engine="prefect",
+            workers=2,
+        )
+    assert until(lambda: count(server, "many and one that fails", ["COMPLETED"]) == 199)
+    assert count(server, "many and one that fails", ["FAILED"]) == 1
 
 
 def test_a_server_of_our_own_has_written_all_down_when_it_ends(
@@ -285,18 +406,105 @@ def test_a_server_of_our_own_has_written_all_down_when_it_ends(
 ) -> None:
     from flows.prefect_engine import run_as_flow
 
-    def quick(engine: Engine) -> list[int]:
-        # As many as are done faster than they are written down.
-        return engine.map(abs, range(-300, 0), name="n", labels=[str(n) for n in range(300)])
-
-    assert run_as_flow("own", quick, home=tmp_path, workers=2) == list(range(300, 0, -1))
+    assert run_as_flow("own", quick, home=tmp_path, workers=2) == list(range(500, 0, -1))
     database = sqlite3.connect(tmp_path / "prefect.db")
     with contextlib.closing(database):
         names = database.execute("SELECT name FROM task_run WHERE state_type = 'COMPLETED'")
-        assert len({name for (name,) in names}) == 300
+        assert len({name for (name,) in names}) == 500
         flows = database.execute("SELECT name, state_type FROM flow_run").fetchall()
     assert flows == [("own", "COMPLETED")]
     assert servers_of(tmp_path) == []
+
+
+KILLED = """
+import os, sys, time
+from flows.prefect_engine import run_as_flow
+
+def step(item):
+    sys.stdout.write("at work\\n")
+    sys.stdout.flush()
+    time.sleep(120)
+
+run_as_flow(
+    sys.argv[1],
+    lambda engine: engine.map(step, [1, 2], name="long", labels=["a", "b"]),
+    workers=1,
+)
+"""
+
+
+def test_a_killed_run_shows_as_crashed(server: str, environment: Path, tmp_path: Path) -> None:
+    theirs = os.environ | {"PREFECT_API_URL": server, "STEMWRIGHT_PREFECT_HOME": str(tmp_path)}
+    clients = {
+        "killed": dict(os.environ),
+        "killed, on a server that somebody else looks after": theirs,
+    }
+    with contextlib.ExitStack() as stack:
+        running = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", KILLED, name], env=variables, stdout=subprocess.PIPE
+                )
+            )
+            for name, variables in clients.items()
+        ]
+        for client in running:
+            assert client.stdout is not None
+            assert client.stdout.readline() == b"at work\n"
+        at_work = {"long · a": ("RUNNING", 1)}
+        assert until(lambda: all(task_runs(server, name) == at_work for name in clients))
+        assert {flow_run(server, name)["state_type"] for name in clients} == {"RUNNING"}
+        for client in running:
+            client.kill()
+    crashed = {"long · a": ("CRASHED", 1)}
+    assert until(lambda: all(task_runs(server, name) == crashed for name in clients))
+    for name in clients:
+        assert flow_run(server, name)["state_type"] == "CRASHED"
+        assert "Nobody works on this run" in flow_run(server, name)["state"]["message"]
+    homes = (environment, tmp_path)
+    assert until(lambda: not [left for home in homes for left in (home / "runs").iterdir()])
+
+
+def test_pages_keep_to_themselves(server: str, environment: Path) -> None:
+    base = server.removesuffix("/api")
+    for page in ("/v2/", "/v2/runs", "/"):
+        request = urllib.request.Request(base + page, headers={"Accept": "text/html"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert "connect-src 'self'" in answer.headers["Content-Security-Policy"]
+    scripts = list((environment / "ui" / "v2" / "assets").glob("*.js"))
+    trackers = [script for script in scripts if b"amplitude.com" in script.read_bytes()]
+    assert trackers, "the pages have changed: look for what they ask now"
+    for script in trackers:
+        assert re.search(rb"return`[0-9a-f]{32}`", script.read_bytes()) is None
+        served = urllib.request.urlopen(f"{base}/v2/assets/{script.name}", timeout=10)
+        with served as answer:
+            assert answer.read() == script.read_bytes()
+
+
+def test_another_name_for_this_machine_is_refused(server: str) -> None:
+    def asked_as(host: str) -> Any:
+        request = urllib.request.Request(f"{server}/health", headers={"Host": host})
+        return urllib.request.urlopen(request, timeout=10)
+
+    with asked_as("localhost:4200") as answer:
+        assert answer.read() == b"true"
+    with pytest.raises(urllib.error.HTTPError, match="400") as refused:
+        asked_as("evil.example")
+    refused.value.close()
+
+
+def test_what_cannot_be_had_from_a_running_dashboard_is_said(
+    server: str, stemwright: Callable[..., Any]
+) -> None:
+    page = server.removesuffix("/api")
+    found = stemwright("dashboard")
+    assert found.exit_code == 0
+    assert f"dashboard: {page} (it is running already" in found.stdout
+    asked = ("--port", 1, "--host", "0.0.0.0", "--database", "postgresql://ann@db/runs")
+    refused = stemwright("dashboard", *asked)
+    assert refused.exit_code == 2
+    assert "3 problems" in refused.stderr
+    assert refused.stderr.count(f"is running already at {page}") == 3
 
 
 CLIENT = """
@@ -304,7 +512,7 @@ import sys, time
 from pathlib import Path
 from flows.dashboard import private_server
 
-with private_server(Path(sys.argv[1])) as url:
+with private_server(Path(sys.argv[1])) as (url, _):
     sys.stdout.write(url + "\\n")
     sys.stdout.flush()
     time.sleep(60)
@@ -333,7 +541,7 @@ def test_killed_client_leaves_no_server(server: str, environment: Path) -> None:
         assert dashboard.ask(f"{url}/health") is True
         assert url != server
         port = url.removesuffix("/api").rpartition(":")[2]
-        (pid,) = servers_of(f"--port\0{port}")
+        (pid,) = servers_of(f"127.0.0.1:{port}/api")
         client.kill()
     assert until(lambda: not is_alive(pid)), "the server outlived its killed client"
     assert dashboard.running_server() == server
