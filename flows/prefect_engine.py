@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 from flows.dashboard import ask, private_server, quiet_prefect, running_server
 from flows.engine import Engine, LocalEngine
 from flows.progress import Progress, SilentProgress
+from flows.retries import may_pass
 
 quiet_prefect()
 
@@ -55,8 +56,6 @@ T = TypeVar("T")
 
 # A disk that was busy or a network share that was away for a moment.
 _RETRY_DELAYS_S = [0.5, 2.0]
-# These do not mend themselves.
-_LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 _RECORDED_S = 30.0
 _ARTIFACT_EVERY_S = 1.0
 _FINAL_STATES = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -156,7 +155,8 @@ def run_as_flow(
     """Run a recipe as a flow run called ``title`` and return what it returns.
 
     The server is the one of ``PREFECT_API_URL``, else the user's dashboard if it is running, else
-    one of our own for the duration; that one has recorded every task run when this returns.
+    one of our own for the duration; that one has recorded every task run when this returns. Inside
+    a flow run, such as that of a deployment, the steps are task runs of that one.
 
     Parameters
     ----------
@@ -172,6 +172,9 @@ def run_as_flow(
     Exception
         What the recipe raises.
     """
+    if FlowRunContext.get() is not None:
+        with PrefectEngine(workers, progress) as engine:
+            return recipe(engine)
     with contextlib.ExitStack() as stack:
         url = os.environ.get("PREFECT_API_URL") or running_server(home)
         ours = url is None
@@ -280,8 +283,7 @@ def _call(job: Callable[[], B]) -> B:
 
 def _is_passing(task: Any, task_run: Any, state: State[Any]) -> bool:
     """Tell whether a failure may mend itself when tried again."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) and not isinstance(error, _LASTING)
+    return may_pass(state.result(raise_on_failure=False))
 
 
 def _wait_until_recorded(url: str, flow_run_id: str, task_runs: int, *, failed: bool) -> None:
