@@ -211,7 +211,12 @@ def _end_with_parent() -> None:
     if parent is None:
         return
     wait([parent.sentinel])
-    signal.raise_signal(signal.SIGINT)
+    main = threading.main_thread().ident
+    if os.name == "posix" and main is not None:
+        # The main thread itself: what it waits for is interrupted.
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)
     time.sleep(_GRACE_S)
     os._exit(1)
 
