@@ -101,7 +101,8 @@ def make_catalogue(audio: Path, place: Path) -> list[str]:
     rng = random.Random(60)
     songs = [sorted(folder.glob("*.flac")) for folder in sorted((audio / "sessions").iterdir())]
     songs = [song for song in songs if song]
-    demo = sorted(make_demo(place / "demo", seconds=12.0).session.rglob("*.wav"))
+    made = make_demo(place / "demo", seconds=12.0)
+    demo = sorted(p for p in made.session.rglob("*.wav") if not p.name.startswith("."))
     broken = []
     for number in range(SESSIONS):
         of_demo = number % (SESSIONS // OF_DEMO) == 3
