@@ -7,6 +7,7 @@ that was stopped goes on where it was.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,11 +20,15 @@ from flows.catalogue_page import write_catalogue_page
 from flows.catalogue_session import RECORDS, SessionJob, crashed_row, mix_entry
 from flows.catalogue_table import CatalogueRow, write_tables
 from flows.catalogue_workers import Died, work_in_processes
+from flows.dashboard import private_server, running_server
 from flows.engine import default_workers
 from flows.output_folder import place_problems
 from pipeline.problems import InputError, Problem
 
 __all__ = ["CatalogueOutcome", "Runner", "in_processes", "mix_catalogue"]
+
+# A server writes what it was told every second.
+_RECORDED_S = 2.0
 
 #: Finds or mixes jobs, so many at once, and yields the index and the row of each as it is done.
 Runner = Callable[[Sequence[SessionJob], int], Generator[tuple[int, CatalogueRow], None, None]]
@@ -107,23 +112,44 @@ def mix_catalogue(
     ]
     rows: dict[int, CatalogueRow] = {}
 
-    def outcome() -> CatalogueOutcome:
+    def outcome(*, running: bool) -> CatalogueOutcome:
         done = tuple(rows[index] for index in sorted(rows))
         csv, parquet = write_tables(folder, done)
         page = folder / "catalogue.html"
         seconds = time.monotonic() - began
-        write_catalogue_page(page, done, title=title, total=len(entries), seconds=seconds)
+        write_catalogue_page(
+            page, done, title=title, total=len(entries), seconds=seconds, running=running
+        )
         return CatalogueOutcome(folder, done, csv, parquet, page, seconds)
 
-    with _alone(folder):
-        last = outcome()
-        with contextlib.closing(run(work, jobs)) as results:
-            for index, row in results:
-                rows[index] = row
-                last = outcome()
-                if on_row is not None:
-                    on_row(row, len(rows), _left_s(rows, len(entries), last.seconds))
+    with _alone(folder), _one_server(entries):
+        last = outcome(running=True)
+        try:
+            with contextlib.closing(run(work, jobs)) as results:
+                for index, row in results:
+                    rows[index] = row
+                    last = outcome(running=True)
+                    if on_row is not None:
+                        on_row(row, len(rows), _left_s(rows, len(entries), last.seconds))
+        finally:
+            last = outcome(running=False)
     return last
+
+
+@contextlib.contextmanager
+def _one_server(entries: Sequence[CatalogueEntry]) -> Iterator[None]:
+    """Have one Prefect server for all sessions that want one, where none is known."""
+    wanted = any(entry.settings.engine == "prefect" for entry in entries)
+    if not wanted or os.environ.get("PREFECT_API_URL") or running_server():
+        yield
+        return
+    with private_server() as url:
+        os.environ["PREFECT_API_URL"] = url
+        try:
+            yield
+            time.sleep(_RECORDED_S)
+        finally:
+            del os.environ["PREFECT_API_URL"]
 
 
 def _with_workers(entry: CatalogueEntry, threads: int) -> CatalogueEntry:

@@ -26,7 +26,13 @@ class _Cell:
 
 
 def write_catalogue_page(
-    path: Path, rows: Sequence[CatalogueRow], *, title: str, total: int, seconds: float
+    path: Path,
+    rows: Sequence[CatalogueRow],
+    *,
+    title: str,
+    total: int,
+    seconds: float,
+    running: bool = False,
 ) -> None:
     """Write the page, whole or not at all.
 
@@ -38,6 +44,8 @@ def write_catalogue_page(
         Those that are done, of ``total``.
     seconds
         That the run has taken so far.
+    running
+        The page is to renew itself.
     """
     ordered = sorted(rows, key=lambda row: _ORDER[row.status])
     failed = [row for row in ordered if row.status == "failed"]
@@ -63,7 +71,7 @@ def write_catalogue_page(
             failed=failed,
             rows=[(row, _link(row.report), _cells(row)) for row in ordered],
             headings=[cell.heading for cell in _cells(ordered[0])] if ordered else [],
-            running=len(rows) < total,
+            running=running,
         )
     )
     write_whole(path, text)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,9 @@ def test_a_stopped_catalogue_goes_on_where_it_was(
             assert time.monotonic() < until
             time.sleep(0.05)
     assert not list(out.glob(".*.part"))
+    if stop is signal.SIGINT:
+        assert 'http-equiv="refresh"' not in (out / "catalogue.html").read_text()
+        return  # what is on disk is the same
     again = subprocess.run(
         command(*words), env=environment(), capture_output=True, text=True, check=False
     )
@@ -224,6 +228,34 @@ def test_sessions_at_once_share_the_cores(tmp_path: Path, monkeypatch: Any) -> N
     own = CatalogueEntry("own", Path("/songs/own"), MixSettings(workers=5))
     mix_catalogue([*entries(1), own], title="t", folder=tmp_path, jobs=3, run=run)
     assert seen == [2, 5]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_sessions_share_one_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    seen: list[str | None] = []
+
+    @contextlib.contextmanager
+    def server() -> Iterator[str]:
+        yield "http://127.0.0.1:1/api"
+        seen.append("ended")
+
+    def run(
+        jobs: Sequence[SessionJob], at_once: int
+    ) -> Generator[tuple[int, CatalogueRow], None, None]:
+        for index in range(len(jobs)):
+            seen.append(os.environ.get("PREFECT_API_URL"))
+            yield index, CatalogueRow(str(index), "mixed")
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setattr("flows.catalogue.private_server", server)
+    monkeypatch.setattr("flows.catalogue.running_server", lambda: "url" if known else None)
+    monkeypatch.setattr("flows.catalogue._RECORDED_S", 0.0)
+    flow = CatalogueEntry("flow", Path("/songs/flow"), MixSettings(engine="prefect"))
+    mix_catalogue([*entries(1), flow], title="t", folder=tmp_path, run=run)
+    assert seen == ([None, None] if known else ["http://127.0.0.1:1/api"] * 2 + ["ended"])
+    assert "PREFECT_API_URL" not in os.environ
 
 
 def test_two_catalogues_do_not_write_into_one_folder(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_the_page_shows_failures_first_links_reports_and_takes_names_as_text(
     assert "1 h 1 min" in page
     assert 'http-equiv="refresh"' not in page
     assert not re.findall(r"(?:src|href)=\"(?:https?:)?//", page)
-    write_catalogue_page(path, ROWS[:1], title="x", total=3, seconds=1.0)
+    write_catalogue_page(path, ROWS[:1], title="x", total=3, seconds=1.0, running=True)
     page = path.read_text(encoding="utf-8")
     assert 'http-equiv="refresh"' in page
     assert "1 of 3" in page

@@ -121,7 +121,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
             place.start_worker()
             yield place
             assert place.stop() in (0, -signal.SIGTERM)
-            assert flow_processes(place.url) == []
+            assert flow_processes("PREFECT__FLOW_RUN_ID=", place.url) == []
         finally:
             if place.worker is not None and place.worker.poll() is None:
                 place.worker.kill()
@@ -208,6 +208,11 @@ def test_a_deployed_mix_is_the_local_one(
     names = {task["name"] for task in tasks}
     assert {"analyse · Bass DI.flac", "deliver · bus, limiter, loudness"} <= names
     assert deployed.runs("mix") == []
+    # It shows that it is alive: who watches for that finds those that died with their worker.
+    beats = deployed.ask(
+        "events/filter", {"filter": {"event": {"name": ["prefect.flow-run.heartbeat"]}}}
+    )["events"]
+    assert f"prefect.flow-run.{run['id']}" in {b["resource"]["prefect.resource.id"] for b in beats}
 
 
 def test_a_killed_run_is_crashed(deployed: Deployed, songs: Path) -> None:
@@ -222,15 +227,15 @@ def test_a_killed_run_is_crashed(deployed: Deployed, songs: Path) -> None:
     assert not out.exists()
 
 
-def flow_processes(sign: str) -> list[int]:
-    """Return the other processes that have a text in their environment."""
+def flow_processes(*signs: str) -> list[int]:
+    """Return the processes that have some text in their environment."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             told = (folder / "environ").read_bytes()
         except OSError:
             continue
-        if sign.encode() in told and int(folder.name) != os.getpid():
+        if all(sign.encode() in told for sign in signs):
             found.append(int(folder.name))
     return found
 
