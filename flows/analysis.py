@@ -7,8 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.engine import Engine
-from flows.output_folder import place_problems
+from flows.places import Place
+from flows.progress import Progress
+from flows.remote_files import shared_file
+from flows.remote_input import bring_near, named_by_url
 from flows.settings import MixSettings
+from flows.store import Store
 from flows.track_steps import Examined, TrackJob, check_step, examine_step
 from pipeline.audio_writer import rate_problem
 from pipeline.check import TrackCheck
@@ -49,11 +53,12 @@ class AnalysedSession:
 
 def analyse_session(
     engine: Engine,
-    root: Path,
+    root: Place,
     *,
     settings: MixSettings,
-    store: Path,
+    store: Place,
     faults: Sequence[Problem] = (),
+    progress: Progress | None = None,
 ) -> AnalysedSession:
     """Check and analyse every track in one decode, recognise it and decide its gain and pan.
 
@@ -61,6 +66,8 @@ def analyse_session(
     ----------
     faults
         What is wrong beside the session, to be said together with it.
+    progress
+        Told of what is fetched from URLs.
 
     Raises
     ------
@@ -68,13 +75,30 @@ def analyse_session(
         With every problem of the session; before anything is analysed where headers, names and
         settings tell of one already.
     """
-    found = find_session(root, references=settings.references, sample_rate=settings.sample_rate)
-    found = replace(found, faults=(*faults, *found.faults))
-    unusable = place_problems(store.absolute(), "name another folder with --store")
-    if unusable:  # no step can run
-        raise InputError([*found.faults, *unusable])
-    jobs = {t.name: TrackJob(t.path, t.name, store, settings.f0_mode) for t in found.tracks}
-    heard = _check(engine, [TrackJob(path, path.name, store) for path in found.references])
+    near = bring_near(root, settings.references, progress=progress)
+    faults = (*faults, *near.faults)
+    unusable = Store.problems_of(store)
+    if near.root is None:
+        raise InputError([*faults, *unusable])
+    with named_by_url(root, near):
+        found = find_session(
+            near.root, references=near.references, sample_rate=settings.sample_rate
+        )
+        found = replace(found, faults=(*faults, *found.faults))
+        if unusable:  # no step can run
+            raise InputError([*found.faults, *unusable])
+        return _analyse(engine, found, settings=settings, store=store)
+
+
+def _analyse(
+    engine: Engine, found: FoundSession, *, settings: MixSettings, store: Place
+) -> AnalysedSession:
+    jobs = {
+        t.name: TrackJob(shared_file(t.path), t.name, store, settings.f0_mode) for t in found.tracks
+    }
+    heard = _check(
+        engine, [TrackJob(shared_file(path), path.name, store) for path in found.references]
+    )
     examined: dict[str, Examined] = {}
     if _is_lost(found, heard, settings):
         # Nothing will be mixed: everything else that is wrong is told soon, and together.
@@ -94,7 +118,8 @@ def analyse_session(
     features = [f for name in names if (f := examined[name].features) is not None]
     overrides = [track.overrides for track in session.tracks]
     recognitions = recognise(names, overrides=overrides, heard=[hear(f) for f in features])
-    envelopes = [path for name in names if (path := examined[name].envelope) is not None]
+    kept = Store(store)
+    envelopes = [kept.local(p) for name in names if (p := examined[name].envelope) is not None]
     relations = find_relations(
         [
             TrackSound(track.name, track.path, track.offset_s, envelope)

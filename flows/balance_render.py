@@ -24,6 +24,9 @@ from flows.balance_steps import (
     write_step,
 )
 from flows.engine import Engine
+from flows.places import Place
+from flows.remote_files import shared_folder
+from flows.remote_output import staging
 from pipeline.plan import STRIP, Plan
 from pipeline.problems import InputError, Problem
 from pipeline.stem_sum import stem_file_names
@@ -34,9 +37,11 @@ _FADER = next(parameter for parameter in STRIP if parameter.name == "gain_db")
 _BYTES_PER_FRAME = 2 * (3 + 4)  # a stem of 24 bits, and its raw one of 32
 
 
-def room_problems(folder: Path, plan: Plan, methods: int, *, tracks: bool) -> tuple[Problem, ...]:
+def room_problems(folder: Place, plan: Plan, methods: int, *, tracks: bool) -> tuple[Problem, ...]:
     """Return that the disk has no room for what so many methods write, if it has none."""
-    above = next(parent for parent in folder.parents if parent.exists())
+    # What goes to a URL is written on this machine first.
+    near = staging() / "output" if isinstance(folder, str) else folder
+    above = next(parent for parent in near.parents if parent.exists())
     files = len(plan.stems) + 1 + (len(plan.tracks) if tracks else 0)
     needed, free = plan.frames * methods * files * _BYTES_PER_FRAME, shutil.disk_usage(above).free
     if needed < free:
@@ -124,7 +129,7 @@ def render_balances(
         StemsJob(
             tuple(plans.values()),
             name,
-            session,
+            shared_folder(session, [t.path for t in first.tracks if t.subgroup == name]),
             tuple(paths[method][i] for method in plans),
             _gained(plans, name, part) if tracks else (),
         )

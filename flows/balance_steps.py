@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from flows.remote_files import FolderPlace, near_folder
 from pipeline.audio import AudioWriter
 from pipeline.loudness import EnergyMeter, LoudnessMeter, gated_lufs
 from pipeline.plan import Plan
@@ -80,7 +81,7 @@ class StemsJob:
 
     plans: tuple[Plan, ...]
     subgroup: str
-    session: Path
+    session: FolderPlace
     paths: tuple[Path, ...]
     tracks: tuple[GainedTrack, ...] = ()
 
@@ -110,7 +111,8 @@ def stems_step(job: StemsJob) -> RawStem:
         p.model_copy(update={"tracks": tuple(t for t in p.tracks if t.subgroup == job.subgroup)})
         for p in job.plans
     ]
-    placed = [place_tracks(p, job.session)[job.subgroup] for p in only]
+    session = near_folder(job.session)
+    placed = [place_tracks(p, session)[job.subgroup] for p in only]
     heard = [PlayMeter(frames=frames, sample_rate=rate) for _ in placed[0]]
     energy = [EnergyMeter(sample_rate=rate, channels=2) for _ in placed]
     peaks = np.zeros(len(placed))

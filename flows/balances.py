@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,6 +26,8 @@ from flows.engine import Engine
 from flows.listening_test import FOLDER, Passage, busiest_passages, write_listening_test
 from flows.outcome import versions
 from flows.output_folder import choose_folder, new_folder
+from flows.places import Place, inside
+from flows.progress import Progress
 from flows.session_notes import track_notes
 from flows.settings import MixSettings
 from pipeline.plan import Plan
@@ -52,7 +53,7 @@ class BalanceOutcome:
         What else the user should know.
     """
 
-    folder: Path
+    folder: Place
     table: pd.DataFrame
     methods: pd.DataFrame
     sum_lufs: dict[str, float]
@@ -152,13 +153,14 @@ def _finite(value: float) -> float | None:
 
 def balance_session(
     engine: Engine,
-    root: Path,
+    root: Place,
     *,
     methods: Sequence[str],
     settings: MixSettings,
-    folder: Path | None,
-    store: Path,
+    folder: Place | None,
+    store: Place,
     tracks: bool = False,
+    progress: Progress | None = None,
 ) -> BalanceOutcome:
     """Balance a session by several methods, each into a folder of its own, all equally loud.
 
@@ -173,6 +175,8 @@ def balance_session(
         ``listening_test/``.
     tracks
         Write ``<method>/tracks/`` too: each track at the method's own gain.
+    progress
+        Told of what is fetched from URLs.
 
     Raises
     ------
@@ -184,10 +188,14 @@ def balance_session(
         what = f"unknown method {unknown[0]!r}" if unknown else "no method"
         raise ValueError(f"{what}: use one of {', '.join(METHODS)}")
     chosen, faults = choose_folder(folder, root, "balances")
-    analysed = analyse_session(engine, root, settings=settings, store=store, faults=faults)
+    analysed = analyse_session(
+        engine, root, settings=settings, store=store, faults=faults, progress=progress
+    )
     decided = {m: decide_method(analysed, m, mixed_by=settings.method) for m in methods}
     plans = {
-        method: balance_plan(first_plan(analysed, chosen / method), decided[method], settings.seed)
+        method: balance_plan(
+            first_plan(analysed, inside(chosen, method)), decided[method], settings.seed
+        )
         for method in methods
     }
     plan = plans[methods[0]]

@@ -23,6 +23,7 @@ from flows.catalogue_workers import Died, work_in_processes
 from flows.dashboard import private_server, running_server
 from flows.engine import default_workers
 from flows.output_folder import place_problems
+from flows.places import Place
 from pipeline.problems import InputError, Problem
 
 __all__ = ["CatalogueOutcome", "Runner", "in_processes", "mix_catalogue"]
@@ -77,7 +78,7 @@ def mix_catalogue(
     jobs: int = 1,
     again: bool = False,
     retries: int = 3,
-    store: Path | None = None,
+    store: Place | None = None,
     run: Runner = in_processes,
     on_row: OnRow | None = None,
 ) -> CatalogueOutcome:

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from flows.command_options import (
     BitsOption,
+    DaskOption,
     EngineOption,
     FormatOption,
     JsonOption,
@@ -29,6 +30,7 @@ from flows.command_options import (
     VerboseOption,
     WorkersOption,
     chosen_settings,
+    local_folder,
 )
 from flows.progress import JsonProgress, Progress, RichProgress, SilentProgress
 from flows.screen import EXIT_SKIPPED, Screen, guard, number, printable
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from flows.catalogue import CatalogueOutcome
     from flows.catalogue_list import CatalogueSource
     from flows.catalogue_table import CatalogueRow
+    from flows.places import Place
     from flows.settings import MixSettings
 
 __all__ = ["EXIT_FIRST_FAILED", "add_catalogue_commands", "exit_status"]
@@ -73,7 +76,7 @@ def catalogue(
     ],
     reference: ReferenceOption = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--output",
             "-o",
@@ -109,6 +112,7 @@ def catalogue(
     settings: SettingsOption = None,
     skip_bad: SkipBadOption = None,
     engine: EngineOption = None,
+    dask: DaskOption = None,
     workers: WorkersOption = None,
     store: StoreOption = None,
     quiet: QuietOption = False,
@@ -145,17 +149,19 @@ def catalogue(
                 "keep": keep,
                 "skip_bad": skip_bad,
                 "engine": engine,
+                "dask": dask,
                 "workers": workers,
             },
         )
         problems = _reference_problems(chosen)
         try:
-            found = read_catalogue(source, chosen, output=output)
+            folder = local_folder(output, "--output")
+            found = read_catalogue(source, chosen, output=folder)
         except InputError as error:
             problems += error.problems
         if problems:
             raise InputError(problems)
-        return _mix_all(screen, source, found, output, jobs, again, retries, store)
+        return _mix_all(screen, source, found, folder, jobs, again, retries, store)
 
     guard(screen, work)
 
@@ -165,7 +171,8 @@ def _reference_problems(settings: MixSettings) -> list[Problem]:
     from pipeline.session import find_session
 
     nowhere = Path("\0")  # no folder: nothing but the references is looked at
-    found = find_session(nowhere, references=settings.references)
+    here = [place for place in settings.references if isinstance(place, Path)]
+    found = find_session(nowhere, references=here)
     return [problem for problem in found.faults if problem.subject != str(nowhere)]
 
 
@@ -177,7 +184,7 @@ def _mix_all(
     jobs: int,
     again: bool,
     retries: int,
-    store: Path | None,
+    store: Place | None,
 ) -> int:
     from flows.catalogue import mix_catalogue
 

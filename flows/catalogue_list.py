@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.places import Place, is_url, name_of, parse_place
 from flows.settings import MixSettings, checked_settings
 from pipeline.problems import InputError, Problem, suggest
 from pipeline.session_files import session_files
@@ -36,11 +37,12 @@ class CatalogueEntry:
     name
         Of its folder in the output; no two entries have one name, whatever its case.
     session
-        The folder of raw tracks, absolute; whether it is good is seen when it is mixed.
+        The folder of raw tracks, absolute, or the URL of one; whether it is good is seen when it
+        is mixed.
     """
 
     name: str
-    session: Path
+    session: Place
     settings: MixSettings
 
 
@@ -75,9 +77,9 @@ def read_catalogue(
     InputError
         With everything that is wrong with the source.
     """
-    here_too = {"references": tuple(path.absolute() for path in settings.references)}
     if settings.references:
-        settings = settings.model_copy(update=here_too)
+        absolute = tuple(p if isinstance(p, str) else p.absolute() for p in settings.references)
+        settings = settings.model_copy(update={"references": absolute})
     if source.is_dir():
         return _folder(source.resolve(), settings, output)
     if not source.exists():
@@ -104,7 +106,7 @@ def read_catalogue(
 def _folder(root: Path, settings: MixSettings, output: Path | None) -> CatalogueSource:
     default = root / "mixes"
     ours = {(output or default).resolve()}
-    references = {path.resolve() for path in settings.references}
+    references = {path.resolve() for path in settings.references if isinstance(path, Path)}
     sessions: list[Path] = []
     left_out: list[str] = []
     try:
@@ -276,12 +278,18 @@ def _entries(rows: list[_Row], folder: Path, settings: MixSettings) -> tuple[Cat
         if wrong:
             problems += wrong
             continue
-        session = (folder / Path(row.values["session"]).expanduser()).resolve()
-        name = names.take(str(row.values.get("name") or session.name), named="name" in row.values)
+        session = _session(row.values["session"], folder)
+        wish = str(row.values.get("name") or name_of(session))
+        name = names.take(wish, named="name" in row.values)
         entries.append(CatalogueEntry(name, session, chosen))
     if problems:
         raise InputError(problems)
     return tuple(entries)
+
+
+def _session(told: str, folder: Path) -> Place:
+    place = parse_place(told)
+    return place if isinstance(place, str) else (folder / place.expanduser()).resolve()
 
 
 def _references(values: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, Any]]:
@@ -290,7 +298,7 @@ def _references(values: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, 
         return
     told = [told] if isinstance(told, str) else told
     if isinstance(told, list) and all(isinstance(name, str) for name in told):
-        told = [str(folder / Path(name).expanduser()) for name in told]
+        told = [n if is_url(n) else str(folder / Path(n).expanduser()) for n in told]
     yield "references", told
 
 
@@ -301,6 +309,11 @@ def _own_problems(row: _Row, names: _Names) -> Iterator[Problem]:
         yield Problem(row.subject("session"), given, "give the path of the session's folder")
     elif "\0" in session:
         yield Problem(row.subject("session"), f"is {session!r}", "leave the zero byte out")
+    elif is_url(session):
+        try:
+            parse_place(session, subject=row.subject("session"))
+        except InputError as error:
+            yield from error.problems
     if "reference" in row.values and "references" in row.values:
         yield Problem(row.subject("reference"), "is there beside 'references'", "keep one of them")
     name = row.values.get("name")

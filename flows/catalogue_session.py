@@ -19,6 +19,8 @@ from pathlib import Path
 
 from flows.catalogue_list import CatalogueEntry
 from flows.catalogue_table import CatalogueRow, failed_row, mixed_row
+from flows.places import Place
+from flows.remote_input import bring_near
 from flows.retries import back_off_s, may_pass
 from flows.store import Store
 from pipeline.session_files import session_files
@@ -30,7 +32,7 @@ RECORDS = ".catalogue"
 
 # Where a session is mixed, and how many of its parts at once, never changes the mix; of references
 # the content counts.
-_NO_MATTER = {"engine", "workers", "references"}
+_NO_MATTER = {"engine", "dask", "workers", "references"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class SessionJob:
 
     entry: CatalogueEntry
     catalogue: Path
-    store: Path | None
+    store: Place | None
     again: bool = False
     retries: int = 3
 
@@ -142,15 +144,16 @@ def _fingerprint(job: SessionJob) -> str | None:
     entry, store = job.entry, Store(job.store)
     told: list[object] = [str(entry.session)]
     told.append(entry.settings.model_dump(mode="json", exclude=_NO_MATTER))
-    if not entry.session.is_dir():
+    near = bring_near(entry.session, entry.settings.references)
+    if near.root is None or near.faults or not near.root.is_dir():
         return None
-    root = entry.session.resolve()
-    files, _ = session_files(root, references=entry.settings.references)
+    root = near.root.resolve()
+    files, _ = session_files(root, references=near.references)
     if (root / SESSION_TOML).exists():
         files[SESSION_TOML] = root / SESSION_TOML
     try:
         told += [(name, store.content_hash(path)) for name, path in sorted(files.items())]
-        told += [(path.name, store.content_hash(path)) for path in entry.settings.references]
+        told += [(path.name, store.content_hash(path)) for path in near.references]
     except OSError as error:
         if may_pass(error):
             raise

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from flows.places import Place
 from pipeline.problems import InputError
 
 __all__ = ["CatalogueRow", "catalogue_frame", "failed_row", "mixed_row", "write_tables"]
@@ -76,8 +77,8 @@ def mixed_row(
     folder: Path,
     *,
     status: Literal["mixed", "found"],
-    session: Path,
-    references: Sequence[Path],
+    session: Place,
+    references: Sequence[Place],
     seconds: float,
     attempts: int,
 ) -> CatalogueRow:
@@ -127,8 +128,8 @@ def failed_row(
     name: str,
     error: BaseException | str,
     *,
-    session: Path,
-    references: Sequence[Path],
+    session: Place,
+    references: Sequence[Place],
     seconds: float,
     attempts: int,
     remedy: str = "",

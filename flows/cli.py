@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cache_commands import add_cache_commands
 from flows.catalogue_commands import add_catalogue_commands
 from flows.command_options import (
     BitsOption,
+    DaskOption,
     EngineOption,
     FormatOption,
     JsonOption,
@@ -38,6 +40,7 @@ from flows.command_options import (
     WorkersOption,
     chosen_settings,
 )
+from flows.places import Place, inside, name_of, parse_place
 from flows.screen import (
     EXIT_SKIPPED,
     Screen,
@@ -94,6 +97,7 @@ def mix(
     settings: SettingsOption = None,
     skip_bad: SkipBadOption = None,
     engine: EngineOption = None,
+    dask: DaskOption = None,
     workers: WorkersOption = None,
     store: StoreOption = None,
     quiet: QuietOption = False,
@@ -123,6 +127,7 @@ def mix(
                 "seed": seed,
                 "skip_bad": skip_bad,
                 "engine": engine,
+                "dask": dask,
                 "workers": workers,
             },
         )
@@ -133,11 +138,14 @@ def mix(
 
 def _mix(
     screen: Screen,
-    session: Path,
+    session: Place,
     settings: MixSettings,
-    output: Path | None,
-    store: Path | None,
+    output: Place | None,
+    store: Place | None,
 ) -> int:
+    from flows.engine import begin_engine
+
+    begin_engine(settings.engine, settings.dask)
     from flows.mix import mix_session
 
     with screen.progress() as progress:
@@ -153,7 +161,7 @@ def render(
     plan: Annotated[Path, typer.Argument(help="A plan.json, as it is or edited.", metavar="PLAN")],
     output: OutputOption = None,
     session: Annotated[
-        Path | None, typer.Option(help="Folder of the tracks, where it has moved.")
+        str | None, typer.Option(help="Folder of the tracks, or its URL, where it has moved.")
     ] = None,
     workers: WorkersOption = None,
     quiet: QuietOption = False,
@@ -168,7 +176,8 @@ def render(
         from flows.plan_render import render_plan
 
         chosen = chosen_settings(None, {"workers": workers})
-        folder = (output or plan.parent / f"{plan.stem}-render").absolute()
+        folder = parse_place(output or plan.parent / f"{plan.stem}-render", subject="--output")
+        folder = folder if isinstance(folder, str) else folder.absolute()
         with screen.progress() as progress:
             summary = render_plan(
                 plan,
@@ -177,7 +186,7 @@ def render(
                 workers=chosen.workers or default_workers(),
                 progress=progress,
             )
-        path = folder / summary.mix_path.name
+        path = inside(folder, summary.mix_path.name)
         screen.result(
             {
                 "folder": str(folder),
@@ -219,6 +228,7 @@ def balance(
     settings: SettingsOption = None,
     skip_bad: SkipBadOption = None,
     engine: EngineOption = None,
+    dask: DaskOption = None,
     workers: WorkersOption = None,
     store: StoreOption = None,
     quiet: QuietOption = False,
@@ -243,6 +253,7 @@ def balance(
             "seed": seed,
             "skip_bad": skip_bad,
             "engine": engine,
+            "dask": dask,
             "workers": workers,
         }
         try:
@@ -255,19 +266,24 @@ def balance(
             problems += error.problems
         if problems:
             raise InputError(problems)
+        place = parse_place(session)
         with screen.progress() as progress:
             outcome = run_recipe(
-                session.resolve().name,
+                name_of(place),
                 lambda engine: balance_session(
                     engine,
-                    session,
+                    place,
                     methods=methods,
                     settings=chosen,
                     folder=output,
                     store=store or default_root(),
                     tracks=tracks,
+                    progress=progress,
                 ),
                 engine=chosen.engine,
+                dask=chosen.dask,
+                reads=[place],
+                writes=[store or default_root()],
                 workers=chosen.workers,
                 progress=progress,
             )
@@ -281,6 +297,7 @@ def balance(
 def init(
     session: SessionArgument,
     engine: EngineOption = None,
+    dask: DaskOption = None,
     workers: WorkersOption = None,
     store: StoreOption = None,
     quiet: QuietOption = False,
@@ -297,10 +314,15 @@ def init(
         from flows.session_init import init_session
         from flows.store import default_root
 
-        chosen = chosen_settings(None, {"skip_bad": True, "engine": engine, "workers": workers})
+        chosen = chosen_settings(
+            None, {"skip_bad": True, "engine": engine, "dask": dask, "workers": workers}
+        )
         with screen.progress() as progress:
             path, analysed = init_session(
-                session, settings=chosen, store=store or default_root(), progress=progress
+                parse_place(session),
+                settings=chosen,
+                store=store or default_root(),
+                progress=progress,
             )
         present_init(screen, path, analysed)
         return 0
@@ -317,6 +339,7 @@ def demo(
     seconds: Annotated[float, typer.Option(help="Length of the song.")] = 40.0,
     seed: Annotated[int, typer.Option(help="Of the synthesis.", min=0)] = 1,
     engine: EngineOption = None,
+    dask: DaskOption = None,
     workers: WorkersOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -331,7 +354,7 @@ def demo(
         from flows.engine import default_workers
         from pipeline.demo import make_demo
 
-        chosen = chosen_settings(None, {"engine": engine, "workers": workers})
+        chosen = chosen_settings(None, {"engine": engine, "dask": dask, "workers": workers})
         with screen.progress() as progress:
             begun = False
 
@@ -390,6 +413,7 @@ def dashboard(
 
 add_catalogue_commands(app)
 add_train_commands(app)
+add_cache_commands(app)
 
 
 def main() -> None:

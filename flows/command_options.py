@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.problems import InputError
+from flows.places import Place, parse_place
+from pipeline.problems import InputError, Problem
 
 if TYPE_CHECKING:
     from flows.settings import MixSettings
 
 __all__ = [
     "BitsOption",
+    "DaskOption",
     "EngineOption",
     "FormatOption",
     "JsonOption",
@@ -34,15 +36,20 @@ __all__ = [
     "VerboseOption",
     "WorkersOption",
     "chosen_settings",
+    "local_folder",
 ]
 
-SessionArgument = Annotated[Path, typer.Argument(help="Folder of raw tracks.", metavar="SESSION")]
+SessionArgument = Annotated[
+    str, typer.Argument(help="Folder of raw tracks, or its URL.", metavar="SESSION")
+]
 OutputOption = Annotated[
-    Path | None, typer.Option("--output", "-o", help="New folder for what is written.")
+    str | None, typer.Option("--output", "-o", help="New folder for what is written, or its URL.")
 ]
 ReferenceOption = Annotated[
-    list[Path] | None,
-    typer.Option("--reference", "-r", help="Finished mix whose style is wanted; repeatable."),
+    list[str] | None,
+    typer.Option(
+        "--reference", "-r", help="Finished mix whose style is wanted, or its URL; repeatable."
+    ),
 ]
 TargetOption = Annotated[
     str | None,
@@ -78,11 +85,15 @@ SkipBadOption = Annotated[
 ]
 EngineOption = Annotated[
     str | None,
-    typer.Option(help="auto, local or prefect; auto is prefect while a dashboard runs."),
+    typer.Option(help="auto, local, prefect or dask; auto is prefect while a dashboard runs."),
+]
+DaskOption = Annotated[
+    str | None,
+    typer.Option(help="Running Dask scheduler to work on, as tcp://HOST:PORT; see --engine dask."),
 ]
 WorkersOption = Annotated[int | None, typer.Option(help="Tracks at a time; default one a core.")]
 StoreOption = Annotated[
-    Path | None, typer.Option(help="Folder of the cache; default the user's own.")
+    str | None, typer.Option(help="Folder of the cache, or its URL; default the user's own.")
 ]
 SettingsOption = Annotated[
     Path | None, typer.Option("--settings", help="TOML file with any of these options.")
@@ -116,3 +127,17 @@ def chosen_settings(file: Path | None, flags: dict[str, Any]) -> MixSettings:
             replace(problem, subject=_FLAGS.get(problem.subject, problem.subject))
             for problem in error.problems
         ) from error
+
+
+def local_folder(given: str | None, flag: str) -> Path | None:
+    """Return the folder that a flag names, which must be on this machine.
+
+    Raises
+    ------
+    InputError
+        If it is a URL.
+    """
+    place: Place | None = None if given is None else parse_place(given, subject=flag)
+    if isinstance(place, str):
+        raise InputError([Problem(flag, f"is {place!r}", "name a folder on this machine")])
+    return place

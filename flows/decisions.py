@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from flows.analysis import AnalysedSession
 from flows.console_settings import ConsoleSettings
 from flows.output_folder import relative_path
+from flows.places import Place
+from flows.remote_files import named
 from flows.steps import BalancedStem
 from pipeline.loudness import integrated_loudness
 from pipeline.plan import (
@@ -53,7 +54,7 @@ _DEFAULT_MAX_SPREAD = 0.7
 _HELD_DB, _HEARD_DB = 0.05, 0.5
 
 
-def first_plan(analysed: AnalysedSession, folder: Path) -> Plan:
+def first_plan(analysed: AnalysedSession, folder: Place) -> Plan:
     """Return the plan as stage 1 leaves it: neutral strips and bus.
 
     Parameters
@@ -85,10 +86,10 @@ def first_plan(analysed: AnalysedSession, folder: Path) -> Plan:
     present = {track.subgroup for track in tracks}
     order = [*(str(s) for s in Subgroup if s in present), *sorted(present - set(Subgroup))]
     return Plan(
-        session=relative_path(session.root, folder),
+        session=named(session.root) or relative_path(session.root, folder),
         sample_rate=session.sample_rate,
         frames=session.frames,
-        references=tuple(str(path) for path in session.references),
+        references=tuple(named(path) or str(path) for path in session.references),
         tracks=tracks,
         stems=tuple(StemPlan(name=name) for name in order),
         notes=session.notes,

@@ -28,6 +28,7 @@ from flows.catalogue import in_processes, mix_catalogue  # noqa: E402
 from flows.catalogue_list import read_catalogue  # noqa: E402
 from flows.catalogue_session import SessionJob, mix_entry  # noqa: E402
 from flows.catalogue_table import CatalogueRow  # noqa: E402
+from flows.places import Place, parse_place  # noqa: E402
 from flows.prefect_engine import table_artifact  # noqa: E402
 from flows.settings import MixSettings  # noqa: E402
 from pipeline.delivery import TARGETS  # noqa: E402
@@ -36,7 +37,7 @@ from pipeline.problems import StemwrightError  # noqa: E402
 __all__ = ["CatalogueParameters", "MixParameters", "catalogue_flow", "mix_session_flow"]
 
 # A worker runs in a folder of its own, so a relative path would mean nothing to the user.
-_ABSOLUTE = r"^(/|~/|[A-Za-z]:[\\/])"
+_ABSOLUTE = r"^(/|~/|[A-Za-z]:[\\/]|(s3|s3a|gs|gcs|file)://)"
 _TARGET = rf"^({'|'.join(TARGETS)}|-?\d+(\.\d+)?)$"
 
 _Place = Annotated[str, Field(pattern=_ABSOLUTE)]
@@ -49,8 +50,8 @@ def _described(schema: dict[str, Any]) -> None:
         if field is not None:
             field.setdefault("description", text)
     schema["properties"]["target"]["pattern"] = _TARGET
-    schema["properties"]["references"]["items"]["pattern"] = _ABSOLUTE
-    for name in ("engine", "workers"):  # the worker's affair
+    schema["properties"]["references"]["items"] = {"type": "string", "pattern": _ABSOLUTE}
+    for name in ("engine", "dask", "workers"):  # the worker's affair
         schema["properties"].pop(name, None)
     first = [name for name in ("session", "source", "references") if name in schema["properties"]]
     order = dict.fromkeys([*first, "output", *schema["properties"]])
@@ -73,11 +74,13 @@ class MixParameters(MixSettings):
 
     model_config = ConfigDict(json_schema_extra=_described)
 
-    session: _Place = Field(description="Folder of raw tracks, absolute, where the worker runs.")
+    session: _Place = Field(
+        description="Folder of raw tracks, absolute, where the worker runs; or its URL."
+    )
     output: _Place | None = Field(
         None, description="New folder for the mix, absolute; by default one in the session."
     )
-    references: tuple[Path, ...] = Field(
+    references: tuple[str | Path, ...] = Field(
         (), description="Recordings whose style is wanted, absolute; none for a balanced mix."
     )
 
@@ -94,7 +97,7 @@ class CatalogueParameters(MixSettings):
     output: _Place | None = Field(
         None, description="Folder for the mixes, absolute; one of an earlier run is gone on with."
     )
-    references: tuple[Path, ...] = Field(
+    references: tuple[str | Path, ...] = Field(
         (), description="Recordings whose style is wanted, absolute; a list may name others."
     )
     jobs: int = Field(1, ge=1, le=256, description="Sessions at a time.")
@@ -113,9 +116,9 @@ def mix_session_flow(parameters: MixParameters) -> None:
     from flows.mix import mix_session
 
     outcome = mix_session(
-        Path(parameters.session).expanduser(),
+        _place(parameters.session),
         settings=_settings(parameters, "prefect"),
-        folder=None if parameters.output is None else Path(parameters.output).expanduser(),
+        folder=None if parameters.output is None else _place(parameters.output),
     )
     get_run_logger().info("mix: %s", outcome.files["mix"])
 
@@ -169,6 +172,11 @@ def catalogue_flow(parameters: CatalogueParameters) -> None:
         raise StemwrightError(f"{len(failures)} of {len(outcome.rows)} sessions failed: {names}")
 
 
+def _place(told: str) -> Place:
+    place = parse_place(told)
+    return place if isinstance(place, str) else place.expanduser()
+
+
 def _settings(parameters: MixSettings, engine: Literal["auto", "prefect"]) -> MixSettings:
     chosen = {
         name: getattr(parameters, name)
@@ -211,7 +219,7 @@ class _Deployed:
 
     def _mix(self, job: SessionJob) -> None:
         settings = job.entry.settings.model_dump(mode="json", exclude_unset=True)
-        for name in ("engine", "workers"):
+        for name in ("engine", "dask", "workers"):
             settings.pop(name, None)
         run = run_deployment(
             self._deployment,

@@ -1,7 +1,8 @@
-"""Where the steps of a recipe run: threads of this process, or the tasks of a Prefect flow.
+"""Where the steps of a recipe run: threads of this process, a Prefect flow, or Dask's workers.
 
 A recipe is one function over an :class:`Engine`, written once and run by any of them. Steps take
-and return paths and small records. This module never imports Prefect; a local run starts at once.
+and return paths and small records. This module never imports Prefect or Dask; a local run starts
+at once.
 """
 
 from __future__ import annotations
@@ -20,14 +21,19 @@ from typing import Any, Literal, Protocol, Self, TypeVar, cast
 from threadpoolctl import threadpool_limits
 
 from flows.interrupts import Stopped, lost_interrupts
+from flows.places import Place
 from flows.progress import Progress, SilentProgress
+from flows.step_counts import StepCounts
 
 __all__ = [
     "Engine",
     "EngineName",
     "LocalEngine",
+    "begin_engine",
     "default_workers",
+    "limit_torch",
     "make_engine",
+    "one_blas_thread",
     "one_torch_thread",
     "resolve_engine",
     "run_recipe",
@@ -37,7 +43,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 T = TypeVar("T")
 
-EngineName = Literal["auto", "local", "prefect"]
+EngineName = Literal["auto", "local", "prefect", "dask"]
 
 # How long steps at work may take to notice Ctrl-C before they are left behind.
 _STOP_GRACE_S = 5.0
@@ -46,7 +52,15 @@ _TURN_S = 0.5
 
 
 class Engine(Protocol):
-    """Runs the steps of a recipe; use as a context manager."""
+    """Runs the steps of a recipe; use as a context manager.
+
+    Attributes
+    ----------
+    counts
+        The results that the steps so far did and found.
+    """
+
+    counts: StepCounts
 
     def map(
         self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]
@@ -120,6 +134,7 @@ class LocalEngine:
         if self.workers < 1:
             raise ValueError(f"workers is {workers}: use 1 or more")
         self.progress: Progress = progress or SilentProgress()
+        self.counts = StepCounts()
 
     def map(
         self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]
@@ -130,7 +145,8 @@ class LocalEngine:
         self.progress.start(name, len(items))
         try:
             with one_torch_thread(), one_blas_thread(), lost_interrupts():
-                crew = _Crew(step, items, workers=min(self.workers, len(items)))
+                counted = self.counts.counting(step)
+                crew = _Crew(counted, items, workers=min(self.workers, len(items)))
                 return crew.collect(name, labels, self.progress)
         finally:
             self.progress.finish(name)
@@ -140,7 +156,7 @@ class LocalEngine:
         self.progress.start(name, 1)
         try:
             with lost_interrupts() as raise_lost:
-                result = step(item)
+                result = self.counts.counting(step)(item)
                 raise_lost()
             self.progress.advance(name, label)
         except Exception as error:
@@ -199,7 +215,7 @@ class _Crew:
                 self._at_work.add(me)
             result, failure = None, None
             try:
-                _limit_torch()
+                limit_torch()
                 result = self._step(item)
             except BaseException as error:
                 failure = error
@@ -269,7 +285,7 @@ def one_torch_thread() -> Iterator[None]:
     """
     torch = sys.modules.get("torch")
     before = None if torch is None else torch.get_num_threads()
-    _limit_torch()
+    limit_torch()
     try:
         yield
     finally:
@@ -288,18 +304,28 @@ def one_blas_thread() -> AbstractContextManager[object]:
     return limits
 
 
-def _limit_torch() -> None:
+def limit_torch() -> None:
+    """Keep torch, if it is loaded, to one thread from now on."""
     torch = sys.modules.get("torch")
     # A torch that another thread is still importing has no functions yet.
     if torch is not None and hasattr(torch, "set_num_threads") and torch.get_num_threads() != 1:
         torch.set_num_threads(1)
 
 
-def resolve_engine(name: EngineName) -> Literal["local", "prefect"]:
+def resolve_engine(
+    name: EngineName, dask: str | None = None
+) -> Literal["local", "prefect", "dask"]:
     """Return what ``"auto"`` means now: Prefect where a server is known, else local.
 
     A server is known when ``PREFECT_API_URL`` is set or ``stemwright dashboard`` is running.
+
+    Parameters
+    ----------
+    dask
+        Address of a running Dask scheduler; it stands for the engine ``"dask"``.
     """
+    if dask is not None:
+        return "dask"
     if name != "auto":
         return name
     from flows.dashboard import running_server
@@ -314,11 +340,24 @@ def make_engine(
 
     A Prefect engine works inside a flow run; :func:`run_recipe` makes one around a recipe.
     """
-    if resolve_engine(name) == "prefect":
+    resolved = resolve_engine(name)
+    if resolved == "prefect":
         from flows.prefect_engine import PrefectEngine
 
         return PrefectEngine(workers=workers, progress=progress)
+    if resolved == "dask":
+        from flows.dask_engine import DaskEngine
+
+        return DaskEngine(workers, progress)
     return LocalEngine(workers, progress)
+
+
+def begin_engine(name: EngineName, dask: str | None = None) -> None:
+    """Begin what an engine needs long for, in the background, before the recipe is imported."""
+    if name == "dask" and dask is None:
+        from flows.dask_engine import begin_fork_server
+
+        begin_fork_server()
 
 
 def run_recipe(
@@ -326,8 +365,12 @@ def run_recipe(
     recipe: Callable[[Engine], T],
     *,
     engine: EngineName = "auto",
+    dask: str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    reads: Sequence[Place] = (),
+    writes: Sequence[Place] = (),
+    flow_name: str = "mix",
 ) -> T:
     """Run a recipe on the engine of that name and return what it returns.
 
@@ -337,6 +380,12 @@ def run_recipe(
         What is worked on, such as the session's name: the flow run's name in Prefect.
     recipe
         A function over an :class:`Engine`.
+    dask
+        Address of a running Dask scheduler to work on.
+    reads, writes
+        Folders that the steps read and write: every machine must see them.
+    flow_name
+        What kind of recipe it is; Prefect's dashboard groups runs by it.
 
     Examples
     --------
@@ -344,9 +393,15 @@ def run_recipe(
     ...            engine="local")
     [1, 2]
     """
-    if resolve_engine(engine) == "prefect":
+    resolved = resolve_engine(engine, dask)
+    if resolved == "prefect":
         from flows.prefect_engine import run_as_flow
 
-        return run_as_flow(title, recipe, workers=workers, progress=progress)
+        return run_as_flow(title, recipe, flow_name=flow_name, workers=workers, progress=progress)
+    if resolved == "dask":
+        from flows.dask_engine import DaskEngine
+
+        with DaskEngine(workers, progress, address=dask, reads=reads, writes=writes) as cluster:
+            return recipe(cluster)
     with LocalEngine(workers, progress) as local:
         return recipe(local)

@@ -26,27 +26,20 @@ from flows.decisions import (
 )
 from flows.engine import Engine, run_recipe
 from flows.outcome import MixOutcome, track_rows, write_outcome
-from flows.output_folder import choose_folder, new_folder
+from flows.output_folder import choose_folder, copy_file, new_folder
+from flows.places import Place, inside, name_of, parse_place, stem_of
 from flows.progress import Progress, SilentProgress
+from flows.remote_files import shared_file, shared_folder
+from flows.render_steps import DeliverJob, Mixdown, StemJob, deliver_step, stem_step
 from flows.session_notes import track_notes
 from flows.settings import MixSettings
-from flows.steps import (
-    BalanceJob,
-    BusJob,
-    Mixdown,
-    StemJob,
-    TrackJob,
-    balance_step,
-    bus_step,
-    passages,
-    stem_step,
-)
+from flows.steps import BalanceJob, TrackJob, balance_step, passages
 from flows.store import Store, default_root
 from flows.style_steps import ConsoleJob, HeardReference, style_step
 from pipeline.delivery import DEFAULT_LUFS, parse_target
 from pipeline.plan import Aspect, Delivery
 from pipeline.problems import InputError, Problem
-from pipeline.render import stem_file_names
+from pipeline.render import StemSummary, stem_file_names
 from pipeline.stem_sum import allow_open_files
 from stage2.style import Style, blend, measure_style
 
@@ -66,20 +59,26 @@ _SUBTYPES: dict[str, Literal["PCM_16", "PCM_24", "FLOAT"]] = {
 def _recipe(
     engine: Engine,
     *,
-    root: Path,
+    root: Place,
     settings: MixSettings,
-    folder: Path,
+    folder: Place,
     faults: Sequence[Problem],
-    store: Path,
+    store: Place,
     progress: Progress,
     began: float,
 ) -> MixOutcome:
-    analysed = analyse_session(engine, root, settings=settings, store=store, faults=faults)
+    analysed = analyse_session(
+        engine, root, settings=settings, store=store, faults=faults, progress=progress
+    )
     session = analysed.session
     target = parse_target(settings.target)
     ceiling = target.ceiling_dbtp if settings.ceiling_dbtp is None else settings.ceiling_dbtp
     plan = first_plan(analysed, folder)
     names = [stem.name for stem in plan.stems]
+    places = {
+        name: shared_folder(session.root, [t.path for t in plan.tracks if t.subgroup == name])
+        for name in names
+    }
     allow_open_files(len(plan.tracks) + len(plan.stems))
     engine.publish_table(
         "tracks",
@@ -87,12 +86,15 @@ def _recipe(
         title="What each track is, and what was decided for it",
     )
 
+    balances = [BalanceJob(plan, name, places[name], store) for name in names]
     stems = engine.map(
         balance_step,
-        [BalanceJob(plan, name, session.root, store) for name in names],
+        balances,
         name="balance",
         labels=names,
     )
+    kept = Store(store)
+    stems = [replace(stem, excerpt=kept.local(stem.excerpt)) for stem in stems]
     intended = intended_levels(plan, analysed, stems)
     gains_db, start = start_gains(stems, intended, session.sample_rate)
     start_style = measure_style(start, sample_rate=session.sample_rate)
@@ -102,7 +104,7 @@ def _recipe(
     if session.references:
         heard = engine.map(
             style_step,
-            [TrackJob(path, path.name, store) for path in session.references],
+            [TrackJob(shared_file(path), path.name, store) for path in session.references],
             name="style",
             labels=[path.name for path in session.references],
         )
@@ -126,7 +128,7 @@ def _recipe(
                 centred=tuple(is_centred(stem.name, plan.tracks) for stem in sounding),
                 max_spread=tuple(most_spread(stem.name) for stem in sounding),
                 style=reference_style,
-                references=session.references,
+                references=tuple(shared_file(path) for path in session.references),
                 match=settings.match,
                 target_lufs=target_lufs,
                 ceiling_dbtp=ceiling,
@@ -154,52 +156,62 @@ def _recipe(
         }
     )
 
+    settings_of = {stem.name: stem.settings for stem in plan.stems}
+    rendered = engine.map(
+        stem_step,
+        [
+            StemJob(job, stem, settings_of[stem.name])
+            for job, stem in zip(balances, stems, strict=True)
+        ],
+        name="console",
+        labels=names,
+    )
+    crest = None
+    if found is not None and reference_style is not None:
+        crest = _crest_wanted(reference_style, start_style, settings)
+    mixdown = engine.run(
+        deliver_step,
+        DeliverJob(
+            tuple(rendered),
+            plan.bus,
+            plan.sample_rate,
+            plan.frames,
+            target_lufs,
+            crest,
+            plan.delivery,
+            store,
+        ),
+        name="deliver",
+        label="bus, limiter, loudness",
+    )
+    plan = plan.model_copy(
+        update={
+            "bus": {**plan.bus, "gain_db": mixdown.drive_db},
+            "delivery": plan.delivery.model_copy(update={"trim_db": mixdown.trim_db}),
+        }
+    )
     with new_folder(folder) as part:
         files = stem_file_names(plan)
-        summaries = engine.map(
-            stem_step,
-            [
-                StemJob(
-                    plan,
-                    name,
-                    session.root,
-                    part / "stems" / file,
-                    part / "balanced" / file if settings.keep else None,
-                    store,
-                )
-                for name, file in files.items()
-            ],
-            name="console",
-            labels=list(files),
-        )
-        crest = None
-        if found is not None and reference_style is not None:
-            crest = _crest_wanted(reference_style, start_style, settings)
-        mix_path = part / f"mix.{settings.format}"
-        mixdown = engine.run(
-            bus_step,
-            BusJob(
-                plan,
-                tuple(part / "stems" / file for file in files.values()),
-                mix_path,
-                target_lufs,
-                crest,
-            ),
-            name="deliver",
-            label="bus, limiter, loudness",
-        )
-        plan = plan.model_copy(
-            update={
-                "bus": {**plan.bus, "gain_db": mixdown.drive_db},
-                "delivery": plan.delivery.model_copy(update={"trim_db": mixdown.trim_db}),
-            }
-        )
+        summaries = {
+            name: StemSummary(
+                stem.loudness,
+                stem.compression,
+                copy_file(kept.local(stem.path), part / "stems" / files[name]),
+                (
+                    copy_file(kept.local(before.whole), part / "balanced" / files[name])
+                    if settings.keep
+                    else None
+                ),
+            )
+            for name, stem, before in zip(names, rendered, stems, strict=True)
+        }
+        copy_file(kept.local(mixdown.path), part / f"mix.{settings.format}")
         outcome = MixOutcome(
             folder=part,
             plan=plan,
             analysed=analysed,
             settings=settings,
-            stems=dict(zip(files, summaries, strict=True)),
+            stems=summaries,
             stem_targets_lu=intended,
             mixdown=mixdown,
             start_style=start_style,
@@ -208,6 +220,9 @@ def _recipe(
             target_lufs=target_lufs,
             seconds=time.monotonic() - began,
             warnings=_warnings(analysed, mixdown, target_lufs, note),
+            reference_stereo=tuple(reference.stereo for reference in heard),
+            steps=engine.counts.record(),
+            url=folder if isinstance(folder, str) else "",
         )
         written = engine.run(write_outcome, outcome, name="report", label="plan, tables, report")
         engine.publish_markdown("mix", _markdown(outcome, folder), title=session.root.name)
@@ -223,7 +238,9 @@ def _recipe(
             for name, summary in outcome.stems.items()
         },
         seconds=time.monotonic() - began,
-        files={name: folder / path.relative_to(part) for name, path in written.items()},
+        files={
+            name: inside(folder, *path.relative_to(part).parts) for name, path in written.items()
+        },
     )
 
 
@@ -237,8 +254,10 @@ def _refuse_unheard(references: Sequence[Path], styles: Sequence[Style]) -> None
         raise InputError(problems)
 
 
-def _moved(path: Path | None, part: Path, folder: Path) -> Path | None:
-    return None if path is None else folder / path.relative_to(part)
+def _moved(path: Path | None, part: Path, folder: Place) -> Path | None:
+    if path is None or isinstance(folder, str):
+        return None
+    return folder / path.relative_to(part)
 
 
 def _crest_wanted(reference: Style, start: Style, settings: MixSettings) -> float | None:
@@ -257,14 +276,15 @@ def _warnings(
     if math.isfinite(missing) and abs(missing) > 0.3:
         found.append(
             f"the mix is {mixdown.loudness.integrated_lufs:.1f} LUFS and {target_lufs:.1f} was "
-            "asked for: the limiter can give no more"
+            "asked for: the limiter can give no more; ask for a --target that it reaches, or "
+            "compress what peaks"
         )
     if note:
         found.append(note)
     return tuple(found)
 
 
-def _markdown(outcome: MixOutcome, folder: Path) -> str:
+def _markdown(outcome: MixOutcome, folder: Place) -> str:
     loudness = outcome.mixdown.loudness
     lines = [
         f"**{loudness.integrated_lufs:.1f} LUFS**, true peak {loudness.true_peak_dbtp:.1f} dBTP",
@@ -285,11 +305,11 @@ def _markdown(outcome: MixOutcome, folder: Path) -> str:
 
 
 def mix_session(
-    session: Path,
+    session: Place,
     *,
     settings: MixSettings,
-    folder: Path | None = None,
-    store: Path | None = None,
+    folder: Place | None = None,
+    store: Place | None = None,
     progress: Progress | None = None,
 ) -> MixOutcome:
     """Mix a session from its raw tracks to the delivered file.
@@ -297,14 +317,14 @@ def mix_session(
     Parameters
     ----------
     session
-        The folder of raw tracks.
+        The folder of raw tracks, or the URL of one.
     settings
         All that can be chosen.
     folder
-        Where everything is written; must not exist or be empty. Default: one in ``mixes``, in the
-        session.
+        Where everything is written, a folder or a URL; must not exist or be empty. Default: one
+        in ``mixes``, in the session.
     store
-        The cache of steps; the user's own by default.
+        The cache of steps, a folder or a URL; the user's own by default.
     progress
         Told of each phase.
 
@@ -314,7 +334,8 @@ def mix_session(
         With every problem of the input at once, before anything is written.
     """
     began = time.monotonic()
-    name = settings.references[0].stem if settings.references else "balance"
+    session = parse_place(session)
+    name = stem_of(settings.references[0]) if settings.references else "balance"
     chosen, faults = choose_folder(folder, session, name)
 
     def recipe(engine: Engine) -> MixOutcome:
@@ -330,12 +351,15 @@ def mix_session(
         )
 
     outcome = run_recipe(
-        session.resolve().name,
+        name_of(session),
         recipe,
         engine=settings.engine,
+        dask=settings.dask,
+        reads=[session],
+        writes=[store or default_root()],
         workers=settings.workers,
         progress=progress,
     )
     with contextlib.suppress(OSError):  # the mix is made: tidying may fail
-        Store(store).prune(_STORE_BYTES)
+        Store(store).tidy(_STORE_BYTES)
     return outcome

@@ -7,7 +7,8 @@ import json
 import math
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,24 @@ import pandas as pd
 
 from flows.analysis import AnalysedSession
 from flows.console_settings import ConsoleSettings
+from flows.places import Place, relative_url
+from flows.remote_files import named
+from flows.render_steps import Mixdown
 from flows.settings import MixSettings
-from flows.steps import Mixdown
 from pipeline.daw import write_dawproject
+from pipeline.findings import (
+    Finding,
+    compression_findings,
+    crest_findings,
+    masking_findings,
+    stereo_findings,
+    typical_db,
+)
+from pipeline.masking import Masking
 from pipeline.plan import Plan
 from pipeline.render import StemSummary
 from pipeline.report import Curve, FileNote, Report, StemLevel, describe, write_report
+from pipeline.stereo import StereoField
 from stage2.style import THIRD_OCTAVES_HZ, Style, style_distance
 
 __all__ = ["MixOutcome", "track_rows", "versions", "write_outcome"]
@@ -45,7 +58,7 @@ class MixOutcome:
     Parameters
     ----------
     folder
-        Where everything lies, in its final place.
+        Where everything lies, in its final place, which may be a URL.
     start_style
         Style of the balanced stems before stage 2, on the excerpt.
     style, reference_style
@@ -53,9 +66,15 @@ class MixOutcome:
     found
         The console settings, as they were predicted and as they are; None where no style was
         followed.
+    reference_stereo
+        The stereo field of each reference.
+    steps
+        How many were done and found in the store: :meth:`flows.step_counts.StepCounts.record`.
+    url
+        Where ``folder`` will be uploaded to; empty where it stays on this machine.
     """
 
-    folder: Path
+    folder: Place
     plan: Plan
     analysed: AnalysedSession
     settings: MixSettings
@@ -68,12 +87,30 @@ class MixOutcome:
     target_lufs: float
     seconds: float
     warnings: tuple[str, ...] = ()
-    files: Mapping[str, Path] = field(default_factory=dict)
+    reference_stereo: tuple[StereoField, ...] = ()
+    steps: Mapping[str, Any] = field(default_factory=dict)
+    url: str = ""
+    files: Mapping[str, Place] = field(default_factory=dict)
 
     @property
     def style(self) -> Style:
         """Style of the delivered mix."""
         return self.mixdown.style
+
+    @property
+    def masking(self) -> Masking:
+        """What of the stems covers what."""
+        return Masking.from_record(self.mixdown.masking, list(self.stems))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Return what an engineer would look at in the mix."""
+        reductions = {name: summary.compression for name, summary in self.stems.items()}
+        return (
+            *compression_findings(reductions, self.mixdown.bus_compression, self.mixdown.limiting),
+            *crest_findings(self.start_style.crest_db, self.style.crest_db),
+            *stereo_findings(self.mixdown.stereo),
+            *masking_findings(self.masking),
+        )
 
     def distances(self) -> dict[str, dict[str, float]]:
         """Return how far start, prediction and mix are from the reference; empty without one.
@@ -154,7 +191,7 @@ def _finite(value: Any) -> Any:
 
 def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
     """Write plan, results, report and DAW session into the outcome's folder; return their paths."""
-    folder, plan = outcome.folder, outcome.plan
+    folder, plan = Path(outcome.folder), outcome.plan
     rows = track_rows(plan, outcome.analysed)
     paths = {
         "mix": folder / f"mix.{plan.delivery.format}",
@@ -168,7 +205,10 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
     if (folder / "balanced").is_dir():
         paths["balanced stems"] = folder / "balanced"
     paths["plan"].write_text(plan.to_json(), encoding="utf-8")
-    pd.DataFrame(rows).to_csv(paths["results"], index=False, encoding="utf-8", errors="replace")
+    # As objects: pyarrow, where it is installed, takes no name that is no valid Unicode.
+    pd.DataFrame(rows, dtype=object).to_csv(
+        paths["results"], index=False, encoding="utf-8", errors="replace"
+    )
     whole = {
         "tracks": rows,
         "stems": _stem_rows(outcome),
@@ -182,6 +222,9 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
         "left_out": [{"name": x.name, "why": x.why} for x in outcome.analysed.session.left_out],
         "skipped": [{"name": p.subject, "why": p.what} for p in outcome.analysed.session.skipped],
         "warnings": list(outcome.warnings),
+        "findings": [asdict(finding) for finding in outcome.findings()],
+        "masking": asdict(outcome.masking),
+        "steps": dict(outcome.steps),
         "versions": versions(),
     }
     paths["results with settings"].write_text(
@@ -196,8 +239,17 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
         session_root=session.root,
         reference=session.references[0] if session.references else None,
         title=session.root.name,
+        refer=partial(_referred, outcome) if outcome.url else None,
     )
     return paths
+
+
+def _referred(outcome: MixOutcome, audio: Path) -> str | None:
+    """Return how an uploaded DAW session refers to a file: from where it will lie."""
+    if audio.is_relative_to(Path(outcome.folder)):
+        return None
+    url = named(audio)
+    return audio.resolve().as_posix() if url is None else relative_url(url, outcome.url)
 
 
 def _stem_rows(outcome: MixOutcome) -> list[dict[str, object]]:
@@ -212,6 +264,7 @@ def _stem_rows(outcome: MixOutcome) -> list[dict[str, object]]:
             "true_peak_dbtp": summary.loudness.true_peak_dbtp,
             "compression_max_db": summary.compression.max_db,
             "compression_mean_db": summary.compression.mean_db,
+            "compression_typical_db": typical_db(summary.compression),
             "settings": planned[name].settings,
             "predicted": planned[name].predicted,
             "predicted_spread": planned[name].predicted_spread,
@@ -228,6 +281,10 @@ def _mix_record(outcome: MixOutcome) -> dict[str, object]:
         "true_peak_dbtp": loudness.true_peak_dbtp,
         "ceiling_dbtp": outcome.plan.delivery.limiter_ceiling_dbtp,
         "loudness_range_lu": loudness.loudness_range_lu,
+        "bus_compression_max_db": outcome.mixdown.bus_compression.max_db,
+        "limiting_max_db": outcome.mixdown.limiting.max_db,
+        "mono_loss_db": outcome.mixdown.stereo.mono_loss_db,
+        "correlation": outcome.mixdown.stereo.correlation,
         "style": outcome.style.to_record(),
         "seconds": round(outcome.seconds, 2),
     }
@@ -246,6 +303,13 @@ def _styles(outcome: MixOutcome) -> dict[str, Style]:
     if outcome.reference_style is not None:
         styles["reference"] = outcome.reference_style
     return {**styles, "balanced start": outcome.start_style}
+
+
+def _stereo(outcome: MixOutcome) -> dict[str, StereoField]:
+    fields = outcome.reference_stereo
+    several = [f"reference {number}" for number in range(1, len(fields) + 1)]
+    labels = ["reference"] if len(fields) == 1 else several
+    return {"this mix": outcome.mixdown.stereo, **dict(zip(labels, fields, strict=True))}
 
 
 _WIDTH_WORDS = ("under 200 Hz", "200 Hz to 1 kHz", "1 to 4 kHz", "over 4 kHz")
@@ -271,6 +335,13 @@ def _report(
             label: dict(zip(_WIDTH_WORDS, style.width_by_range_db, strict=True))
             for label, style in _styles(outcome).items()
         },
+        true_peaks_dbtp=outcome.mixdown.true_peaks_dbtp,
+        stereo=_stereo(outcome),
+        reductions={name: summary.compression for name, summary in outcome.stems.items()},
+        bus_reduction=outcome.mixdown.bus_compression,
+        limiting=outcome.mixdown.limiting,
+        masking=outcome.masking,
+        findings=outcome.findings(),
         distances=outcome.distances(),
         stem_levels={
             name: StemLevel(

@@ -6,30 +6,56 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from flows.interrupts import lost_interrupts
+from flows.places import Place, inside, parse_place
 from pipeline.problems import InputError, Problem
 
-__all__ = ["choose_folder", "folder_problems", "new_folder", "place_problems", "relative_path"]
+__all__ = [
+    "choose_folder",
+    "copy_file",
+    "folder_problems",
+    "is_dead",
+    "new_folder",
+    "place_problems",
+    "relative_path",
+]
+
+# Killed processes leave theirs behind: the name tells whose it was.
+_PART = re.compile(r"\..*\.[0-9a-f]{8}\.(?P<pid>\d+)@(?P<host>.+)\.part", re.DOTALL)
+_LONGEST_NAME = 30
+_COPIED_AT_ONCE = 1 << 20
 
 
 @contextlib.contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Place) -> Iterator[Path]:
     """Give a temporary neighbour of ``folder`` to write into, renamed to it when all went well.
+
+    Neighbours that killed runs left there are removed. What is to be at a URL is written on this
+    machine and uploaded then.
 
     Raises
     ------
     InputError
         If ``folder`` exists: nothing is ever overwritten.
     """
+    if isinstance(folder, str):
+        from flows.remote_output import new_remote_folder
+
+        with new_remote_folder(folder) as part:
+            yield part
+        return
     _refuse(folder)
     made = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    _sweep(folder.parent)
+    owner = f"{os.getpid()}@{socket.gethostname()}"
+    part = folder.with_name(f".{folder.name[:_LONGEST_NAME]}.{uuid.uuid4().hex[:8]}.{owner}.part")
     part.mkdir()
     try:
         with lost_interrupts() as raise_lost:
@@ -47,8 +73,63 @@ def new_folder(folder: Path) -> Iterator[Path]:
                     parent.rmdir()
 
 
-def folder_problems(folder: Path) -> tuple[Problem, ...]:
+def _sweep(parent: Path) -> None:
+    """Remove the temporary neighbours whose process, on this machine, is dead."""
+    with contextlib.suppress(OSError):
+        for part in parent.iterdir():
+            told = _PART.fullmatch(part.name)
+            if told and told["host"] == socket.gethostname() and is_dead(int(told["pid"])):
+                shutil.rmtree(part, ignore_errors=True)
+
+
+def is_dead(pid: int) -> bool:
+    """Whether a process of this machine is surely gone."""
+    if os.name != "posix":  # signal 0 is no question there, but Ctrl-C
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        pass
+    return False
+
+
+def copy_file(source: Path, target: Path) -> Path:
+    """Copy a file of the store to a new one, its folder made if missing; return where it lies.
+
+    Where the file system can, both share the disk until one of them is changed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as original, target.open("xb") as copy:
+        if not _copied_by_kernel(original.fileno(), copy.fileno()):
+            original.seek(0)
+            copy.seek(0)
+            shutil.copyfileobj(original, copy, _COPIED_AT_ONCE)
+    return target
+
+
+def _copied_by_kernel(source: int, target: int) -> bool:
+    if not hasattr(os, "copy_file_range"):
+        return False
+    left = os.fstat(source).st_size
+    try:
+        while left > 0:
+            copied = os.copy_file_range(source, target, left)
+            if copied == 0:
+                return False
+            left -= copied
+    except OSError:  # two file systems, or one that cannot
+        return False
+    return True
+
+
+def folder_problems(folder: Place) -> tuple[Problem, ...]:
     """Return what keeps a new output folder from being written, if anything does."""
+    if isinstance(folder, str):
+        from flows.remote_output import remote_folder_problems
+
+        return remote_folder_problems(folder)
     remedy = "name another folder with --output"
     if folder.is_symlink() or folder.exists():
         empty = folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
@@ -72,7 +153,9 @@ def _refuse(folder: Path) -> None:
         raise InputError(problems)
 
 
-def choose_folder(named: Path | None, session: Path, name: str) -> tuple[Path, tuple[Problem, ...]]:
+def choose_folder(
+    named: Place | None, session: Place, name: str
+) -> tuple[Place, tuple[Problem, ...]]:
     """Return where output goes, and what keeps it from going there.
 
     Parameters
@@ -81,23 +164,45 @@ def choose_folder(named: Path | None, session: Path, name: str) -> tuple[Path, t
         By the user; None for ``SESSION/mixes/<time>-<name>``.
     """
     if named is not None:
-        return named.absolute(), folder_problems(named.absolute())
+        try:
+            named = parse_place(named, subject="--output")
+        except InputError as error:
+            return session, error.problems
+        folder = named if isinstance(named, str) else named.absolute()
+        return folder, folder_problems(folder)
+    if isinstance(session, str):
+        return _default_url(session, name)
     folder = _default_folder(session.absolute(), name)
     # Of a session that is not there only that is said.
     return folder, folder_problems(folder) if session.is_dir() else ()
 
 
-def _default_folder(session: Path, name: str) -> Path:
+def _default_name(name: str) -> str:
     safe = re.sub(r"[^\w.-]+", "_", name)[:60] or "reference"
-    wish = session / "mixes" / f"{time.strftime('%Y%m%d-%H%M%S')}-{safe}"
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{safe}"
+
+
+def _default_url(session: str, name: str) -> tuple[str, tuple[Problem, ...]]:
+    wish = str(inside(session, "mixes", _default_name(name)))
+    problems = folder_problems(wish)
+    if any(problem.what.startswith(("exists", "holds")) for problem in problems):
+        wish = f"{wish}-{uuid.uuid4().hex[:4]}"  # two runs within a second
+        problems = folder_problems(wish)
+    return wish, problems
+
+
+def _default_folder(session: Path, name: str) -> Path:
+    wish = session / "mixes" / _default_name(name)
     folder, count = wish, 2
     while folder.exists():  # two runs within a second
         folder, count = wish.with_name(f"{wish.name}-{count}"), count + 1
     return folder
 
 
-def relative_path(path: Path, folder: Path) -> str:
+def relative_path(path: Path, folder: Place) -> str:
     """Return a path relative to a folder, so that both can move together; else absolute."""
+    if isinstance(folder, str):
+        return path.resolve().as_posix()
     try:
         return Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix()
     except ValueError:  # another drive

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from flows.output_folder import folder_problems, new_folder, relative_path
+from flows.places import Place, is_url, parse_place
 from flows.progress import Progress
-from pipeline.plan import load_plan
+from flows.remote_files import named
+from flows.remote_input import bring_tracks_near
+from pipeline.plan import Plan, load_plan
 from pipeline.problems import InputError, Problem
 from pipeline.render import RenderSummary, render_to_files
 
@@ -16,7 +19,7 @@ _PARTS = 100
 
 
 def render_plan(
-    path: Path, *, session: Path | None, folder: Path, workers: int, progress: Progress
+    path: Path, *, session: Place | None, folder: Place, workers: int, progress: Progress
 ) -> RenderSummary:
     """Render a plan to its mix and stems, with a copy of the plan beside them.
 
@@ -25,9 +28,9 @@ def render_plan(
     path
         The ``plan.json``.
     session
-        Folder of the tracks; None for the one that the plan names.
+        Folder of the tracks, or its URL; None for the one that the plan names.
     folder
-        New; written whole or not at all.
+        New, or the URL of one; written whole or not at all.
 
     Raises
     ------
@@ -39,10 +42,10 @@ def render_plan(
         plan = load_plan(path)
     except InputError as error:
         raise InputError([*error.problems, *problems]) from error
-    root = session or (path.parent / plan.session)
-    if not root.is_dir():
-        what = "the session's folder is not there"
-        problems.append(Problem(str(root), what, "name it with --session"))
+    try:
+        root = _near_root(plan, path, session)
+    except InputError as error:
+        raise InputError([*problems, *error.problems]) from error
     if problems:
         raise InputError(problems)
     with new_folder(folder) as part:
@@ -63,7 +66,23 @@ def render_plan(
             on_progress=advance,
             workers=workers,
         )
-        moved = plan.model_copy(update={"session": relative_path(root, folder)})
+        moved = plan.model_copy(update={"session": named(root) or relative_path(root, folder)})
         (part / "plan.json").write_text(moved.to_json(), encoding="utf-8")
         progress.finish("render")
     return summary
+
+
+def _near_root(plan: Plan, path: Path, session: Place | None) -> Path:
+    """Return where the tracks of a plan lie on this machine."""
+    if session is None:
+        session = plan.session if is_url(plan.session) else path.parent / plan.session
+    session = parse_place(session, subject="session")
+    if isinstance(session, str):
+        muted = {stem.name for stem in plan.stems if stem.mute}
+        return bring_tracks_near(
+            session, [t.path for t in plan.tracks if not t.mute and t.subgroup not in muted]
+        )
+    if not session.is_dir():
+        what = "the session's folder is not there"
+        raise InputError([Problem(str(session), what, "name it with --session")])
+    return session

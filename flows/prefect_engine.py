@@ -78,6 +78,7 @@ class PrefectEngine:
     def __init__(self, workers: int | None = None, progress: Progress | None = None) -> None:
         self._inner: Progress = progress or SilentProgress()
         self._local = LocalEngine(workers, self._inner)
+        self.counts = self._local.counts
         self.task_runs = 0
 
     def map(

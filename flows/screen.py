@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.places import Place, inside
 from flows.progress import JsonProgress, Progress, RichProgress, SilentProgress
 from pipeline.problems import InputError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from flows.analysis import AnalysedSession
     from flows.balances import BalanceOutcome
     from flows.outcome import MixOutcome
@@ -129,6 +128,8 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
         "skipped": [p.subject for p in session.skipped],
         "left_out": [x.name for x in session.left_out],
         "warnings": list(outcome.warnings),
+        "findings": [str(finding) for finding in outcome.findings()],
+        "steps": dict(outcome.steps),
         "seconds": round(outcome.seconds, 2),
     }
     distances = outcome.distances()
@@ -164,7 +165,7 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
         screen.say(f"left out: {left.name} ({left.why})")
     for problem in session.skipped:
         screen.say(f"skipped: {problem}")
-    for warning in outcome.warnings:
+    for warning in (*outcome.warnings, *outcome.findings()):
         screen.say(f"note: {warning}")
     if math.isfinite(loudness.integrated_lufs):
         told = f"{loudness.integrated_lufs:.1f} LUFS (target {outcome.target_lufs:.1f})"
@@ -172,8 +173,20 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
     else:
         told = "the mix is silent"
     screen.say(f"{told}, {outcome.seconds:.1f} s")
+    if screen.verbose:
+        screen.say(_steps_told(outcome.steps))
     for name, path in outcome.files.items():
         screen.say(f"{name}: {path}")
+
+
+def _steps_told(steps: Mapping[str, Any]) -> str:
+    by_step = ", ".join(
+        f"{name} {row['done']} + {row['found']}" for name, row in steps["by_step"].items()
+    )
+    return (
+        f"steps: {steps['done']} done, {steps['found']} found in the store "
+        f"(done + found: {by_step})"
+    )
 
 
 def _figure(value: float, digits: int = 1) -> str:
@@ -187,7 +200,7 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
     screen.result(
         {
             "folder": str(outcome.folder),
-            "page": str(outcome.folder / "listen.html"),
+            "page": str(inside(outcome.folder, "listen.html")),
             "sum_lufs": {name: number(value) for name, value in outcome.sum_lufs.items()},
             "gain_db": {str(row["method"]): number(row["gain_db"]) for row in methods},
             "skipped": [problem.subject for problem in skipped],
@@ -239,10 +252,10 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
     for warning in outcome.warnings:
         screen.say(f"note: {warning}")
     screen.say(f"stems, sums, plans and results.csv: {outcome.folder}")
-    screen.say(f"listen: {outcome.folder / 'listen.html'}")
+    screen.say(f"listen: {inside(outcome.folder, 'listen.html')}")
 
 
-def present_init(screen: Screen, path: Path, analysed: AnalysedSession) -> None:
+def present_init(screen: Screen, path: Place, analysed: AnalysedSession) -> None:
     """Show what was written into ``session.toml``, and what to look at in it."""
     session = analysed.session
     unsure = [record.name for record in analysed.recognitions if record.unsure]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from flows.analysis import AnalysedSession, analyse_session
 from flows.engine import run_recipe
+from flows.object_storage import ObjectFolder, RemoteError
+from flows.places import Place, inside, name_of
 from flows.progress import Progress
 from flows.settings import MixSettings
 from pipeline.problems import InputError, Problem
@@ -16,14 +19,14 @@ __all__ = ["init_session"]
 
 
 def init_session(
-    root: Path, *, settings: MixSettings, store: Path, progress: Progress
-) -> tuple[Path, AnalysedSession]:
+    root: Place, *, settings: MixSettings, store: Place, progress: Progress
+) -> tuple[Place, AnalysedSession]:
     """Analyse a session and write what was recognised, by name and by sound, to be edited.
 
     Returns
     -------
-    path : Path
-        The file.
+    path : Path or str
+        The file, or its URL.
     analysed : AnalysedSession
 
     Raises
@@ -31,16 +34,40 @@ def init_session(
     InputError
         If the file exists already, or with every problem of the session.
     """
-    path = root / SESSION_TOML
-    if path.exists():
+    path = inside(root, SESSION_TOML)
+    if _exists(path):
         raise InputError([Problem(str(path), "exists already", "edit it, or move it away")])
     analysed = run_recipe(
-        root.resolve().name,
-        lambda engine: analyse_session(engine, root, settings=settings, store=store),
+        name_of(root),
+        lambda engine: analyse_session(
+            engine, root, settings=settings, store=store, progress=progress
+        ),
         engine=settings.engine,
+        dask=settings.dask,
+        reads=[root],
+        writes=[store],
         workers=settings.workers,
         progress=progress,
     )
     found = {record.name: record for record in analysed.recognitions}
-    write_session_toml(analysed.session, found, path)
+    if isinstance(path, Path):
+        write_session_toml(analysed.session, found, path)
+    else:
+        with tempfile.TemporaryDirectory(prefix="stemwright-") as folder:
+            draft = Path(folder) / SESSION_TOML
+            write_session_toml(analysed.session, found, draft)
+            _folder_of(path).upload(draft, SESSION_TOML)
     return path, analysed
+
+
+def _folder_of(url: str) -> ObjectFolder:
+    return ObjectFolder(url.rpartition("/")[0])
+
+
+def _exists(path: Place) -> bool:
+    if isinstance(path, Path):
+        return path.exists()
+    try:
+        return _folder_of(path).look(SESSION_TOML) is not None
+    except RemoteError as error:
+        raise InputError([error.problem]) from error

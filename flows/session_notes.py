@@ -10,6 +10,14 @@ from pipeline.words import listed
 
 __all__ = ["track_notes"]
 
+_FAINT_LUFS = -60.0
+"""So quiet nothing is recorded on purpose: noise of a microphone's amplifier is."""
+
+_REMEDIES = {
+    "clips": "; use a take that does not clip, or repair it before mixing",
+    "DC": "; filter it out under 20 Hz",
+}
+
 
 def track_notes(analysed: AnalysedSession) -> tuple[str, ...]:
     """Return what was found in the session, its tracks of one kind named together.
@@ -53,9 +61,30 @@ def track_notes(analysed: AnalysedSession) -> tuple[str, ...]:
     if silent:
         in_order = [name for name in names if name in silent]
         found.append(f"{_counted(in_order, 'is', 'are')} silent: {listed(in_order)}")
+    found += _faint(analysed, names, silent)
     for name, check in zip(names, analysed.checks, strict=True):
-        found.extend(f"{name}: {flag}" for flag in check.flags if not check.silent)
+        found.extend(f"{name}: {flag}{_remedy(flag)}" for flag in check.flags if not check.silent)
     return tuple(found)
+
+
+def _faint(analysed: AnalysedSession, names: Sequence[str], silent: set[str]) -> list[str]:
+    levels = {
+        name: features.integrated_lufs
+        for name, features in zip(names, analysed.features, strict=True)
+        if name not in silent
+    }
+    faint = [name for name, level in levels.items() if level < _FAINT_LUFS]
+    if not faint:
+        return []
+    return [
+        f"{_counted(faint, 'is', 'are')} nearly silent, under {_FAINT_LUFS:.0f} LUFS: "
+        f"{listed(faint)} (raised in the mix with all their noise: check that the right files "
+        "were exported, or mute them in session.toml)"
+    ]
+
+
+def _remedy(flag: str) -> str:
+    return next((remedy for start, remedy in _REMEDIES.items() if flag.startswith(start)), "")
 
 
 def _counted(names: Sequence[str], one: str, several: str) -> str:

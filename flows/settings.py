@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from flows.places import Place, is_url, parse_place
 from pipeline.plan import Aspect
 from pipeline.problems import InputError, Problem, suggest
 
@@ -24,9 +26,13 @@ __all__ = ["MixSettings", "checked_settings", "from_toml"]
 
 _COMBINATION: LiteralString = "combination"
 
+_ADDRESS = re.compile(r"(tcp|tls)://([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
+
 # A number is a number: "0.5" and true are mistakes, not 0.5 and 1.
 _Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 _Whole = Annotated[int, Field(strict=True)]
+# A string first: as a path, a URL would lose one of its slashes.
+_Place = Annotated[str | Path, Field(union_mode="left_to_right")]
 _Switch = Annotated[bool, Field(strict=True)]
 
 
@@ -36,7 +42,7 @@ class MixSettings(BaseModel):
     Parameters
     ----------
     references
-        Recordings whose style is wanted, blended; none for a plain balanced mix.
+        Recordings whose style is wanted, blended, by path or URL; none for a plain balanced mix.
     target
         Loudness of the delivered mix: a name or a number in LUFS, as
         :func:`pipeline.delivery.parse_target` reads it.
@@ -66,13 +72,15 @@ class MixSettings(BaseModel):
         Leave out tracks that cannot be used instead of stopping.
     engine, workers
         Where steps run and how many at once; they never change the result.
+    dask
+        Address of a running Dask scheduler to work on, such as ``"tcp://10.0.0.5:8786"``.
     seed
         Of the dither, which is all that is drawn at random.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    references: tuple[Path, ...] = ()
+    references: tuple[_Place, ...] = ()
     target: str = "reference"
     ceiling_dbtp: Annotated[_Number, Field(ge=-20.0, le=0.0)] | None = None
     strength: Annotated[_Number, Field(ge=0.0, le=1.0)] = 1.0
@@ -86,7 +94,8 @@ class MixSettings(BaseModel):
     subtype: Literal["16", "24", "float"] = "24"
     keep: _Switch = False
     skip_bad: _Switch = False
-    engine: Literal["auto", "local", "prefect"] = "auto"
+    engine: Literal["auto", "local", "prefect", "dask"] = "auto"
+    dask: str | None = None
     workers: Annotated[_Whole, Field(ge=1, le=1024)] | None = None
     seed: Annotated[_Whole, Field(ge=0, le=2**32 - 1)] = 0
 
@@ -94,6 +103,14 @@ class MixSettings(BaseModel):
     @classmethod
     def _one_reference_is_a_list(cls, value: object) -> object:
         return (value,) if isinstance(value, str | Path) else value
+
+    @field_validator("references")
+    @classmethod
+    def _path_or_url(cls, value: tuple[Place, ...]) -> tuple[Place, ...]:
+        try:
+            return tuple(map(parse_place, value))
+        except InputError as error:
+            raise _wrong(error.problems[0].what, error.problems[0].remedy) from error
 
     @field_validator("target", mode="before")
     @classmethod
@@ -132,6 +149,21 @@ class MixSettings(BaseModel):
             raise _wrong(
                 "leaves nothing to predict, and quality 'fast' is the prediction alone",
                 "use quality best, or the controller",
+                _COMBINATION,
+            )
+        return value
+
+    @field_validator("dask")
+    @classmethod
+    def _is_an_address(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        if not _ADDRESS.fullmatch(value):
+            raise _wrong(f"is {value!r}", "give the scheduler's address, as tcp://10.0.0.5:8786")
+        if info.data.get("engine") in ("local", "prefect"):
+            raise _wrong(
+                f"names a Dask scheduler, and the engine is {info.data['engine']!r}",
+                "use engine dask, or leave dask out",
                 _COMBINATION,
             )
         return value
@@ -217,7 +249,10 @@ def _read(path: Path) -> dict[str, Any]:
     if isinstance(references, str):
         references = [references]
     if isinstance(references, list) and all(isinstance(name, str) for name in references):
-        told["references"] = [str(path.parent / Path(name).expanduser()) for name in references]
+        told["references"] = [
+            name if is_url(name) else str(path.parent / Path(name).expanduser())
+            for name in references
+        ]
     return told
 
 

@@ -1,4 +1,4 @@
-"""The steps of a mix: each takes and returns paths and small records, and owns its cache.
+"""The balance of a mix as a step: it takes and returns paths and small records, and owns its cache.
 
 A step looks its result up in the store by the content of its inputs, its settings and the version
 of its code; where it is not there it computes and commits it whole. None of them knows who runs
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from flows.places import Place
+from flows.remote_files import FolderPlace, near_folder
 from flows.store import Store, code_version
 from flows.track_steps import (
     AUDIO_CODE,
@@ -26,31 +27,24 @@ from flows.track_steps import (
     check_step,
     examine_step,
 )
-from pipeline.audio import AudioStream, AudioWriter
-from pipeline.delivery import fit_delivery
-from pipeline.loudness import EnergyMeter, Loudness, LoudnessMeter, measure
+from pipeline.audio import AudioWriter
+from pipeline.loudness import EnergyMeter
 from pipeline.plan import Plan
-from pipeline.processors import Bus, GainReduction, Strip
-from pipeline.render import BLOCK_FRAMES, StemSummary
+from pipeline.render import BLOCK_FRAMES
 from pipeline.stem_sum import StemSum, place_tracks
 from pipeline.units import FloatArray
-from stage2.style import Style, measure_style
 
 __all__ = [
     "BalanceJob",
     "BalancedStem",
-    "BusJob",
     "Examined",
-    "Mixdown",
-    "StemJob",
     "TrackJob",
     "balance_step",
-    "bus_step",
     "check_step",
     "cut",
     "examine_step",
+    "float_wav",
     "passages",
-    "stem_step",
 ]
 
 # The code that the balance depends on: what :func:`flows.store.code_version` takes.
@@ -94,8 +88,8 @@ class BalanceJob:
 
     plan: Plan
     subgroup: str
-    session: Path
-    store: Path
+    session: FolderPlace
+    store: Place
 
 
 @dataclass(frozen=True)
@@ -111,14 +105,14 @@ class BalancedStem:
     key
         What it was made from.
     whole
-        The stem itself, 32-bit float WAV; None where only the excerpt is there.
+        The stem itself, 32-bit float WAV.
     """
 
     name: str
     loudness_lufs: float
     excerpt: Path
     key: str
-    whole: Path | None = None
+    whole: Path
 
     @property
     def silent(self) -> bool:
@@ -135,21 +129,22 @@ def _subgroup_plan(plan: Plan, subgroup: str) -> Plan:
     )
 
 
-def _float_wav(path: Path, sample_rate: int) -> AudioWriter:
+def float_wav(path: Path, sample_rate: int) -> AudioWriter:
+    """Open a stereo file that keeps every sample as it is."""
     path.parent.mkdir(parents=True, exist_ok=True)
     return AudioWriter(path, sample_rate=sample_rate, channels=2, format="wav", subtype="FLOAT")
 
 
 def balance_step(job: BalanceJob) -> BalancedStem:
     """Sum the tracks of one subgroup at their gains and pans; keep the stem and an excerpt."""
-    store = Store(job.store)
+    store, session = Store(job.store), near_folder(job.session)
     plan = _subgroup_plan(job.plan, job.subgroup)
     heard = [track for track in plan.tracks if not track.mute]
     key = store.key(
         "balance",
         inputs={
             "tracks": [
-                [store.content_hash(job.session / t.path), t.gain_db, t.pan, t.offset_s, t.invert]
+                [store.content_hash(session / t.path), t.gain_db, t.pan, t.offset_s, t.invert]
                 for t in heard
             ],
             "sample_rate": plan.sample_rate,
@@ -159,7 +154,7 @@ def balance_step(job: BalanceJob) -> BalancedStem:
     )
     with store.entry("balance", key) as entry:
         if not entry.done:
-            entry.commit({"loudness_lufs": _sum_tracks(plan, job, entry.path)})
+            entry.commit({"loudness_lufs": _sum_tracks(plan, session, entry.path)})
         return BalancedStem(
             job.subgroup,
             entry.record["loudness_lufs"],
@@ -169,16 +164,16 @@ def balance_step(job: BalanceJob) -> BalancedStem:
         )
 
 
-def _sum_tracks(plan: Plan, job: BalanceJob, folder: Path) -> float:
-    """Write the stem and its excerpt into a folder; return its loudness in LUFS."""
+def _sum_tracks(plan: Plan, session: Path, folder: Path) -> float:
+    """Write a subgroup's stem and its excerpt into a folder; return its loudness in LUFS."""
     rate = plan.sample_rate
-    stem = StemSum(place_tracks(plan, job.session)[job.subgroup], sample_rate=rate)
+    stem = StemSum(place_tracks(plan, session)[plan.stems[0].name], sample_rate=rate)
     meter = EnergyMeter(sample_rate=rate, channels=2)
     pieces = passages(plan.frames, rate)
     excerpt = np.zeros((2, sum(length for _, length in pieces)), dtype=np.float32)
     with ExitStack() as stack:
         stack.callback(stem.close)
-        writer = stack.enter_context(_float_wav(folder / "whole.wav", rate))
+        writer = stack.enter_context(float_wav(folder / "whole.wav", rate))
         for start in range(0, plan.frames, BLOCK_FRAMES):
             block = stem.read(min(BLOCK_FRAMES, plan.frames - start))
             meter.process(block)
@@ -204,124 +199,3 @@ def _keep(
             at = position + begin - first
             whole[:, at : at + end - begin] = block[:, begin - start : end - start]
         position += length
-
-
-@dataclass(frozen=True)
-class StemJob:
-    """One stem to render through its strip into a file.
-
-    Parameters
-    ----------
-    balanced_path
-        Where to put the stem before its strip, too.
-    store
-        Where :func:`balance_step` keeps the balanced stem, or puts it; without one the tracks are
-        summed on the way.
-    """
-
-    plan: Plan
-    name: str
-    session: Path
-    path: Path
-    balanced_path: Path | None = None
-    store: Path | None = None
-
-
-def stem_step(job: StemJob) -> StemSummary:
-    """Render one stem through its strip, as 32-bit float WAV."""
-    plan = _subgroup_plan(job.plan, job.name)
-    rate = plan.sample_rate
-    strip = Strip(plan.stems[0].settings, sample_rate=rate)
-    meter = LoudnessMeter(sample_rate=rate, channels=2)
-    with ExitStack() as stack:
-        source, kept = _balanced(job, plan)
-        stack.callback(source.close)
-        writer = stack.enter_context(_float_wav(job.path, rate))
-        before = None
-        if job.balanced_path is not None and kept is not None:
-            job.balanced_path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(kept, job.balanced_path)
-        elif job.balanced_path is not None:
-            before = stack.enter_context(_float_wav(job.balanced_path, rate))
-        for start in range(0, plan.frames, BLOCK_FRAMES):
-            balanced = source.read(min(BLOCK_FRAMES, plan.frames - start))
-            processed = strip.process(balanced)
-            meter.process(processed)
-            writer.write(processed)
-            if before is not None:
-                before.write(balanced)
-    return StemSummary(meter.result(), strip.compressor.gain_reduction, job.path, job.balanced_path)
-
-
-def _balanced(job: StemJob, plan: Plan) -> tuple[AudioStream | StemSum, Path | None]:
-    """Open the balanced stem: as it is kept in the store, or summed on the way."""
-    if job.store is not None:
-        kept = balance_step(BalanceJob(job.plan, job.name, job.session, job.store)).whole
-        if kept is not None:
-            return AudioStream(kept), kept
-    tracks = place_tracks(plan, job.session)[job.name]
-    return StemSum(tracks, sample_rate=plan.sample_rate), None
-
-
-@dataclass(frozen=True)
-class BusJob:
-    """Rendered stems to sum through the bus, limit and deliver."""
-
-    plan: Plan
-    stems: tuple[Path, ...]
-    mix_path: Path
-    target_lufs: float
-    crest_db: float | None
-
-
-@dataclass(frozen=True)
-class Mixdown:
-    """The delivered mix, and the drive and trim that were found for it."""
-
-    drive_db: float
-    trim_db: float
-    loudness: Loudness
-    style: Style
-    bus_compression: GainReduction
-    stem_sum_lufs: float
-
-
-def bus_step(job: BusJob) -> Mixdown:
-    """Sum stems through the bus, find the drive and trim of the delivery, and write the mix."""
-    plan = job.plan
-    delivery = plan.delivery
-    bus = Bus({**plan.bus, "gain_db": 0.0}, sample_rate=plan.sample_rate)
-    driven = np.zeros((2, plan.frames))
-    before = LoudnessMeter(sample_rate=plan.sample_rate, channels=2)
-    with ExitStack() as stack:
-        stems = [stack.enter_context(AudioStream(path)) for path in job.stems]
-        for start in range(0, plan.frames, BLOCK_FRAMES):
-            block = driven[:, start : start + BLOCK_FRAMES]
-            for stem in stems:
-                block += stem.read(block.shape[1])
-            before.process(block)
-            block[:] = bus.process(block)
-    fitted = fit_delivery(
-        driven,
-        sample_rate=plan.sample_rate,
-        target_lufs=job.target_lufs,
-        ceiling_dbtp=delivery.limiter_ceiling_dbtp,
-        crest_db=job.crest_db,
-    )
-    with AudioWriter(
-        job.mix_path,
-        sample_rate=plan.sample_rate,
-        channels=2,
-        format=delivery.format,
-        subtype=delivery.subtype,
-        dither_seed=delivery.dither_seed,
-    ) as mix:
-        mix.write(fitted.audio)
-    return Mixdown(
-        drive_db=fitted.drive_db,
-        trim_db=fitted.trim_db,
-        loudness=measure(fitted.audio, sample_rate=plan.sample_rate),
-        style=measure_style(fitted.audio, sample_rate=plan.sample_rate),
-        bus_compression=bus.compressor.gain_reduction,
-        stem_sum_lufs=before.integrated_lufs,
-    )

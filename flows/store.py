@@ -1,5 +1,8 @@
 """The cache that the steps own: content-addressed, atomic, shared by runs at once.
 
+It is a folder, or the URL of one that several machines share; then this machine has a near copy,
+a store like any other, of the entries that were made or used here.
+
 An entry is a folder ``<store>/<step>/<key>/`` whose ``done.json`` lists the files in it with their
 sizes. It is written in ``<store>/.unfinished/`` and renamed into place when whole, so an entry is
 either complete or not there; a run that is killed leaves only an unfinished folder, which the next
@@ -15,21 +18,39 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import shutil
 import socket
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from flows.output_folder import place_problems
+from flows.places import Place, cache_root, parse_place
+from pipeline.problems import InputError, Problem
+
+if TYPE_CHECKING:
+    from flows.far_store import FarStore
+
+from flows.step_counts import note_lookup
 
 __all__ = ["Entry", "Store", "code_version", "default_root"]
 
 _DONE = "done.json"
 _UNFINISHED = ".unfinished"
+_KEY = re.compile(r"[0-9a-f]{40}")
 _HASHES = ".hashes"
+_FAR = ".far"
 _DIGEST_BYTES = 20
+# What was seen on the far side this recently is taken to be there still: what is used stays there
+# for days.
+_SEEN_S = 3600.0
+# What a near copy may grow to, and how often it is looked at: no one else tidies a worker's.
+_NEAR_BYTES = 20 * 1024**3
+_TIDY_S = 1800.0
 # An unfinished folder whose process cannot be asked (another machine, a recycled id) is given up
 # after this long; no step works on one entry for days.
 _ABANDONED_S = 3 * 86400.0
@@ -40,13 +61,16 @@ _PUBLISH_ATTEMPTS = 8
 _CLOCK_TICK_S = 2.0
 
 
-def default_root() -> Path:
-    """Return the user's store: ``STEMWRIGHT_STORE``, else below the user's cache folder."""
-    chosen = os.environ.get("STEMWRIGHT_STORE")
-    if chosen:
-        return Path(chosen).expanduser()
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "stemwright" / "store"
+def default_root() -> Place:
+    """Return the user's store: ``STEMWRIGHT_STORE``, else below the user's cache folder.
+
+    Raises
+    ------
+    InputError
+        If the variable holds a URL that cannot be worked with.
+    """
+    chosen = parse_place(os.environ.get("STEMWRIGHT_STORE", ""), subject="STEMWRIGHT_STORE")
+    return chosen if isinstance(chosen, str) else cache_root("STEMWRIGHT_STORE", "store")
 
 
 @functools.cache
@@ -101,6 +125,7 @@ class Entry:
     path: Path
     record: dict[str, Any] = field(default_factory=dict)
     _place: Path = field(default=Path(), repr=False)
+    _share: Callable[[], None] | None = field(default=None, repr=False)
 
     def commit(self, record: Mapping[str, Any] | None = None) -> Path:
         """Publish what was written to ``path`` and return where it now lies.
@@ -130,8 +155,11 @@ class Entry:
         draft.replace(self.path / _DONE)
         self._place.parent.mkdir(parents=True, exist_ok=True)
         published = _publish(self.path, self._place)
+        note_lookup(self._place.parent.name, self._place.name, done=True)
         # What is read back is what a later hit will see: tuples are lists by then.
         self.done, self.path, self.record = True, self._place, published
+        if self._share is not None:
+            self._share()
         return self._place
 
 
@@ -140,13 +168,49 @@ class Store:
 
     Parameters
     ----------
+    place
+        The folder, made when first written to, or the URL of one that machines share. Default:
+        :func:`default_root`.
+
+    Attributes
+    ----------
+    place
+        As it was named.
     root
-        The folder; made when first written to. Default: :func:`default_root`.
+        The folder on this machine: ``place`` itself, or the near copy of a URL, which lies in
+        ``STEMWRIGHT_NEAR_STORE``, by default in the user's cache.
+
+    Raises
+    ------
+    InputError
+        If the place is a URL that cannot be worked with.
     """
 
-    def __init__(self, root: Path | None = None) -> None:
-        self.root = default_root() if root is None else Path(root)
-        self.sweep()
+    def __init__(self, place: Place | None = None) -> None:
+        self.place = default_root() if place is None else parse_place(place, subject="--store")
+        self._far: FarStore | None = None
+        if isinstance(self.place, str):
+            self.root = _near_root(self.place)
+            self._far = _far_store(self.place, os.getpid())
+        else:
+            self.root = self.place
+        self._sweep()
+
+    @classmethod
+    def problems_of(cls, place: Place) -> tuple[Problem, ...]:
+        """Return what keeps a place from being a store, found before any step runs."""
+        try:
+            return cls(place).problems()
+        except InputError as error:
+            return error.problems
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what keeps entries from being written, found before any step runs."""
+        remedy = "name another folder with --store"
+        if self._far is not None:
+            remedy = "set STEMWRIGHT_NEAR_STORE to a folder that can be written to"
+        found = place_problems(self.root.absolute(), remedy)
+        return found or (() if self._far is None else self._far.problems())
 
     def key(self, step: str, *, inputs: Mapping[str, Any], code_version: str) -> str:
         """Return the address of a step's result.
@@ -194,15 +258,80 @@ class Store:
         with contextlib.suppress(OSError):
             os.utime(place / _DONE)  # last used, for prune
         record = _read_whole(place)
+        if self._far is not None:
+            if record is None:
+                record = self._fetch(self._far, place)
+            else:
+                self._share(self._far, place)
         if record is not None:
+            note_lookup(step, key, done=False)
             yield Entry(done=True, path=place, record=record, _place=place)
             return
         workshop = self._new_unfinished()
         try:
             workshop.mkdir(parents=True)
-            yield Entry(done=False, path=workshop, _place=place)
+            share = None
+            if self._far is not None:
+                share = functools.partial(self._share, self._far, place, made=True)
+            yield Entry(done=False, path=workshop, _place=place, _share=share)
         finally:
             shutil.rmtree(workshop, ignore_errors=True)
+
+    def local(self, path: Path) -> Path:
+        """Return where a file of an entry lies on this machine, which may have to get it first.
+
+        Parameters
+        ----------
+        path
+            Made of an :attr:`Entry.path`, here or on another machine that shares the store.
+
+        Raises
+        ------
+        OSError
+            If the entry is not in the store any more.
+        """
+        if self._far is None:
+            return path
+        parts = path.relative_to(self.root).parts if path.is_relative_to(self.root) else path.parts
+        keys = [n for n, part in enumerate(parts) if n and _KEY.fullmatch(part)]
+        if not keys:
+            return path
+        place = self.root.joinpath(*parts[keys[-1] - 1 : keys[-1] + 1])
+        if _read_whole(place) is None and self._fetch(self._far, place) is None:
+            name = place.relative_to(self.root).as_posix()
+            raise OSError(f"{self.place}/{name} is not in the store any more: run again")
+        return place.joinpath(*parts[keys[-1] + 1 :])
+
+    def _fetch(self, far: FarStore, place: Path) -> dict[str, Any] | None:
+        """Copy an entry from the far side; return its record, None where it is not whole there."""
+        workshop = self._new_unfinished()
+        try:
+            workshop.mkdir(parents=True)
+            if not far.fetch(place.parent.name, place.name, workshop):
+                return None
+            if _read_whole(workshop) is None:
+                return None
+            place.parent.mkdir(parents=True, exist_ok=True)
+            record = _publish(workshop, place)
+        finally:
+            shutil.rmtree(workshop, ignore_errors=True)
+        self._share(far, place)
+        return record
+
+    def _share(self, far: FarStore, place: Path, *, made: bool = False) -> None:
+        """See to it that an entry of this machine is on the far side too, and marked as used."""
+        seen = self.root / _FAR / place.parent.name / place.name
+        with contextlib.suppress(OSError):
+            if not made and time.time() - seen.stat().st_mtime < _SEEN_S:
+                return
+        far.keep(place.parent.name, place.name, place)
+        seen.parent.mkdir(parents=True, exist_ok=True)
+        seen.touch()
+        tidied = self.root / _FAR / "tidied"
+        with contextlib.suppress(OSError):
+            if not tidied.exists() or time.time() - tidied.stat().st_mtime > _TIDY_S:
+                tidied.touch()
+                self.tidy(_NEAR_BYTES)
 
     def content_hash(self, path: Path) -> str:
         """Return a hash of a file's content, remembered until the file changes.
@@ -235,20 +364,30 @@ class Store:
         return digest
 
     def size_bytes(self) -> int:
-        """Return the disk space of all complete entries."""
-        return sum(size for _, size, _ in self._entries())
+        """Return the size of all complete entries; of a shared store, on the far side."""
+        if self._far is not None:
+            return self._far.size_bytes()
+        return sum(size for _, size, _ in self._near_entries())
 
     def prune(self, max_bytes: int, *, unused_s: float = 3600.0) -> int:
         """Remove the entries not used for longest until the rest fit; return the bytes freed.
+
+        Of a shared store that is what all machines have, and the near copy is tidied with it.
 
         Parameters
         ----------
         max_bytes
             What may stay.
         unused_s
-            Entries used more recently than this stay in any case: a run may be reading them.
+            Entries used more recently than this stay in any case: a run may be reading them. On
+            the far side of a shared store two days more: use is marked by the day there.
         """
-        entries = sorted(self._entries())
+        freed = self.tidy(max_bytes, unused_s=unused_s)
+        return freed if self._far is None else self._far.prune(max_bytes, unused_s=unused_s)
+
+    def tidy(self, max_bytes: int, *, unused_s: float = 3600.0) -> int:
+        """Do as :meth:`prune` does, on this machine alone."""
+        entries = sorted(self._near_entries())
         total = sum(size for _, size, _ in entries)
         freed = 0
         for used, size, place in entries:
@@ -262,7 +401,10 @@ class Store:
         return freed
 
     def sweep(self) -> int:
-        """Remove what killed runs left unfinished; return the number of folders removed."""
+        """Remove what killed runs left unfinished; return the number of entries it was for."""
+        return self._sweep() + (0 if self._far is None else self._far.sweep())
+
+    def _sweep(self) -> int:
         removed = 0
         with contextlib.suppress(OSError):
             for folder in (self.root / _UNFINISHED).iterdir():
@@ -275,11 +417,34 @@ class Store:
         owner = f"{os.getpid()}@{socket.gethostname()}"
         return self.root / _UNFINISHED / f"{uuid.uuid4().hex}.{owner}"
 
-    def _entries(self) -> Iterator[tuple[float, int, Path]]:
+    def entries(self) -> Iterator[tuple[str, float, int]]:
+        """Yield the step of each complete entry, when it was last used, and its size in bytes.
+
+        Of a shared store, those on the far side.
+        """
+        if self._far is not None:
+            yield from self._far.entries()
+            return
+        for used, size, place in self._near_entries():
+            yield place.parent.name, used, size
+
+    def _near_entries(self) -> Iterator[tuple[float, int, Path]]:
         for done in self.root.glob(f"[!.]*/*/{_DONE}"):
             with contextlib.suppress(OSError):
                 size = sum(p.stat().st_size for p in done.parent.rglob("*") if p.is_file())
                 yield done.stat().st_mtime, size, done.parent
+
+
+def _near_root(url: str) -> Path:
+    name = hashlib.blake2b(url.encode(), digest_size=_DIGEST_BYTES // 2).hexdigest()
+    return cache_root("STEMWRIGHT_NEAR_STORE", "near") / name
+
+
+@functools.lru_cache(maxsize=8)
+def _far_store(url: str, process: int) -> FarStore:
+    from flows.far_store import FarStore
+
+    return FarStore(url)
 
 
 def _identity(path: Path) -> str:

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from flows.engine import one_torch_thread
+from flows.places import Place
+from flows.remote_files import FilePlace, near_file
 from flows.steps import BalancedStem, cut
 from flows.store import Store, code_version
 from flows.track_steps import AUDIO_CODE, METER_CODE, TrackJob
 from pipeline.audio import probe, read
 from pipeline.plan import Aspect
+from pipeline.stereo import StereoField, measure_stereo
 from pipeline.units import FloatArray, db_to_amplitude
 from stage2.alignment import find_alignment
 from stage2.corridor import settle_in_corridor
@@ -56,28 +59,36 @@ class HeardReference:
     windows
         A numpy file: what the controller hears in windows over it,
         ``(windows, stage2.encoder.REFERENCE_FIGURES)`` float32.
+    stereo
+        The stereo field of the whole recording.
     """
 
     style: Style
     windows: Path
+    stereo: StereoField
 
 
 def style_step(job: TrackJob) -> HeardReference:
     """Measure the style of a reference, and what the controller hears of it, in one read."""
-    store = Store(job.store)
+    store, path = Store(job.store), near_file(job.path)
     key = store.key(
         "style",
-        inputs={"content": store.content_hash(job.path), "suffix": job.path.suffix.lower()},
-        code_version=code_version(*STYLE_CODE),
+        inputs={"content": store.content_hash(path), "suffix": path.suffix.lower()},
+        code_version=code_version(*STYLE_CODE, "pipeline.stereo"),
     )
     with store.entry("style", key) as entry:
         if not entry.done:
-            audio = read(job.path)
-            rate = probe(job.path).sample_rate
+            audio = read(path)
+            rate = probe(path).sample_rate
             style = measure_style(audio, sample_rate=rate)
             np.save(entry.path / "windows.npy", reference_windows(audio, sample_rate=rate))
-            entry.commit({"style": style.to_record()})
-        return HeardReference(Style.from_record(entry.record["style"]), entry.path / "windows.npy")
+            stereo = measure_stereo(audio, sample_rate=rate)
+            entry.commit({"style": style.to_record(), "stereo": stereo.to_record()})
+        return HeardReference(
+            Style.from_record(entry.record["style"]),
+            entry.path / "windows.npy",
+            StereoField.from_record(entry.record["stereo"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -101,16 +112,20 @@ class ConsoleJob:
     centred: tuple[bool, ...]
     max_spread: tuple[float, ...]
     style: Style
-    references: tuple[Path, ...]
+    references: tuple[FilePlace, ...]
     match: tuple[Aspect, ...]
     target_lufs: float
     ceiling_dbtp: float
     sample_rate: int
     pieces: tuple[tuple[int, int], ...]
-    store: Path
+    store: Place
     windows: tuple[Path, ...] = ()
     start: Start | None = None
     on_step: Callable[[int, int], None] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Nobody in another process can be told of the steps.
+        return {**self.__dict__, "on_step": None}
 
     def heard(self, store: Store) -> dict[str, Any]:
         """Return what the controller's prediction depends on."""
@@ -120,21 +135,23 @@ class ConsoleJob:
             "centred": self.centred,
             "max_spread": self.max_spread,
             "style": self.style.to_record(),
-            "references": [store.content_hash(path) for path in self.references],
+            "references": [store.content_hash(near_file(path)) for path in self.references],
             "match": list(self.match),
         }
 
     def digest(self) -> Digest:
         """Return the digest of the stems' excerpts."""
-        excerpts = tuple((stem.excerpt, stem.key) for stem in self.stems)
+        store = Store(self.store)
+        excerpts = tuple((store.local(stem.excerpt), stem.key) for stem in self.stems)
         return _digest(excerpts, self.sample_rate)
 
     def read_stems(self) -> tuple[StemInput, ...]:
         """Return the stems with their audio."""
+        store = Store(self.store)
         return tuple(
             StemInput(
                 name=stem.name,
-                audio=np.load(stem.excerpt),
+                audio=np.load(store.local(stem.excerpt)),
                 gain_db=gain_db,
                 centred=centred,
                 max_spread=spread,
@@ -164,7 +181,7 @@ def predict_step(job: ConsoleJob) -> Prediction:
     )
     with store.entry("predict", key) as entry:
         if not entry.done:
-            windows = np.concatenate([np.load(path) for path in job.windows])
+            windows = np.concatenate([np.load(store.local(path)) for path in job.windows])
             with one_torch_thread():
                 prediction = predict(
                     job.read_stems(),
@@ -260,7 +277,8 @@ def _aligned_reference(
     """
     if len(job.references) != 1 or Aspect.LEVEL not in job.match:
         return None, ""
-    reference = read(job.references[0], sample_rate=job.sample_rate)
+    path = near_file(job.references[0])
+    reference = read(path, sample_rate=job.sample_rate)
     if reference.shape[0] == 1:
         reference = np.repeat(reference, 2, axis=0)
     total = np.zeros_like(stems[0].audio)
@@ -282,9 +300,8 @@ def _aligned_reference(
         [cut(reference, start - lag, length, job.sample_rate) for start, length in job.pieces],
         axis=1,
     )
-    name = job.references[0].name
     note = (
-        f"{name} is a mix of this very song (onsets correlate {found.similarity:.2f} at "
+        f"{path.name} is a mix of this very song (onsets correlate {found.similarity:.2f} at "
         f"{found.lag_s:+.2f} s), so the stem levels follow it moment by moment"
     )
     return aligned, note

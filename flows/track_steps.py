@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from flows.places import Place
+from flows.remote_files import FilePlace, near_file
 from flows.store import Store, code_version
 from pipeline.check import TrackCheck, check_track
 from stage1.f0 import Mode
@@ -37,9 +39,9 @@ ANALYSE_CODE = ("stage1", "pipeline.samples", *CHECK_CODE, *METER_CODE)
 class TrackJob:
     """One file to look at: a track by its name, or a reference."""
 
-    path: Path
+    path: FilePlace
     name: str
-    store: Path
+    store: Place
     f0_mode: Mode = "windows"
 
 
@@ -50,20 +52,20 @@ def _lasts(check: TrackCheck) -> bool:
 
 def check_step(job: TrackJob) -> TrackCheck:
     """Decode a file from end to end and say what is wrong with it."""
-    store = Store(job.store)
+    store, path = Store(job.store), near_file(job.path)
     try:
-        content = store.content_hash(job.path)
+        content = store.content_hash(path)
     except OSError:
-        return check_track(job.path)  # says what keeps it from being read
+        return check_track(path)  # says what keeps it from being read
     key = store.key(
         "check",
         # MP3 and CAF are told from raw data by their suffix too
-        inputs={"content": content, "suffix": job.path.suffix.lower()},
+        inputs={"content": content, "suffix": path.suffix.lower()},
         code_version=code_version(*CHECK_CODE),
     )
     with store.entry("check", key) as entry:
         if not entry.done:
-            check = check_track(job.path)
+            check = check_track(path)
             if not _lasts(check):
                 return check
             entry.commit(asdict(check))
@@ -91,16 +93,16 @@ class Examined:
 
 def examine_step(job: TrackJob) -> Examined:
     """Check a track and measure everything about it, in one decode."""
-    store = Store(job.store)
+    store, path = Store(job.store), near_file(job.path)
     try:
-        content = store.content_hash(job.path)
+        content = store.content_hash(path)
     except OSError:
-        return Examined(check_track(job.path), None, None)  # says what keeps it from being read
+        return Examined(check_track(path), None, None)  # says what keeps it from being read
     key = store.key(
         "analyse",
         inputs={
             "content": content,
-            "suffix": job.path.suffix.lower(),
+            "suffix": path.suffix.lower(),
             "f0_mode": job.f0_mode,
         },
         code_version=code_version(
@@ -110,7 +112,7 @@ def examine_step(job: TrackJob) -> Examined:
     )
     with store.entry("analyse", key) as entry:
         if not entry.done:
-            found = examine(job.path, name=job.name, f0_mode=job.f0_mode)
+            found = examine(path, name=job.name, f0_mode=job.f0_mode)
             if not _lasts(found.check):
                 return Examined(found.check, None, None)
             np.save(entry.path / "envelope.npy", found.envelope)

@@ -7,11 +7,12 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from flows.engine import Engine, EngineName, LocalEngine, one_blas_thread, resolve_engine
+from flows.engine import Engine, EngineName, one_blas_thread, run_recipe
 from flows.model_card import write_card
 from flows.output_folder import place_problems
+from flows.places import Place
 from flows.progress import Progress
-from flows.store import default_root
+from flows.store import Store, default_root
 from flows.train_steps import (
     RecordedSong,
     SynthesisedSong,
@@ -36,7 +37,7 @@ def train_recipe(
     settings: TrainingSettings,
     *,
     config: str = "",
-    store: Path | None = None,
+    store: Place | None = None,
     on_step: OnStep | None = None,
 ) -> TrainingResult:
     """Make the songs, train the controller on them, and write weights, record and card.
@@ -63,6 +64,7 @@ def train_recipe(
     folder, told = settings.output, settings.songs
     problems = run_problems(folder, identity_of(settings.options()))
     problems += place_problems(folder, "name another one with --output")
+    problems += Store.problems_of(store or default_root())
     if problems:
         raise InputError(problems)
     with one_blas_thread():
@@ -98,7 +100,7 @@ def train_recipe(
 
 
 def _songs(
-    engine: Engine, settings: TrainingSettings, store: Path
+    engine: Engine, settings: TrainingSettings, store: Place
 ) -> tuple[list[Path], list[Path]]:
     """Return the files of the synthesised songs and of the recorded ones."""
     told = settings.songs
@@ -109,6 +111,8 @@ def _songs(
         name="songs",
         labels=[f"song {seed}" for seed in seeds],
     )
+    kept = Store(store)
+    made = [kept.local(path) for path in made]
     if not told.sessions:
         return made, []
     balanced = engine.map(
@@ -117,15 +121,16 @@ def _songs(
         name="sessions",
         labels=[path.name for path in told.sessions],
     )
-    return made, balanced
+    return made, [kept.local(path) for path in balanced]
 
 
 def train(
     settings: TrainingSettings,
     *,
     config: str = "",
-    store: Path | None = None,
+    store: Place | None = None,
     engine: EngineName = "auto",
+    dask: str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     on_step: OnStep | None = None,
@@ -145,13 +150,17 @@ def train(
     def recipe(chosen: Engine) -> TrainingResult:
         return train_recipe(chosen, settings, config=config, store=store, on_step=on_step)
 
-    if resolve_engine(engine) == "prefect":
-        from flows.prefect_engine import run_as_flow
-
-        name = settings.output.name
-        return run_as_flow(name, recipe, flow_name="train", workers=workers, progress=progress)
-    with LocalEngine(workers, progress) as local:
-        return recipe(local)
+    return run_recipe(
+        settings.output.name,
+        recipe,
+        engine=engine,
+        dask=dask,
+        workers=workers,
+        progress=progress,
+        reads=[path for path in settings.songs.sessions if path.is_dir()],
+        writes=[store or default_root()],
+        flow_name="train",
+    )
 
 
 def _usable(songs: Sequence[TrainingSong]) -> list[TrainingSong]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.command_options import (
+    DaskOption,
     EngineOption,
     JsonOption,
     OutputOption,
@@ -17,11 +18,13 @@ from flows.command_options import (
     VerboseOption,
     WorkersOption,
     chosen_settings,
+    local_folder,
 )
 from flows.screen import Screen, guard, number
 from pipeline.problems import InputError, Problem
 
 if TYPE_CHECKING:
+    from flows.places import Place
     from flows.progress import Progress
     from flows.settings import MixSettings
     from flows.training_settings import TrainingSettings
@@ -41,6 +44,7 @@ def train(
     ],
     output: OutputOption = None,
     engine: EngineOption = None,
+    dask: DaskOption = None,
     workers: WorkersOption = None,
     store: StoreOption = None,
     quiet: QuietOption = False,
@@ -54,26 +58,33 @@ def train(
     screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
-        chosen, settings = _settings(config, output=output, engine=engine, workers=workers)
+        chosen, settings = _settings(
+            config, output=output, engine=engine, dask=dask, workers=workers
+        )
         return _train(screen, config, chosen, settings, store)
 
     guard(screen, work)
 
 
 def _settings(
-    config: Path, *, output: Path | None, engine: str | None, workers: int | None
+    config: Path, *, output: str | None, engine: str | None, dask: str | None, workers: int | None
 ) -> tuple[MixSettings, TrainingSettings]:
     """Return the settings of the flags and of the file; raise with all that is wrong in both."""
     from flows.training_settings import load_training_settings
 
     problems: list[Problem] = []
+    folder = None
     try:
-        chosen = chosen_settings(None, {"engine": engine, "workers": workers})
+        folder = local_folder(output, "--output")
+    except InputError as error:
+        problems += error.problems
+    try:
+        chosen = chosen_settings(None, {"engine": engine, "dask": dask, "workers": workers})
     except InputError as error:
         problems += error.problems
     try:
         settings = load_training_settings(
-            config, output=output, workers=None if problems else workers
+            config, output=folder, workers=None if problems else workers
         )
     except InputError as error:
         problems += error.problems
@@ -87,7 +98,7 @@ def _train(
     config: Path,
     chosen: MixSettings,
     settings: TrainingSettings,
-    store: Path | None,
+    store: Place | None,
 ) -> int:
     from flows.train import train as run
     from stage2.training_folder import steps_done
@@ -102,6 +113,7 @@ def _train(
                 config=config.read_text(encoding="utf-8-sig"),
                 store=store,
                 engine=chosen.engine,
+                dask=chosen.dask,
                 workers=chosen.workers,
                 progress=progress,
                 on_step=_teller(screen, progress),

@@ -12,6 +12,7 @@ import numpy as np
 from flows.analysis import analyse_session
 from flows.decisions import first_plan, intended_levels, is_centred, most_spread
 from flows.engine import LocalEngine, one_torch_thread
+from flows.places import Place
 from flows.settings import MixSettings
 from flows.steps import BalanceJob, balance_step
 from flows.store import Store, code_version
@@ -57,7 +58,7 @@ class SynthesisedSong:
     seed: int
     seconds: float
     one_shots: tuple[Path, ...]
-    store: Path
+    store: Place
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class RecordedSong:
     """A session of raw tracks to balance and digest."""
 
     session: Path
-    store: Path
+    store: Place
 
 
 def synthesised_song_step(job: SynthesisedSong) -> Path:
@@ -133,7 +134,7 @@ def recorded_song_step(job: RecordedSong) -> Path:
         if not entry.done:
             _save(
                 job.session.name,
-                {stem.name: np.load(stem.excerpt) for stem in sounding},
+                {stem.name: np.load(store.local(stem.excerpt)) for stem in sounding},
                 entry.path / "song.safetensors",
                 sample_rate=plan.sample_rate,
                 gains_db={

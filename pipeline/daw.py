@@ -19,7 +19,7 @@ from __future__ import annotations
 import shutil
 import xml.etree.ElementTree as ET
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 from uuid import uuid4
@@ -45,6 +45,7 @@ def write_dawproject(
     reference: Path | None = None,
     content: Content = "tracks",
     title: str = "",
+    refer: Callable[[Path], str | None] | None = None,
 ) -> None:
     """Write a plan as a DAWproject file, whole or not at all.
 
@@ -67,6 +68,8 @@ def write_dawproject(
         ``"tracks"`` or ``"stems"``, see the module.
     title
         The name of the song in the metadata; empty for the name of ``session_root``.
+    refer
+        Returns how to refer to a file that will lie elsewhere than now; None for as it lies.
 
     Raises
     ------
@@ -82,7 +85,7 @@ def write_dawproject(
             Problem(f"stem {name}", "has no rendered file", "render it, or write the raw tracks")
             for name in missing
         )
-    document = Document(path.parent)
+    document = Document(path.parent, refer)
     if content == "tracks":
         document.add_groups(plan, session_root)
     for stem in (stem for stem in plan.stems if stem.name in stems):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from os import path as os_path
@@ -47,8 +47,9 @@ def _number(value: float) -> str:
 class Document:
     """The project's XML while it grows: the mixer's structure and the arrangement's lanes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, refer: Callable[[Path], str | None] | None = None) -> None:
         self.folder = folder.resolve()
+        self._refer = refer
         self.embedded: dict[str, Path] = {}
         self._ids = count(1)
         self._given_db = 0.0  # what the group faders hand on to the master
@@ -264,6 +265,9 @@ class Document:
             ET.SubElement(element, "File", path=where, external="true")
 
     def _external(self, audio: Path) -> str:
+        told = None if self._refer is None else self._refer(audio)
+        if told is not None:
+            return told
         target = audio.resolve()
         try:
             return Path(os_path.relpath(target, self.folder)).as_posix()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.optimize
 
+from pipeline.compressor import GainReduction
 from pipeline.limiter import TruePeakLimiter
 from pipeline.limiter_sketch import LimiterSketch
 from pipeline.loudness import LoudnessMeter, integrated_loudness
@@ -126,12 +127,15 @@ class Delivered:
         The limited and trimmed audio, ``(2, frames)`` float32.
     loudness_lufs
         Of ``audio``.
+    limiting
+        What the limiter took away.
     """
 
     drive_db: float
     trim_db: float
     audio: FloatArray
     loudness_lufs: float
+    limiting: GainReduction
 
 
 def limit(
@@ -156,12 +160,12 @@ def limit(
     FloatArray
         float32, ``(2, frames)``.
     """
-    return _trimmed(_limited(audio, sample_rate, ceiling_dbtp, drive_db), trim_db)
+    return _trimmed(_limited(audio, sample_rate, ceiling_dbtp, drive_db)[0], trim_db)
 
 
 def _limited(
     audio: FloatArray, sample_rate: int, ceiling_dbtp: float, drive_db: float
-) -> FloatArray:
+) -> tuple[FloatArray, GainReduction]:
     limiter = TruePeakLimiter(ceiling_dbtp, sample_rate=sample_rate)
     drive = db_to_amplitude(drive_db)
     frames = audio.shape[1]
@@ -170,7 +174,7 @@ def _limited(
         block = np.asarray(audio[:, start : start + _BLOCK_FRAMES], dtype=np.float64) * drive
         late[:, start : start + block.shape[1]] = limiter.process(block)
     late[:, frames:] = limiter.flush()
-    return late[:, limiter.latency :]
+    return late[:, limiter.latency :], limiter.gain_reduction
 
 
 def _trimmed(limited: FloatArray, trim_db: float) -> FloatArray:
@@ -244,12 +248,12 @@ def fit_delivery(
     for start in range(0, audio.shape[1], _BLOCK_FRAMES):
         meter.process(audio[:, start : start + _BLOCK_FRAMES].astype(np.float32))
     if not math.isfinite(meter.integrated_lufs):
-        return Delivered(0.0, 0.0, audio.astype(np.float32), -math.inf)
+        return Delivered(0.0, 0.0, audio.astype(np.float32), -math.inf, GainReduction(0.0, 0.0))
     search = _Search(audio, meter, sample_rate, ceiling_dbtp, target_lufs, crest_db)
     drive = search.drive_db(0.0, 0.0)
     for _ in range(_PASSES):
-        limited = _limited(audio, sample_rate, ceiling_dbtp, drive)
-        delivered = _trim_to(limited, drive, target_lufs, sample_rate)
+        limited, limiting = _limited(audio, sample_rate, ceiling_dbtp, drive)
+        delivered = _trim_to(limited, limiting, drive, target_lufs, sample_rate)
         following = search.corrected(delivered, limited)
         if abs(following - drive) < _LEAST_STEP_DB:
             break
@@ -339,11 +343,15 @@ def _in_range(drive_db: float) -> float:
 
 
 def _trim_to(
-    limited: FloatArray, drive_db: float, target_lufs: float, sample_rate: int
+    limited: FloatArray,
+    limiting: GainReduction,
+    drive_db: float,
+    target_lufs: float,
+    sample_rate: int,
 ) -> Delivered:
     """Trim what came out of the limiter down to the target."""
     reached = integrated_loudness(limited, sample_rate=sample_rate)
     trim = round(min(target_lufs - reached, 0.0), 4)
     if trim > -0.005:
         trim = 0.0
-    return Delivered(drive_db, trim, _trimmed(limited, trim), reached + trim)
+    return Delivered(drive_db, trim, _trimmed(limited, trim), reached + trim, limiting)

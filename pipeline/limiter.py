@@ -12,7 +12,7 @@ from threading import Thread
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.compressor import GainReduction, smoothing_coefficient
+from pipeline.compressor import Course, GainReduction, smoothing_coefficient
 from pipeline.kernels import kernel
 from pipeline.units import FloatArray, db_to_amplitude
 
@@ -151,8 +151,14 @@ def _apply(
     window: npt.NDArray[np.float64],
     y: npt.NDArray[np.float64],
     reduction: npt.NDArray[np.float64],
+    course: npt.NDArray[np.float64],
+    begun: int,
+    step: int,
 ) -> None:
-    """Smooth the attenuation with the window and multiply; reduction is (largest, sum in dB)."""
+    """Smooth the attenuation with the window and multiply; reduction is (largest, sum in dB).
+
+    ``course`` gets the largest reduction of each ``step`` frames, ``begun`` into the first.
+    """
     taps = window.size
     frames = y.shape[1]
     chunk = 64
@@ -179,6 +185,8 @@ def _apply(
             reduction_db = -20.0 * np.log10(gain)
             reduction[0] = max(reduction[0], reduction_db)
             reduction[1] += reduction_db
+            interval = (begun + start + i) // step
+            course[interval] = max(course[interval], reduction_db)
 
 
 def _moving_minimum(x: Float64Array, length: int) -> Float64Array:
@@ -228,13 +236,16 @@ class TruePeakLimiter:
             for ms in (FAST_RELEASE_MS, SLOW_ATTACK_MS, SLOW_RELEASE_MS)
         )
         self._reduction = np.zeros(2)
+        self._course = Course(sample_rate)
+        self._early = self.latency  # output frames that are still of before the first
         self._frames = 0
 
     @property
     def gain_reduction(self) -> GainReduction:
-        """The largest and the mean reduction since the beginning."""
+        """The reduction since the beginning; its course is that of the input's time."""
         largest, total = (float(v) for v in self._reduction)
-        return GainReduction(max_db=largest, mean_db=total / self._frames if self._frames else 0.0)
+        mean = total / self._frames if self._frames else 0.0
+        return GainReduction(max_db=largest, mean_db=mean, course_db=self._course.values_db())
 
     def process(self, x: FloatArray) -> FloatArray:
         """Return the limited block, shape (2, frames), late by ``latency`` frames."""
@@ -281,6 +292,12 @@ class TruePeakLimiter:
         frames = y.shape[1]
         half = frames // 2 if frames >= _LEAST_PARALLEL_FRAMES else 0
         reductions = np.zeros((2, 2))
+        early = min(self._early, frames)
+        self._early -= early
+        course, begun = self._course.take(frames - early)
+        # Of its own for each half, the frames before the first in front.
+        courses = np.zeros((2, course.size + 1))
+        offset = begun + self._course.step - early
         spans = [(0, half), (half, frames)] if half else [(0, frames)]
         work = [
             Thread(
@@ -291,9 +308,12 @@ class TruePeakLimiter:
                     self._window,
                     y[:, first:last],
                     reduction,
+                    own,
+                    offset + first,
+                    self._course.step,
                 ),
             )
-            for (first, last), reduction in zip(spans, reductions, strict=False)
+            for (first, last), reduction, own in zip(spans, reductions, courses, strict=False)
         ]
         for thread in work[1:]:
             thread.start()
@@ -302,6 +322,7 @@ class TruePeakLimiter:
             thread.join()
         self._reduction[0] = max(self._reduction[0], *reductions[:, 0])
         self._reduction[1] += reductions[:, 1].sum()
+        np.maximum(course, courses.max(axis=0)[1:], out=course)
 
     def flush(self) -> Float64Array:
         """Return the ``latency`` frames still held, as if silence followed, shape (2, latency)."""

@@ -34,10 +34,13 @@ __all__ = [
     "Curve",
     "compression_curve",
     "compression_plot",
+    "correlation_plot",
     "equaliser_plot",
     "line_sample",
     "loudness_plot",
+    "reduction_plot",
     "spectrum_plot",
+    "true_peak_plot",
     "waveform_path",
     "width_plot",
 ]
@@ -58,6 +61,7 @@ _MARKERS = ("o", "s", "^", "D")
 _WIDTHS = (2.0, 1.8, 1.8, 1.6)
 
 _WIDTH, _HEIGHT = 400, 260
+_MOST_STEPS = 480
 _FREQUENCY_TICKS = {31.5: "31", 63: "63", 125: "125", 250: "250", 500: "500"} | {
     1000: "1k", 2000: "2k", 4000: "4k", 8000: "8k", 16000: "16k"
 }  # fmt: skip
@@ -178,14 +182,76 @@ def loudness_plot(
     high = max([*levels, float(heard.max()) if heard.size else -20.0])
     low = min([*levels, float(np.percentile(heard, 2)) if heard.size else -40.0])
     axes.set_ylim(max(low - 3.0, high - 40.0), high + 2.0)
-    axes.set_xlim(0.0, max(float(times[-1]) if times.size else 0.0, 6.0))
+    _time_axis(axes, float(times[-1]) if times.size else 0.0)
+    axes.set_ylabel("Loudness in LUFS")
+    return _svg(figure, alt)
+
+
+def true_peak_plot(
+    peaks_dbtp: Sequence[float], *, interval_s: float, ceiling_dbtp: float, alt: str
+) -> str:
+    """Draw the true peak of each interval as steps, under the ceiling."""
+    figure, axes = _figure(_HEIGHT)
+    peaks, interval_s = _thinned(np.asarray(peaks_dbtp, np.float64), interval_s)
+    peaks = np.where(np.isfinite(peaks), peaks, np.nan)
+    edges = interval_s * np.arange(peaks.size + 1)
+    axes.stairs(peaks, edges, baseline=None, color=_SERIES[0], linewidth=_WIDTHS[0])
+    look = _style(2)
+    axes.axhline(ceiling_dbtp, color=look["color"], dashes=look["dashes"], linewidth=1.8)
+    heard = peaks[np.isfinite(peaks)]
+    low = float(np.percentile(heard, 5)) if heard.size else -12.0
+    high = max(ceiling_dbtp, float(heard.max()) if heard.size else ceiling_dbtp)
+    axes.set_ylim(max(min(low - 2.0, ceiling_dbtp - 5.0), high - 40.0), high + 1.0)
+    _time_axis(axes, float(edges[-1]))
+    axes.set_ylabel("True peak in dBTP")
+    return _svg(figure, alt)
+
+
+def reduction_plot(course_db: Sequence[float], *, interval_s: float, alt: str) -> str:
+    """Draw a gain reduction over time as it hangs down from 0 dB."""
+    figure, axes = _figure(190)
+    course, interval_s = _thinned(np.asarray(course_db, np.float64), interval_s)
+    edges = interval_s * np.arange(course.size + 1)
+    axes.stairs(-course, edges, baseline=0.0, fill=True, color=_SERIES[0], alpha=0.35, linewidth=0)
+    axes.stairs(-course, edges, baseline=None, color=_SERIES[0], linewidth=1.4)
+    axes.axhline(0.0, color=_MUTED, linewidth=1.0)
+    deepest = float(course.max()) if course.size else 0.0
+    axes.set_ylim(-max(3.0, 1.1 * deepest), 0.3)
+    axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, integer=True))
+    _time_axis(axes, float(edges[-1]))
+    axes.set_ylabel("Gain in dB")
+    return _svg(figure, alt)
+
+
+def _thinned(values: Float64Array, interval_s: float) -> tuple[Float64Array, float]:
+    """Return the maxima of as many intervals together as leave no more than a picture shows."""
+    group = -(-values.size // _MOST_STEPS)
+    if group <= 1:
+        return values, interval_s
+    padded = np.pad(values, (0, -values.size % group), constant_values=-np.inf)
+    return padded.reshape(-1, group).max(axis=1), group * interval_s
+
+
+def correlation_plot(correlations: Mapping[str, Curve], *, alt: str) -> str:
+    """Draw the correlation of left and right over frequency, one line style a recording."""
+    figure, axes = _figure(_HEIGHT)
+    axes.axhline(0.0, color=_MUTED, linewidth=1.2)
+    for style, curve in enumerate(correlations.values()):
+        axes.plot(curve.frequencies_hz, curve.level_db, **_style(style))
+    _frequency_axis(axes)
+    axes.set_ylim(-1.05, 1.05)
+    axes.set_yticks([-1.0, -0.5, 0.0, 0.5, 1.0])
+    axes.set_ylabel("Correlation")
+    return _svg(figure, alt)
+
+
+def _time_axis(axes: Axes, end_s: float) -> None:
+    axes.set_xlim(0.0, max(end_s, 6.0))
     axes.xaxis.set_major_locator(
         matplotlib.ticker.MaxNLocator(6, steps=[1, 1.5, 2, 3, 6, 10], integer=True)
     )
     axes.xaxis.set_major_formatter(lambda x, _: f"{int(x) // 60}:{int(x) % 60:02d}")
     axes.set_xlabel("Time in minutes")
-    axes.set_ylabel("Loudness in LUFS")
-    return _svg(figure, alt)
 
 
 def width_plot(widths: Mapping[str, Mapping[str, float]], *, alt: str) -> str:

@@ -16,33 +16,42 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from pipeline.compressor import COURSE_S, GainReduction
 from pipeline.excerpts import Excerpt, loudest_excerpts
+from pipeline.findings import AT_WORK_DB, Finding, clock, typical_db
 from pipeline.html_page import page_environment, visible, write_whole
 from pipeline.loudness import Loudness
+from pipeline.masking import Masking
 from pipeline.moves import plan_moves
 from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, Plan, StemPlan
 from pipeline.plots import (
     Curve,
     compression_plot,
+    correlation_plot,
     equaliser_plot,
     line_sample,
     loudness_plot,
+    reduction_plot,
     spectrum_plot,
+    true_peak_plot,
     waveform_path,
     width_plot,
 )
 from pipeline.report_tables import (
     distance_table,
+    masking_table,
     moves_table,
     number,
     setting_rows,
     track_table,
 )
+from pipeline.stereo import StereoField
 from pipeline.words import bus_phrase, describe, spoken, stem_phrase
 
 __all__ = ["Curve", "FileNote", "Report", "StemLevel", "describe", "write_report"]
 
 SHORT_TERM_INTERVAL_S = 0.1
+TRUE_PEAK_INTERVAL_S = 1.0
 WAVE_COLUMNS = 480
 MOVES_SHOWN = 16
 
@@ -91,6 +100,18 @@ class Report:
         Label → spectrum, in drawing order: this mix, the reference, the balanced start.
     widths
         Label → band in words → side over mid in dB, in the same order.
+    true_peaks_dbtp
+        Of each second of the mix; empty if not known.
+    stereo
+        Label → stereo field: this mix, the references.
+    reductions
+        Stem name → what its compressor did.
+    bus_reduction, limiting
+        What the bus's compressor and the limiter did.
+    masking
+        What of the stems covers what.
+    findings
+        What to look at in the mix.
     distances
         Label → metric with its unit at the end (``spectrum_db``) → distance to the reference.
     stem_levels
@@ -115,6 +136,13 @@ class Report:
     target_lufs: float | None = None
     spectra: Mapping[str, Curve] = field(default_factory=dict)
     widths: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    true_peaks_dbtp: Sequence[float] = ()
+    stereo: Mapping[str, StereoField] = field(default_factory=dict)
+    reductions: Mapping[str, GainReduction] = field(default_factory=dict)
+    bus_reduction: GainReduction | None = None
+    limiting: GainReduction | None = None
+    masking: Masking = field(default_factory=Masking)
+    findings: tuple[Finding, ...] = ()
     distances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     stem_levels: Mapping[str, StemLevel] = field(default_factory=dict)
     words: tuple[str, ...] = ()
@@ -156,9 +184,13 @@ def _render(report: Report) -> str:
         distances=distance_table(report.distances),
         spectrum=_spectrum_view(report),
         loudness=_loudness_view(report),
+        peaks=_peaks_view(report),
+        limiting=_reduction_view(report.limiting, "the limiter"),
         width=_width_view(report),
+        stereo=_stereo_view(report),
+        masking=masking_table(report.masking),
         stems=[_stem_view(report, stem) for stem in plan.stems],
-        bus=_bus_view(plan),
+        bus=_bus_view(report),
         moves=moves_table(plan_moves(plan)[:MOVES_SHOWN]),
         tracks=track_table(report.tracks),
         settings=setting_rows(report.settings),
@@ -279,11 +311,92 @@ def _loudness_view(report: Report) -> dict[str, Any]:
     return {
         "plot": Markup(plot),
         "legend": _legend(labels),
-        "true_peak": number(loudness.true_peak_dbtp, 1),
-        "ceiling": number(
-            report.plan.delivery.limiter_ceiling_dbtp + report.plan.delivery.trim_db, 1
-        ),
     }
+
+
+def _peaks_view(report: Report) -> dict[str, Any]:
+    delivery = report.plan.delivery
+    ceiling = delivery.limiter_ceiling_dbtp + delivery.trim_db
+    whole = number(report.loudness.true_peak_dbtp, 1)
+    told = f"True peak {whole} dBTP, with a ceiling of {number(ceiling, 1)} dBTP"
+    plot = None
+    if report.true_peaks_dbtp:
+        plot = Markup(
+            true_peak_plot(
+                report.true_peaks_dbtp,
+                interval_s=TRUE_PEAK_INTERVAL_S,
+                ceiling_dbtp=ceiling,
+                alt=f"True peak of each second; {told}",
+            )
+        )
+    # The second style of line is that of the loudness' whole; the ceiling has the third.
+    samples = _legend(["Highest in each second", "", f"Ceiling: {number(ceiling, 1)} dBTP"])
+    return {"plot": plot, "legend": [samples[0], samples[2]], "words": f"{told}."}
+
+
+def _reduction_view(reduction: GainReduction | None, name: str) -> dict[str, Any] | None:
+    """Return what a compressor did over time; None where it did nothing, or that was not kept."""
+    if reduction is None or not reduction.course_db or reduction.max_db < AT_WORK_DB:
+        return None
+    course = np.asarray(reduction.course_db)
+    words = (
+        f"{typical_db(reduction):.1f} dB while it works, {(course >= AT_WORK_DB).mean():.0%} of "
+        f"the time; {reduction.max_db:.1f} dB at most, at {clock(COURSE_S * int(course.argmax()))}."
+    )
+    alt = f"Gain reduction of {name} over time, the most of each half second: {words}"
+    return {
+        "plot": Markup(reduction_plot(reduction.course_db, interval_s=COURSE_S, alt=alt)),
+        "words": words,
+    }
+
+
+def _stereo_view(report: Report) -> dict[str, Any] | None:
+    if not report.stereo:
+        return None
+    curves = {
+        label: Curve(np.asarray(field.bands_hz), np.asarray(field.correlation_by_band))
+        for label, field in report.stereo.items()
+    }
+    rows = [
+        (
+            label,
+            [
+                number(field.correlation, 2),
+                _leaning(field.balance_db),
+                f"{number(field.mono_loss_db, 1)} dB",
+                f"{number(field.low_mono_loss_db, 1)} dB",
+            ],
+        )
+        for label, field in report.stereo.items()
+    ]
+    mix = next(iter(report.stereo.values()))
+    return {
+        "plot": Markup(
+            correlation_plot(curves, alt="Correlation of left and right by third octave")
+        ),
+        "legend": _legend(list(curves)),
+        "rows": rows,
+        "words": _mono_words(mix),
+    }
+
+
+def _leaning(balance_db: float) -> str:
+    if abs(balance_db) < 0.05:
+        return "even"
+    return f"{abs(balance_db):.1f} dB to the {'right' if balance_db > 0.0 else 'left'}"
+
+
+def _mono_words(mix: StereoField) -> str:
+    if mix.mono_loss_db < 1.5:
+        how = "It keeps its balance in mono"
+    elif mix.mono_loss_db < 3.0:
+        how = "In mono what is wide steps back a little"
+    else:
+        how = "In mono what is wide gets lost"
+    return (
+        f"{how}: the sum of both channels is {mix.mono_loss_db:.1f} dB under the same power in the "
+        f"middle, and {mix.low_mono_loss_db:.1f} dB under 125 Hz."
+    )
 
 
 def _level_words(level: StemLevel | None) -> str:
@@ -311,15 +424,18 @@ def _stem_view(report: Report, stem: StemPlan) -> dict[str, Any]:
         "level": _level_words(report.stem_levels.get(stem.name)),
         "count": sum(track.subgroup == stem.name for track in report.plan.tracks),
         **_curves(stem.settings, name, sample_rate=report.plan.sample_rate),
+        "reduction": _reduction_view(report.reductions.get(stem.name), name),
         "settings": setting_rows(stem.settings),
     }
 
 
-def _bus_view(plan: Plan) -> dict[str, Any]:
+def _bus_view(report: Report) -> dict[str, Any]:
+    plan = report.plan
     return {
         "words": bus_phrase(plan),
         "reason": plan.bus_reason,
         **_curves(plan.bus, "the whole mix", bus=True, sample_rate=plan.sample_rate),
+        "reduction": _reduction_view(report.bus_reduction, "the bus's compressor"),
         "settings": setting_rows(plan.bus),
     }
 

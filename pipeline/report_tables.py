@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
+from pipeline.masking import Masking
 from pipeline.moves import Move
 from pipeline.plan import Parameter
 from pipeline.words import spoken
@@ -15,6 +16,7 @@ __all__ = [
     "Cell",
     "Table",
     "distance_table",
+    "masking_table",
     "moves_table",
     "number",
     "setting_rows",
@@ -45,7 +47,9 @@ _FIGURES = (
     ("crest_db", "Crest, dB"),
     ("true_peak_dbtp", "True peak, dBTP"),
 )
+_MARKS = ("clips", "DC offset", "silent", "polarity inverted")
 _LOUDNESS = "loudness_"
+_WORTH_A_ROW = 0.1
 _FLAGS = {
     "clips": "clips",
     "clipped": "clips",
@@ -62,12 +66,13 @@ _FLAGS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: what it says, and the number or text that it is sorted by."""
+    """One cell: what it says, the number or text that it is sorted by, and what marks it."""
 
     text: str
     sort: str = ""
     numeric: bool = False
     strong: bool = False
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,34 @@ def track_table(tracks: Sequence[Mapping[str, object]]) -> Table:
     return Table(headings, tuple(_track_row(row, figures) for row in tracks))
 
 
+def masking_table(masking: Masking) -> Table:
+    """Return how much of each stem each other covers; what is over half is strong.
+
+    Stems that nothing covers by a tenth are left out of the rows, those that cover nothing of the
+    columns.
+    """
+    shares = masking.shares
+    rows = [i for i, whole in enumerate(masking.by_all) if whole >= _WORTH_A_ROW]
+    columns = [j for j in range(len(shares)) if any(shares[i][j] >= _WORTH_A_ROW for i in rows)]
+    names = [spoken(name) for name in masking.stems]
+    headings = ("Stem", "By all the others", *(f"By {names[j].lower()}" for j in columns))
+    return Table(
+        headings,
+        tuple(
+            (
+                _words(names[i]),
+                _share(masking.by_all[i]),
+                *(Cell("–", numeric=True) if i == j else _share(shares[i][j]) for j in columns),
+            )
+            for i in rows
+        ),
+    )
+
+
+def _share(value: float) -> Cell:
+    return Cell(f"{value:.0%}", f"{value:g}", numeric=True, strong=value >= 0.5)
+
+
 def moves_table(moves: Sequence[Move]) -> Table:
     """Return what was predicted of settings, how surely, and what became of it."""
     headings = ("Stem", "Setting", "Balanced", "Predicted", "Sure to", "In the mix")
@@ -175,7 +208,7 @@ def setting_rows(settings: Mapping[str, object]) -> list[tuple[str, str]]:
 
 def _track_row(row: Mapping[str, object], figures: list[tuple[str, str]]) -> tuple[Cell, ...]:
     cells = [
-        _words(_first(row, _NAME)),
+        replace(_words(_first(row, _NAME)), marks=_marks(row)),
         _words(str(row.get("role", "")).replace("_", " ")),
         _words(str(row.get("subgroup", "")).replace("_", " ")),
         _sureness(row),
@@ -205,6 +238,17 @@ def _flags(row: Mapping[str, object]) -> str:
     elif isinstance(given, Sequence):
         words += [str(flag) for flag in given]
     return ", ".join(dict.fromkeys(words))
+
+
+def _marks(row: Mapping[str, object]) -> tuple[str, ...]:
+    """Return in a word each what a reader should look at in a track."""
+    flags = _flags(row)
+    marks = [mark for mark in _MARKS if mark in flags]
+    if _true(_first(row, _UNSURE)):
+        marks.insert(0, "unsure")
+    if _true(row.get("contradiction")):
+        marks.insert(0, "sounds unlike its name")
+    return tuple(marks)
 
 
 def _true(value: object) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.audio import AUDIO_SUFFIXES, UNREADABLE_SUFFIXES
 
-__all__ = ["LeftOut", "session_files"]
+__all__ = ["MARKERS", "LeftOut", "session_files"]
 
 # Folders that DAWs fill with what is no track, in lower case.
 _FOREIGN_FOLDERS = {
@@ -22,6 +22,9 @@ _FOREIGN_FOLDERS = {
 _PLAN_KEYS = frozenset({"version", "tracks", "stems", "bus"})
 _LONGEST_PLAN_BYTES = 64 * 2**20
 _TEST_FILES = ("webmushra.yaml", "trials.csv")
+MARKERS = frozenset({"plan.json", *_TEST_FILES})
+"""Names of the files whose presence or content decides which others are tracks."""
+
 _OUTPUT_FOLDERS = frozenset({"stems", "balanced"})
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pipeline.kernels import kernel
 from pipeline.units import amplitude_to_db
 
-__all__ = ["TruePeakMeter", "as_block"]
+__all__ = ["TruePeakMeter", "as_block", "true_peaks_dbtp"]
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -216,6 +216,10 @@ class TruePeakMeter:
             peak = max(peak, float(found))
         return peak
 
+    def forget(self) -> None:
+        """Measure anew from here, with the interpolator as full as it is."""
+        self._sample_peak = self._true_peak = 0.0
+
     @property
     def sample_peak_dbfs(self) -> float:
         """The largest absolute sample in dBFS; silence is ``-inf``."""
@@ -227,3 +231,37 @@ class TruePeakMeter:
         # The signal may end on an overshoot: let the interpolator ring out, without keeping it.
         rest = np.zeros((self.channels, TRUE_PEAK_TAPS), np.float32)
         return amplitude_to_db(self._peak_after(rest))
+
+
+def true_peaks_dbtp(
+    audio: npt.ArrayLike, *, sample_rate: int, interval_s: float = 1.0
+) -> tuple[float, ...]:
+    """Return the true peak of each interval of a signal, the last one shorter.
+
+    What swings between two intervals counts for the later one.
+
+    Parameters
+    ----------
+    audio
+        ``(channels, frames)`` float32.
+    sample_rate
+        In Hz.
+    interval_s
+        In seconds.
+
+    Returns
+    -------
+    tuple of float
+        In dBTP to a hundredth; silence is ``-inf``.
+    """
+    samples = np.asarray(audio, np.float32)
+    meter = TruePeakMeter(sample_rate=sample_rate, channels=samples.shape[0])
+    step = max(1, round(interval_s * sample_rate))
+    found = []
+    for start in range(0, samples.shape[1], step):
+        meter.forget()
+        meter.process(samples[:, start : start + step])
+        last = start + step >= samples.shape[1]
+        peak = meter.true_peak_dbtp if last else amplitude_to_db(meter._true_peak)
+        found.append(round(peak, 2))
+    return tuple(found)

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,33 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("DO_NOT_TRACK", "1")
         patch.delenv("PREFECT_API_URL", raising=False)
         yield place
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[str]:
+    """Serve S3 on loopback; give the URL of the service."""
+    moto = pytest.importorskip("moto.server")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def bucket(object_server: str, workplace: Path) -> Iterator[Any]:
+    """Give an empty bucket of that service, which is what ``s3://`` means meanwhile."""
+    boto3 = pytest.importorskip("boto3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", object_server)
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        for name in ("STEMWRIGHT_NEAR_STORE", "STEMWRIGHT_MIRROR", "STEMWRIGHT_STAGING"):
+            patch.setenv(name, str(workplace / name.lower()))
+        yield boto3.resource("s3").create_bucket(Bucket=f"bucket-{uuid.uuid4().hex[:12]}")
 
 
 @pytest.fixture(scope="session")

@@ -152,7 +152,7 @@ def test_the_form_describes_what_it_asks_for_and_no_schedule_runs_by_itself(
         fields = schema["definitions"][model]["properties"]
         assert all(field.get("description") for field in fields.values()), fields
         assert "How much of the reference's style" in fields["strength"]["description"]
-        assert {"engine", "workers"}.isdisjoint(fields)
+        assert {"engine", "dask", "workers"}.isdisjoint(fields)
     (schedule,) = deployed.deployment("catalogue")["schedules"]
     assert (schedule["active"], schedule["schedule"]["cron"]) == (False, "0 2 * * *")
     assert schedule["parameters"]["parameters"]["source"] == "/songs"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,3 +163,30 @@ def test_other_exceptions_in_callbacks_are_told_as_ever(
         raise_lost()
     failing(Stopped)  # the hook is gone again
     assert told == [ValueError, Stopped]
+
+
+def test_what_killed_runs_left_beside_it_is_swept(tmp_path: Path) -> None:
+    host = socket.gethostname()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    gone = tmp_path / f".mix.0123abcd.{dead.pid}@{host}.part"
+    kept = [
+        tmp_path / f".mix.0123abcd.{os.getpid()}@{host}.part",
+        tmp_path / f".mix.0123abcd.{dead.pid}@elsewhere.part",
+        tmp_path / f"mix.0123abcd.{dead.pid}@{host}.part",
+        tmp_path / ".mine.part",
+    ]
+    for folder in (gone, *kept):
+        folder.mkdir()
+        (folder / "mix.wav").touch()
+    with new_folder(tmp_path / "out") as part:
+        assert not gone.exists()
+        assert part.name.endswith(f".{os.getpid()}@{host}.part")
+    assert all((folder / "mix.wav").exists() for folder in kept)
+
+
+def test_a_folder_of_the_longest_name_can_be_made(tmp_path: Path) -> None:
+    folder = tmp_path / ("日" * 80 + "x" * 15)  # 255 bytes
+    with new_folder(folder) as part:
+        (part / "mix.wav").touch()
+    assert (folder / "mix.wav").exists()

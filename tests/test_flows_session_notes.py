@@ -11,7 +11,7 @@ from pipeline.roles import Role
 from stage1.subgroups import Recognition
 
 
-def _notes(*tracks: tuple[Recognition, TrackCheck, bool]) -> tuple[str, ...]:
+def _notes(*tracks: tuple[Recognition, TrackCheck, bool], lufs: float = -25.0) -> tuple[str, ...]:
     records, checks, silent = zip(*tracks, strict=True)
     analysed: Any = SimpleNamespace(
         session=SimpleNamespace(
@@ -19,7 +19,7 @@ def _notes(*tracks: tuple[Recognition, TrackCheck, bool]) -> tuple[str, ...]:
         ),
         recognitions=records,
         checks=checks,
-        features=[SimpleNamespace(silent=one) for one in silent],
+        features=[SimpleNamespace(silent=one, integrated_lufs=lufs) for one in silent],
     )
     return track_notes(analysed)
 
@@ -63,4 +63,14 @@ def test_one_track_is_no_plural_and_clipping_stands_by_itself() -> None:
     assert told[1] == (
         "1 track has a name that says nothing and is taken for what it sounds like: 'Audio 1'"
     )
-    assert told[2] == "Vox: clips 2 times, first at 1.500 s"
+    assert told[2] == (
+        "Vox: clips 2 times, first at 1.500 s; use a take that does not clip, or repair it before "
+        "mixing"
+    )
+
+
+def test_what_is_nearly_silent_is_told_from_what_is_silent() -> None:
+    told = _notes(_track("Kick"), _track("Empty", silent=True), lufs=-60.5)
+    assert told[1] == "1 track is silent: 'Empty'"
+    assert told[2].startswith("1 track is nearly silent, under -60 LUFS: 'Kick' (")
+    assert len(_notes(_track("Kick"), lufs=-59.5)) == 1

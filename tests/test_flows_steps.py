@@ -19,22 +19,12 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows import steps, style_steps, track_steps
-from flows.steps import (
-    BalanceJob,
-    BusJob,
-    StemJob,
-    balance_step,
-    bus_step,
-    cut,
-    passages,
-    stem_step,
-)
+from flows import render_steps, steps, style_steps, track_steps
+from flows.steps import BalanceJob, balance_step, cut, passages
 from flows.track_steps import TrackJob, check_step, examine_step
 from pipeline.check import TrackCheck
-from pipeline.plan import Delivery, Plan, StemPlan, TrackPlan
-from pipeline.render import render_blocks, render_stems
-from stage2.style import measure_style
+from pipeline.plan import Plan, StemPlan, TrackPlan
+from pipeline.render import render_stems
 
 Put = Callable[..., Path]
 RATE = 22_050
@@ -268,71 +258,6 @@ def test_of_a_long_stem_the_passages_are_kept(tmp_path: Path, store: Path, put: 
     assert np.array_equal(excerpt, np.concatenate(pieces, axis=1))
 
 
-def test_stems_and_bus_are_what_the_renderer_gives(session: Path, tmp_path: Path) -> None:
-    plan = plan_of(2 * RATE, RATE, delivery=Delivery(subtype="FLOAT", dither_seed=3))
-    paths = [tmp_path / "stems" / f"{stem.name}.wav" for stem in plan.stems]
-    for stem, path in zip(plan.stems, paths, strict=True):
-        summary = stem_step(StemJob(plan, stem.name, session, path, tmp_path / f"{stem.name}.wav"))
-        assert summary.path == path
-    mix_path = tmp_path / "mix.wav"
-    done = bus_step(BusJob(plan, tuple(paths), mix_path, -14.0, None))
-    final = plan.model_copy(
-        update={
-            "bus": {**plan.bus, "gain_db": done.drive_db},
-            "delivery": plan.delivery.model_copy(update={"trim_db": done.trim_db}),
-        }
-    )
-    blocks = list(render_blocks(final, session, block_frames=1000))
-    mix = np.concatenate([block.mix for block in blocks], axis=1)
-    assert np.array_equal(soundfile.read(mix_path, dtype="float32")[0].T, mix)
-    for stem, path in zip(plan.stems, paths, strict=True):
-        rendered = np.concatenate([block.stems[stem.name] for block in blocks], axis=1)
-        assert np.array_equal(soundfile.read(path, dtype="float32")[0].T, rendered)
-        before = np.concatenate([block.balanced[stem.name] for block in blocks], axis=1)
-        kept = soundfile.read(tmp_path / f"{stem.name}.wav", dtype="float32")[0].T
-        assert np.array_equal(kept, before)
-    assert done.loudness.integrated_lufs == pytest.approx(-14.0, abs=0.1)
-    assert done.style == measure_style(mix, sample_rate=RATE)
-
-
-def test_a_stem_is_rendered_from_the_store_to_the_same_samples(
-    session: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plan = plan_of(2 * RATE, RATE)
-    placed = tmp_path / "from the tracks"
-    stored = tmp_path / "from the store"
-    for stem in plan.stems:
-        file = f"{stem.name}.wav"
-        balanced = balance_step(BalanceJob(plan, stem.name, session, store))
-        assert balanced.whole is not None
-        jobs = [
-            StemJob(plan, stem.name, session, folder / file, folder / "before" / file)
-            for folder in (placed, stored)
-        ]
-        first = stem_step(jobs[0])
-        with monkeypatch.context() as patch:
-            patch.setattr("flows.steps.StemSum", never)
-            second = stem_step(dataclasses.replace(jobs[1], store=store))
-        assert second.loudness == first.loudness
-        for name in (file, f"before/{file}"):
-            one, other = (folder / name for folder in (placed, stored))
-            assert one.read_bytes() == other.read_bytes()
-        assert (stored / "before" / file).read_bytes() == balanced.whole.read_bytes()
-        # What the user does to his copy does not touch the store.
-        assert not (stored / "before" / file).samefile(balanced.whole)
-
-
-def test_a_stem_that_the_store_lost_is_summed_again(
-    session: Path, store: Path, tmp_path: Path
-) -> None:
-    plan = plan_of(2 * RATE, RATE)
-    first = balance_step(BalanceJob(plan, "drums", session, store))
-    shutil.rmtree(store / "balance")
-    stem_step(StemJob(plan, "drums", session, tmp_path / "drums.wav", store=store))
-    assert first.whole is not None
-    assert first.whole.is_file()
-
-
 def test_turning_a_track_over_is_another_balance(session: Path, store: Path) -> None:
     plan = plan_of(2 * RATE, RATE)
     kick, *others = plan.tracks
@@ -363,6 +288,16 @@ def imported_by(module: str) -> set[str]:
             steps.BALANCE_CODE,
             {"pipeline.stem_sum", "pipeline.loudness"},
             {"pipeline.plan", "pipeline.compressor", "pipeline.limiter", "pipeline.response"},
+        ),
+        (
+            render_steps.RENDER_CODE,
+            {"pipeline.processors", "pipeline.loudness", "pipeline.audio", "pipeline.audio_writer"},
+            set(),
+        ),
+        (
+            render_steps.DELIVER_CODE,
+            {"pipeline.processors", "pipeline.delivery", "pipeline.audio_writer", "stage2.style"},
+            set(),
         ),
         (
             style_steps.STYLE_CODE,

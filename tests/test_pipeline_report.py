@@ -19,13 +19,29 @@ import pytest
 import soundfile
 
 from pipeline import excerpts
+from pipeline.compressor import GainReduction
 from pipeline.excerpts import loudest_excerpts
+from pipeline.findings import Finding
 from pipeline.loudness import measure
+from pipeline.masking import Covered, Masking
 from pipeline.plan import BUS_EQ_HZ, STRIP, Plan, StemPlan, TrackPlan, default_settings
-from pipeline.plots import compression_curve, equaliser_plot, waveform_path
+from pipeline.plots import (
+    compression_curve,
+    equaliser_plot,
+    reduction_plot,
+    true_peak_plot,
+    waveform_path,
+)
 from pipeline.problems import InputError
 from pipeline.report import Curve, FileNote, Report, StemLevel, describe, write_report
-from pipeline.report_tables import distance_table, number, setting_rows, track_table
+from pipeline.report_tables import (
+    distance_table,
+    masking_table,
+    number,
+    setting_rows,
+    track_table,
+)
+from pipeline.stereo import measure_stereo
 
 RATE = 44100
 EVIL = '</script><img src=x onerror="alert(1)">\'&\n\u202etxt $x^2$ {{ 7*7 }}\udcff'
@@ -110,6 +126,15 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
             "Equal-loudness sum": {"spectrum_db": 4.0, "total": 2.0},
             "This mix": {"spectrum_db": 0.5, "total": 0.25},
         },
+        true_peaks_dbtp=(-3.0, -math.inf, -1.0, -2.5),
+        stereo={"This mix": measure_stereo(audio.T, sample_rate=RATE)},
+        reductions={"drums": GainReduction(6.5, 2.0, (0.0, 3.0, 6.5, 4.0, 0.2))},
+        limiting=GainReduction(0.2, 0.0, (0.2, 0.0)),
+        masking=Masking(
+            ("drums", "bass", EVIL), ((0.0, 0.05, 0.0), (0.62, 0.0, 0.3), (0.0, 0.0, 0.0)),
+            (0.05, 0.7, 0.0), (Covered("bass", "drums", 100.0, 300.0, 0.62, 0.5, 8.0),),
+        ),
+        findings=(Finding(EVIL, "works hard", "ask for less"),),
         stem_levels={"drums": StemLevel(-4.25, -6.0), "bass": StemLevel(-math.inf)},
         tracks=(
             {"path": EVIL, "role": "kick", "confidence": 0.4, "unsure": True, "clips": True,
@@ -174,7 +199,8 @@ def test_names_stay_text(text: str, page: _Page) -> None:
 def test_every_part_is_there(page: _Page) -> None:
     sections = [a["id"] for a in page.all("section")]
     assert sections == [
-        "listen", "warnings", "done", "style", "stems", "predicted", "tracks", "files", "settings",
+        "listen", "done", "warnings", "style", "dynamics", "stereo", "stems", "masking",
+        "predicted", "tracks", "files", "settings",
     ]  # fmt: skip
     identities = [a["id"] for _, a in page.elements if "id" in a]
     assert len(identities) == len(set(identities))
@@ -193,14 +219,20 @@ def test_every_part_is_there(page: _Page) -> None:
         "LUFS (target −14.0)",
         "Fader, dB 0.00 0.25 ± 0.75 1.50",
         "Ratio 1.00 1.50 × 1.25 2.00",
+        "works hard. Ask for less.",
+        "4.0 dB while it works, 60% of the time; 6.5 dB at most, at 0:01.",
+        "Bass 70% 62%",
+        "True peak −",
+        "In mono what is wide gets lost",
     ):
         assert words in shown, words
 
 
 def test_pictures_have_words_and_follow_the_theme(text: str, page: _Page) -> None:
     plots = [a for a in page.all("svg") if a.get("class") == "plot"]
-    # spectrum, loudness, width, drums' compressor, bass's equaliser, the bus's equaliser
-    assert len(plots) == 6
+    # spectrum, loudness, true peak, correlation, width, drums' compressor and its gain reduction,
+    # bass's equaliser, the bus's equaliser; the limiter did nothing to speak of
+    assert len(plots) == 9
     for plot in plots:
         assert plot["role"] == "img"
         assert len(plot["aria-label"]) > 15
@@ -449,3 +481,45 @@ def test_a_real_browser_shows_the_page_without_a_complaint(text: str, tmp_path: 
     # The script has run to its end: its own controls take the place of the browser's.
     assert "hidden" in before
     assert "hidden" not in after
+
+
+def test_gain_reduction_hangs_from_the_top_and_peaks_stay_under_the_ceiling() -> None:
+    svg = reduction_plot([0.0, 6.0, 3.0], interval_s=0.5, alt="a")
+    curve = re.findall(r'<path d="([^"]*)"[^>]*stroke: var\(--series-1\)', svg)[-1]
+    heights = [float(y) for _, y in re.findall(r"([\d.]+) ([\d.]+)", curve)]
+    ticks = {
+        label: float(y)
+        for y, label in re.findall(r'<text[^>]* y="([\d.]+)"[^>]*>([^<]*)</text>', svg)
+    }
+    assert min(heights) == pytest.approx(ticks["0"] - 4.0, abs=2.0)  # half a letter, in pixels
+    assert max(heights) > ticks["0"] + 30.0
+    assert "<svg" in reduction_plot([], interval_s=0.5, alt="nothing was heard")
+    silent = true_peak_plot([-math.inf] * 3, interval_s=1.0, ceiling_dbtp=-1.0, alt="silence")
+    assert "True peak in dBTP" in silent
+
+
+def test_a_long_course_is_drawn_by_its_maxima() -> None:
+    course = np.zeros(7200)
+    course[4321] = 9.0
+    svg = reduction_plot(course, interval_s=0.5, alt="an hour")
+    assert len(svg) < 60_000
+    assert "−9" in svg or "−8" in svg  # the axis reaches down to the one deep moment
+
+
+def test_what_covers_what_leaves_out_what_is_free() -> None:
+    masking = Masking(("a", "b", "c"), ((0.0, 0.0, 0.0), (0.55, 0.0, 0.0), (0.04, 0.0, 0.0)),
+                      (0.0, 0.6, 0.04))  # fmt: skip
+    table = masking_table(masking)
+    assert table.headings == ("Stem", "By all the others", "By a")
+    assert [[cell.text for cell in row] for row in table.rows] == [["B", "60%", "55%"]]
+    assert [cell.strong for cell in table.rows[0]] == [False, True, True]
+
+
+def test_tracks_are_marked_where_a_reader_should_look() -> None:
+    rows = [
+        {"track": "a", "unsure": True, "flags": "clips 3 times, first at 0.1 s", "invert": True},
+        {"track": "b", "contradiction": "sounds like bass (0.95), not like kick"},
+        {"track": "c", "contradiction": ""},
+    ]
+    marks = [row[0].marks for row in track_table(rows).rows]
+    assert marks == [("unsure", "clips", "polarity inverted"), ("sounds unlike its name",), ()]

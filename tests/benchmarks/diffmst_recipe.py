@@ -236,7 +236,7 @@ def train(
     out
         The safetensors file.
     minutes
-        How long; the learning rate and the change of loss follow the clock.
+        How long, of the processor; the learning rate and the change of loss follow its clock.
     seed
         Of weights, windows and settings.
     steps
@@ -252,7 +252,7 @@ def train(
     losses: list[float] = []
     began, cpu_began = time.monotonic(), time.process_time()
     while True:
-        elapsed = time.monotonic() - began
+        elapsed = time.process_time() - cpu_began
         progress = len(losses) / steps if steps else elapsed / (60.0 * minutes)
         if progress >= 1.0:
             break

@@ -1,0 +1,269 @@
+"""The steps that render: a balanced stem through its strip, and all stems to the delivered mix.
+
+What they render lies in the store, so that it is made once, wherever that was; who wants it in an
+output folder copies it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows.places import Place
+from flows.steps import BalancedStem, BalanceJob, balance_step, float_wav
+from flows.store import Store, code_version
+from flows.style_steps import STYLE_CODE
+from flows.track_steps import AUDIO_CODE, METER_CODE
+from pipeline.audio import AudioStream, AudioWriter
+from pipeline.delivery import fit_delivery
+from pipeline.loudness import Loudness, LoudnessMeter, measure
+from pipeline.masking import MaskingMeter
+from pipeline.plan import Delivery
+from pipeline.processors import Bus, GainReduction, Strip
+from pipeline.render import BLOCK_FRAMES
+from pipeline.stereo import StereoField, measure_stereo
+from pipeline.true_peak import true_peaks_dbtp
+from pipeline.units import FloatArray
+from stage2.style import Style, measure_style
+
+__all__ = ["DeliverJob", "Mixdown", "RenderedStem", "StemJob", "deliver_step", "stem_step"]
+
+# The code that the results depend on: what :func:`flows.store.code_version` takes.
+RENDER_CODE = (
+    "flows.render_steps", "pipeline.processors", "pipeline.compressor", "pipeline.limiter",
+    "pipeline.response", "pipeline.plan", "pipeline.roles", "pipeline.audio_writer", *AUDIO_CODE,
+    *METER_CODE,
+)  # fmt: skip
+DELIVER_CODE = (*RENDER_CODE, *STYLE_CODE, "pipeline.masking", "pipeline.stereo")
+_THREADS = 2  # that read stems, and measure the mix; sums are made in the plan's order
+_LIBRARIES = ("numpy", "scipy", "numba", "soundfile")
+
+
+@dataclass(frozen=True)
+class StemJob:
+    """One balanced stem to render through its strip.
+
+    Parameters
+    ----------
+    balance
+        How the balanced stem was made: it is made again where the store lost it.
+    settings
+        Of the strip.
+    """
+
+    balance: BalanceJob
+    balanced: BalancedStem
+    settings: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RenderedStem:
+    """A stem after its strip: a file of the store, 32-bit float WAV, and what it was made from."""
+
+    path: Path
+    key: str
+    loudness: Loudness
+    compression: GainReduction
+
+
+def stem_step(job: StemJob) -> RenderedStem:
+    """Render one balanced stem through its strip."""
+    store = Store(job.balance.store)
+    key = store.key(
+        "console",
+        inputs={"balanced": job.balanced.key, "settings": dict(job.settings)},
+        code_version=code_version(*RENDER_CODE, distributions=_LIBRARIES),
+    )
+    with store.entry("console", key) as entry:
+        if not entry.done:
+            whole = store.local(balance_step(job.balance).whole)
+            entry.commit(_through_strip(job, whole, entry.path / "stem.wav"))
+        return RenderedStem(
+            entry.path / "stem.wav",
+            key,
+            _loudness(entry.record["loudness"]),
+            _reduction(entry.record["compression"]),
+        )
+
+
+def _through_strip(job: StemJob, balanced: Path, path: Path) -> dict[str, Any]:
+    plan = job.balance.plan
+    strip = Strip(job.settings, sample_rate=plan.sample_rate)
+    meter = LoudnessMeter(sample_rate=plan.sample_rate, channels=2)
+    with AudioStream(balanced) as source, float_wav(path, plan.sample_rate) as writer:
+        for start in range(0, plan.frames, BLOCK_FRAMES):
+            block = strip.process(source.read(min(BLOCK_FRAMES, plan.frames - start)))
+            meter.process(block)
+            writer.write(block)
+    reduction = strip.compressor.gain_reduction
+    return {"loudness": _loudness_record(meter.result()), "compression": asdict(reduction)}
+
+
+@dataclass(frozen=True)
+class DeliverJob:
+    """Rendered stems to sum through the bus, limit and deliver.
+
+    Parameters
+    ----------
+    stems
+        In the order of the plan.
+    bus
+        Its settings; the drive is found here.
+    target_lufs, crest_db
+        The loudness and, where one is wanted, the crest factor of the mix.
+    delivery
+        The file to be written, and the ceiling.
+    """
+
+    stems: tuple[RenderedStem, ...]
+    bus: Mapping[str, float]
+    sample_rate: int
+    frames: int
+    target_lufs: float
+    crest_db: float | None
+    delivery: Delivery
+    store: Place
+
+
+@dataclass(frozen=True)
+class Mixdown:
+    """The delivered mix, a file of the store, and the drive and trim that were found for it.
+
+    Parameters
+    ----------
+    true_peaks_dbtp
+        Of each second of the mix.
+    stereo
+        The stereo field of the whole mix.
+    masking
+        :meth:`pipeline.masking.Masking.to_record` of the stems as they go into the bus.
+    """
+
+    path: Path
+    drive_db: float
+    trim_db: float
+    loudness: Loudness
+    style: Style
+    bus_compression: GainReduction
+    limiting: GainReduction
+    stem_sum_lufs: float
+    true_peaks_dbtp: tuple[float, ...]
+    stereo: StereoField
+    masking: Mapping[str, Any]
+
+
+def deliver_step(job: DeliverJob) -> Mixdown:
+    """Sum stems through the bus, find the drive and trim of the delivery, and write the mix."""
+    store = Store(job.store)
+    delivery = job.delivery
+    key = store.key(
+        "deliver",
+        inputs={
+            "stems": [stem.key for stem in job.stems],
+            "bus": {**job.bus, "gain_db": 0.0},
+            "sample_rate": job.sample_rate,
+            "frames": job.frames,
+            "target_lufs": job.target_lufs,
+            "crest_db": job.crest_db,
+            "ceiling_dbtp": delivery.limiter_ceiling_dbtp,
+            "format": delivery.format,
+            "subtype": delivery.subtype,
+            "dither_seed": delivery.dither_seed,
+        },
+        code_version=code_version(*DELIVER_CODE, distributions=(*_LIBRARIES, "torch")),
+    )
+    name = f"mix.{delivery.format}"
+    with store.entry("deliver", key) as entry:
+        if not entry.done:
+            entry.commit(_deliver(job, entry.path / name))
+        found = entry.record
+        return Mixdown(
+            path=entry.path / name,
+            drive_db=found["drive_db"],
+            trim_db=found["trim_db"],
+            loudness=_loudness(found["loudness"]),
+            style=Style.from_record(found["style"]),
+            bus_compression=_reduction(found["bus_compression"]),
+            limiting=_reduction(found["limiting"]),
+            stem_sum_lufs=found["stem_sum_lufs"],
+            true_peaks_dbtp=tuple(found["true_peaks_dbtp"]),
+            stereo=StereoField.from_record(found["stereo"]),
+            masking=found["masking"],
+        )
+
+
+def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
+    rate, delivery, store = job.sample_rate, job.delivery, Store(job.store)
+    bus = Bus({**job.bus, "gain_db": 0.0}, sample_rate=rate)
+    driven = np.zeros((2, job.frames))
+    before = LoudnessMeter(sample_rate=rate, channels=2)
+    masking = MaskingMeter([str(row) for row in range(len(job.stems))], sample_rate=rate)
+    with ExitStack() as stack:
+        stems = [stack.enter_context(AudioStream(store.local(stem.path))) for stem in job.stems]
+        pool = stack.enter_context(ThreadPoolExecutor(_THREADS))
+
+        def read(row: int, frames: int) -> FloatArray:
+            heard = stems[row].read(frames)
+            masking.process(row, heard)
+            return heard
+
+        for start in range(0, job.frames, BLOCK_FRAMES):
+            block = driven[:, start : start + BLOCK_FRAMES]
+            for heard in pool.map(read, range(len(stems)), repeat(block.shape[1])):
+                block += heard
+            before.process(block)
+            block[:] = bus.process(block)
+    fitted = fit_delivery(
+        driven,
+        sample_rate=rate,
+        target_lufs=job.target_lufs,
+        ceiling_dbtp=delivery.limiter_ceiling_dbtp,
+        crest_db=job.crest_db,
+    )
+    with AudioWriter(
+        path,
+        sample_rate=rate,
+        channels=2,
+        format=delivery.format,
+        subtype=delivery.subtype,
+        dither_seed=delivery.dither_seed,
+    ) as mix:
+        mix.write(fitted.audio)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        audio = fitted.audio
+        peaks = pool.submit(true_peaks_dbtp, audio, sample_rate=rate)
+        loudness = pool.submit(measure, audio, sample_rate=rate)
+        style = pool.submit(measure_style, audio, sample_rate=rate)
+        stereo = pool.submit(measure_stereo, audio, sample_rate=rate)
+        hidden = pool.submit(masking.result)
+    return {
+        "drive_db": fitted.drive_db,
+        "trim_db": fitted.trim_db,
+        "loudness": _loudness_record(loudness.result()),
+        "style": style.result().to_record(),
+        "bus_compression": asdict(bus.compressor.gain_reduction),
+        "limiting": asdict(fitted.limiting),
+        "stem_sum_lufs": before.integrated_lufs,
+        "true_peaks_dbtp": peaks.result(),
+        "stereo": stereo.result().to_record(),
+        "masking": hidden.result().to_record(),
+    }
+
+
+def _reduction(record: Mapping[str, Any]) -> GainReduction:
+    return GainReduction(**{**record, "course_db": tuple(record["course_db"])})
+
+
+def _loudness_record(loudness: Loudness) -> dict[str, Any]:
+    return {**asdict(loudness), "short_term_lufs": loudness.short_term_lufs.tolist()}
+
+
+def _loudness(record: Mapping[str, Any]) -> Loudness:
+    return Loudness(**{**record, "short_term_lufs": np.asarray(record["short_term_lufs"])})
