@@ -37,10 +37,12 @@ from pipeline.problems import StemwrightError  # noqa: E402
 __all__ = ["CatalogueParameters", "MixParameters", "catalogue_flow", "mix_session_flow"]
 
 # A worker runs in a folder of its own, so a relative path would mean nothing to the user.
-_ABSOLUTE = r"^(/|~/|[A-Za-z]:[\\/]|(s3|s3a|gs|gcs|file)://)"
+_LOCAL = r"^(/|~/|[A-Za-z]:[\\/])"
+_ABSOLUTE = rf"{_LOCAL[:-1]}|(s3|s3a|gs|gcs|file)://)"
 _TARGET = rf"^({'|'.join(TARGETS)}|-?\d+(\.\d+)?)$"
 
-_Place = Annotated[str, Field(pattern=_ABSOLUTE)]
+_Folder = Annotated[str, Field(pattern=_LOCAL)]
+_FolderOrUrl = Annotated[str, Field(pattern=_ABSOLUTE)]
 
 
 def _described(schema: dict[str, Any]) -> None:
@@ -74,10 +76,10 @@ class MixParameters(MixSettings):
 
     model_config = ConfigDict(json_schema_extra=_described)
 
-    session: _Place = Field(
+    session: _FolderOrUrl = Field(
         description="Folder of raw tracks, absolute, where the worker runs; or its URL."
     )
-    output: _Place | None = Field(
+    output: _FolderOrUrl | None = Field(
         None, description="New folder for the mix, absolute; by default one in the session."
     )
     references: tuple[str | Path, ...] = Field(
@@ -90,11 +92,11 @@ class CatalogueParameters(MixSettings):
 
     model_config = ConfigDict(json_schema_extra=_described)
 
-    source: _Place = Field(
+    source: _Folder = Field(
         description="Folder whose subfolders are sessions, or a list of them (.csv, .toml); "
         "absolute, where the worker runs."
     )
-    output: _Place | None = Field(
+    output: _Folder | None = Field(
         None, description="Folder for the mixes, absolute; one of an earlier run is gone on with."
     )
     references: tuple[str | Path, ...] = Field(

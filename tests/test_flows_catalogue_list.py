@@ -120,6 +120,14 @@ def test_a_toml_list_has_settings_for_all_and_for_each(root: Path) -> None:
     assert two.settings.references == (root.parent / "one.wav", Path("/two.wav"))
 
 
+def test_lists_may_name_what_lies_elsewhere(root: Path) -> None:
+    path = write(root / "l.csv", "session,reference\ns3://songs/one/,s3://songs/like.wav\n")
+    (entry,) = entries(path)
+    assert (entry.name, entry.session) == ("one", "s3://songs/one")
+    assert entry.settings.references == ("s3://songs/like.wav",)
+    assert "ftp:// is not known" in problems(write(path, "session\nftp://songs/one\n"))[0]
+
+
 def test_names_never_collide(root: Path) -> None:
     rows = ["x/Song", "y/song", "z/SONG", "catalogue.csv", "..", "/", "a/.hid", "x/" + "ü" * 150]
     path = write(root / "l.csv", "session\n" + "\n".join(rows))
