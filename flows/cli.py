@@ -1,7 +1,7 @@
 """The command ``stemwright``.
 
 Exit status: 0 done, 1 failed, 2 bad input and nothing written, 3 done without the tracks that had
-to be skipped, 130 interrupted.
+to be skipped, 130 interrupted; ``catalogue`` says with 11 to 100 how many sessions failed.
 """
 
 from __future__ import annotations
@@ -16,20 +16,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cache_commands import add_cache_commands
+from flows.catalogue_commands import add_catalogue_commands
 from flows.command_options import (
+    BitsOption,
     DaskOption,
     EngineOption,
+    FormatOption,
     JsonOption,
+    KeepOption,
     MatchOption,
     NoControllerOption,
     OutputOption,
     QualityOption,
     QuietOption,
+    ReferenceOption,
     SessionArgument,
     SettingsOption,
     SkipBadOption,
     StoreOption,
     StrengthOption,
+    TargetOption,
     VerboseOption,
     WorkersOption,
     chosen_settings,
@@ -64,17 +70,9 @@ app = typer.Typer(
 @app.command()
 def mix(
     session: SessionArgument,
-    reference: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--reference", "-r", help="Finished mix whose style is wanted, or its URL; repeatable."
-        ),
-    ] = None,
+    reference: ReferenceOption = None,
     output: OutputOption = None,
-    target: Annotated[
-        str | None,
-        typer.Option(help="reference, spotify, apple, youtube, ebu-r128, netflix, or LUFS."),
-    ] = None,
+    target: TargetOption = None,
     ceiling: Annotated[
         float | None, typer.Option(help="Highest true peak in dBTP; default by target.")
     ] = None,
@@ -89,11 +87,9 @@ def mix(
     sample_rate: Annotated[
         int | None, typer.Option(help="Of the mix in Hz; default that of most tracks.")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="wav, flac or mp3.")] = None,
-    bits: Annotated[str | None, typer.Option(help="16, 24 or float; default 24.")] = None,
-    keep: Annotated[
-        bool | None, typer.Option("--keep", help="Write the stems before the console too.")
-    ] = None,
+    format: FormatOption = None,
+    bits: BitsOption = None,
+    keep: KeepOption = None,
     f0: Annotated[
         str | None, typer.Option("--f0", help="windows (default) or full: where f0 is tracked.")
     ] = None,
@@ -436,6 +432,7 @@ def dashboard(
     guard(screen, work)
 
 
+add_catalogue_commands(app)
 add_train_commands(app)
 add_cache_commands(app)
 

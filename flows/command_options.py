@@ -15,19 +15,24 @@ if TYPE_CHECKING:
     from flows.settings import MixSettings
 
 __all__ = [
+    "BitsOption",
     "DaskOption",
     "EngineOption",
+    "FormatOption",
     "JsonOption",
+    "KeepOption",
     "MatchOption",
     "NoControllerOption",
     "OutputOption",
     "QualityOption",
     "QuietOption",
+    "ReferenceOption",
     "SessionArgument",
     "SettingsOption",
     "SkipBadOption",
     "StoreOption",
     "StrengthOption",
+    "TargetOption",
     "VerboseOption",
     "WorkersOption",
     "chosen_settings",
@@ -39,6 +44,21 @@ SessionArgument = Annotated[
 ]
 OutputOption = Annotated[
     str | None, typer.Option("--output", "-o", help="New folder for what is written, or its URL.")
+]
+ReferenceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reference", "-r", help="Finished mix whose style is wanted, or its URL; repeatable."
+    ),
+]
+TargetOption = Annotated[
+    str | None,
+    typer.Option(help="reference, spotify, apple, youtube, ebu-r128, netflix, or LUFS."),
+]
+FormatOption = Annotated[str | None, typer.Option(help="wav, flac or mp3.")]
+BitsOption = Annotated[str | None, typer.Option(help="16, 24 or float; default 24.")]
+KeepOption = Annotated[
+    bool | None, typer.Option("--keep", help="Write the stems before the console too.")
 ]
 StrengthOption = Annotated[
     float | None, typer.Option(help="How much of the style, 0 to 1; default 1.")

@@ -24,6 +24,7 @@ from flows.places import Place
 from flows.prefect_api import FINAL, ask, end_run
 from flows.progress import Progress, SilentProgress
 from flows.report_shelf import put_on_shelf
+from flows.retries import may_pass
 from flows.run_register import LEFT_OPEN, registered, settle_all
 
 quiet_prefect()
@@ -60,8 +61,6 @@ T = TypeVar("T")
 
 # A disk that was busy or a network share that was away for a moment.
 _RETRY_DELAYS_S = [0.5, 2.0]
-# These do not mend themselves.
-_LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
 _RECORDED_S = 30.0
 _PATIENCE_S = 20.0
 _PATIENCE_AFTER_FAILURE_S = 5.0
@@ -186,6 +185,7 @@ def run_as_flow(
 
     The server is the one of ``PREFECT_API_URL``, else the user's dashboard if it is running, else
     one of our own for the duration. It has recorded how every task run ended when this returns.
+    Inside a flow run, such as that of a deployment, the steps are task runs of that one.
 
     Parameters
     ----------
@@ -201,9 +201,13 @@ def run_as_flow(
     Exception
         What the recipe raises.
     """
+    home = home or default_home()
+    dashboard = running_server(home)
+    if FlowRunContext.get() is not None:
+        served = dashboard is not None and dashboard == os.environ.get("PREFECT_API_URL")
+        with PrefectEngine(workers, progress, home if served else None) as engine:
+            return recipe(engine)
     with contextlib.ExitStack() as stack:
-        home = home or default_home()
-        dashboard = running_server(home)
         url = os.environ.get("PREFECT_API_URL") or dashboard
         own = url is None
         if url is None:
@@ -336,8 +340,7 @@ def _call(job: Callable[[], B]) -> B:
 
 def _is_passing(task: Any, task_run: Any, state: State[Any]) -> bool:
     """Tell whether a failure may mend itself when tried again."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) and not isinstance(error, _LASTING)
+    return may_pass(state.result(raise_on_failure=False))
 
 
 def _wait_until_recorded(url: str, flow_run_id: str, task_runs: int, patience_s: float) -> None:

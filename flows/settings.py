@@ -22,7 +22,7 @@ from flows.places import Place, is_url, parse_place
 from pipeline.plan import Aspect
 from pipeline.problems import InputError, Problem, suggest
 
-__all__ = ["MixSettings", "from_toml"]
+__all__ = ["MixSettings", "checked_settings", "from_toml"]
 
 _COMBINATION: LiteralString = "combination"
 
@@ -215,6 +215,25 @@ def from_toml(path: Path | None, overrides: Mapping[str, Any] | None = None) -> 
     if problems:
         raise InputError(problems)
     return MixSettings.model_validate(told | flags)
+
+
+def checked_settings(values: Mapping[str, Any], subject: Callable[[str], str]) -> MixSettings:
+    """Return settings of values by key.
+
+    Parameters
+    ----------
+    subject
+        What a key's value is called before the user.
+
+    Raises
+    ------
+    InputError
+        With all that is wrong.
+    """
+    problems = _problems(values, subject, together=True)
+    if problems:
+        raise InputError(problems)
+    return MixSettings.model_validate(values)
 
 
 def _read(path: Path) -> dict[str, Any]:
