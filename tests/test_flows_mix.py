@@ -519,7 +519,7 @@ def test_what_changed_costs_what_depends_on_it(
 
     other = shutil.copytree(song, workplace / "cost other song")
     (other / "session.toml").write_text(
-        '[track."Lead Vox ü 日本.wav"]\nrole = "backing vocal"\n', encoding="utf-8"
+        '[[track]]\nmatch = "Lead*"\nrole = "backing_vocal"\n', encoding="utf-8"
     )
     role = done(mixed("cost role", store="cost", root=other))
     assert "analyse" not in role
