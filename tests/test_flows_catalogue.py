@@ -237,8 +237,8 @@ def test_sessions_share_one_server(
     seen: list[str | None] = []
 
     @contextlib.contextmanager
-    def server() -> Iterator[str]:
-        yield "http://127.0.0.1:1/api"
+    def server() -> Iterator[tuple[str, Path]]:
+        yield "http://127.0.0.1:1/api", tmp_path
         seen.append("ended")
 
     def run(

@@ -527,10 +527,10 @@ def test_what_changed_costs_what_depends_on_it(
 
 
 def test_a_copy_of_the_store_s_can_be_edited(mixed: Callable[..., MixOutcome]) -> None:
-    first = mixed("edited", store="edited store")
+    first = mixed("to edit", store="edited store")
     wanted = (first.folder / "mix.wav").read_bytes()
     for path in [first.folder / "mix.wav", *(first.folder / "stems").iterdir()]:
         path.write_bytes(b"cut")
-    second = mixed("edited again", store="edited store")
+    second = mixed("unedited", store="edited store")
     assert second.steps["done"] == 0
     assert (second.folder / "mix.wav").read_bytes() == wanted
