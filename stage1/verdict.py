@@ -32,10 +32,12 @@ _ONE_SOUND = (0.85, 0.45, 0.5)  # envelope, coherence, correlation as the files 
 # An overhead hears what it hangs over; only what is alike as two taps of one bass is one sound.
 _ONE_SOUND_FAR = 0.95
 
-_NEAR_INVERTED, _FAR_INVERTED = (0.25, 0.25), (0.35, 0.4)  # coherence, correlation
-_DELAY_COHERENCE = 0.3
+# coherence, correlation: what is flipped unasked must be surer than what is only said
+_NEAR_INVERTED, _NEAR_FLIPPED, _FAR_INVERTED = (0.25, 0.15), (0.25, 0.25), (0.35, 0.4)
+_DELAY_COHERENCE, _NEAR_DELAY_COHERENCE = 0.3, 0.25
 _DELAY_LIMIT_MS = {"di": 3.0, "amp": 3.0, "out": 3.0, "sub": 3.0, "trigger": 5.0, "room": 30.0}
-_CLOSE_LIMIT_MS, _HALVES_LIMIT_MS, _FAR_LIMIT_MS = 1.5, 10.0, 30.0
+# The halves of an overhead pair hang some 2 m apart at most, those of other pairs 3 m.
+_CLOSE_LIMIT_MS, _OVERHEADS_LIMIT_MS, _HALVES_LIMIT_MS, _FAR_LIMIT_MS = 1.5, 6.0, 10.0, 30.0
 # Where a delay hides how two microphones would sum: between unrelated and one, at most 1.5 dB off.
 _IN_THE_MIDDLE = math.sqrt(2.0) - 1.0
 FAR_ROLES = frozenset({Role.OVERHEAD, Role.ROOM, Role.DRUM_KIT})
@@ -98,9 +100,12 @@ def same_source(first: Recognition, second: Recognition) -> bool:
 
 def _limit_ms(first: Recognition, second: Recognition) -> float:
     """Return the longest delay that is nothing out of the ordinary between two microphones."""
+    halves = first.side and second.side and first.side != second.side
+    if halves and first.role == second.role == Role.OVERHEAD:
+        return _OVERHEADS_LIMIT_MS
     if first.role in FAR_ROLES or second.role in FAR_ROLES:
         return _FAR_LIMIT_MS
-    if first.side and second.side and first.side != second.side:
+    if halves:
         return _HALVES_LIMIT_MS
     return max(_DELAY_LIMIT_MS.get(r.position, _CLOSE_LIMIT_MS) for r in (first, second))
 
@@ -179,7 +184,7 @@ def _microphones(
     inverted = told and match.coherence >= coherence and match.correlation <= -correlation
     late = (
         told
-        and match.coherence >= _DELAY_COHERENCE
+        and match.coherence >= (_NEAR_DELAY_COHERENCE if near else _DELAY_COHERENCE)
         and abs(match.delay_ms) > _limit_ms(first, second)
     )
     a, b = relation.first, relation.second
@@ -222,7 +227,7 @@ def is_flipped(relation: Relation, first: Recognition, second: Recognition) -> b
     Only inside one recognised source and between close positions, and where both the delay found
     and the sum as the files stand say that they cancel.
     """
-    coherence, correlation = _NEAR_INVERTED
+    coherence, correlation = _NEAR_FLIPPED
     return (
         same_source(first, second)
         and are_near(first, second)
