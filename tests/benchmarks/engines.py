@@ -106,7 +106,7 @@ _SERVE = """
 import sys
 from flows.dashboard import private_server
 from pathlib import Path
-with private_server(Path(sys.argv[1])) as url:
+with private_server(Path(sys.argv[1])) as (url, _):
     print(url, flush=True)
     sys.stdin.read()
 """
