@@ -270,3 +270,30 @@ def test_odd_stems_get_settings_that_make_sense(kind: str) -> None:
                 assert spread[p.name] >= (1.0 if p.scale == "log" else 0.0)
         for p in BUS:
             assert p.safe_low - 1e-9 <= told.bus[p.name] <= p.safe_high + 1e-9, p.name
+
+
+@pytest.mark.parametrize("kind", ["mono", "one side", "opposite sides", "a tone", "a second"])
+def test_odd_references_get_settings_that_make_sense(kind: str) -> None:
+    heard = reference()
+    odd = {
+        "mono": heard[:1],
+        "one side": heard * np.array([[1.0], [0.0]], dtype=np.float32),
+        "opposite sides": heard[:1] * np.array([[1.0], [-1.0]], dtype=np.float32),
+        "a tone": np.sin(0.4 * np.arange(3 * RATE, dtype=np.float32))[None],
+        "a second": heard[:, :RATE],
+    }[kind]
+    told = predict(
+        [
+            StemInput(name, audio, gain, False, 0.4)
+            for name, audio, gain in zip(NAMES, stems(), GAINS_DB, strict=True)
+        ],
+        measure_style(odd, sample_rate=RATE),
+        reference_windows(odd, sample_rate=RATE),
+        sample_rate=RATE,
+    )
+    for table, rows in ((STRIP, told.strips), (BUS, (told.bus,))):
+        for settings in rows:
+            for p in table:
+                assert p.safe_low - 1e-9 <= settings[p.name] <= p.safe_high + 1e-9, p.name
+    moved = [told.bus[p.name] for p in BUS if p.name.startswith("eq_")]
+    assert np.abs(moved).max() > 1.0
