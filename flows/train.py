@@ -168,16 +168,23 @@ def _usable(songs: Sequence[TrainingSong]) -> list[TrainingSong]:
     return [s for s in songs if len(s.passages) > 1 and len(s.subgroups) > 1]
 
 
-def _commit() -> str:
-    """Return the commit that the code is at, or nothing where it is no checkout."""
-    try:
+def _commit(file: Path = Path(__file__)) -> str:
+    """Return the commit that the code is at, or nothing where it is no checkout.
+
+    Code that was changed since says so. A package that is installed somewhere below a checkout of
+    something else is none.
+    """
+
+    def git(*words: str) -> str:
         done = subprocess.run(
-            ["git", "rev-parse", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
+            ["git", *words], cwd=file.parent, capture_output=True, text=True, check=True
         )
+        return done.stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "--", file.name)
+        commit = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/")
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return done.stdout.strip()
+    return f"{commit}, with changes" if changed else commit

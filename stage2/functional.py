@@ -347,18 +347,35 @@ class _Ballistics(torch.autograd.Function):
         _ballistics(_numpy(power), _numpy(settings), detector, smoothed, reduction)
         out = torch.from_numpy(reduction)
         ctx.detector = detector
-        ctx.save_for_backward(settings, torch.from_numpy(smoothed), out)
+        ctx.save_for_backward(settings, power, torch.from_numpy(smoothed), out)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        settings, smoothed, reduction = (_numpy(v) for v in ctx.saved_tensors)
+        settings, power, smoothed, reduction = (_numpy(v) for v in ctx.saved_tensors)
         grad_power = np.empty_like(smoothed)
         out = np.zeros_like(settings)
+        idle = settings[1] == 0.0
+        if idle.any():
+            # Reduction is in proportion to the slope: of none, only a slope of 1 tells what it
+            # would do, and nothing but the slope has a say.
+            settings, reduction = settings.copy(), reduction.copy()
+            settings[1, idle] = 1.0
+            steep = np.empty_like(power[idle])
+            _ballistics(
+                power[idle],
+                np.ascontiguousarray(settings[:, idle]),
+                ctx.detector,
+                np.empty_like(steep),
+                steep,
+            )
+            reduction[idle] = steep
         _ballistics_adjoint(
             _numpy(grad), settings, ctx.detector, smoothed, reduction, grad_power, out
         )
+        grad_power[idle] = 0.0
+        out[np.ix_((0, 2, 3, 4), idle)] = 0.0
         return torch.from_numpy(grad_power), *torch.from_numpy(out), None
 
 

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import re
@@ -12,13 +13,13 @@ import pytest
 from typer.testing import Result
 
 from flows.engine import LocalEngine
-from flows.model_card import model_card
-from flows.train import train_recipe
+from flows.model_card import METRICS, model_card
+from flows.train import _commit, train_recipe
 from flows.training_page import write_training_page
 from flows.training_settings import load_training_settings
 from pipeline.problems import InputError
 from stage2.controller import ControllerSize
-from stage2.model_file import load_controller, load_record
+from stage2.model_file import SHIPPED, load_controller, load_record
 
 CONFIG = """
 output = "run"
@@ -204,6 +205,39 @@ def test_a_record_that_lacks_things_still_makes_a_card(
     assert stemwright("model").exit_code == 0
     result = stemwright("model", tmp_path)
     assert result.exit_code == 2
+
+
+def test_the_shipped_weights_have_their_card_beside_them() -> None:
+    record = load_record(SHIPPED)
+    # Where the code or the record changes: flows.model_card.write_card(SHIPPED.with_suffix(".md"),
+    # load_record(SHIPPED))
+    assert SHIPPED.with_suffix(".md").read_text(encoding="utf-8") == model_card(record)
+    assert record["sha256"] == hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
+    assert record["parameters"] == sum(p.numel() for p in load_controller().parameters())
+    assert record["parameters"] <= 10_000_000
+    assert SHIPPED.stat().st_size <= 25_000_000
+    assert {"data_hash", "commit", "options", "steps_per_s", "seconds"} <= record.keys()
+    assert len(record["metrics"]) == 2 * len(METRICS)
+    assert any("CC BY 3.0" in s and "Berklee College of Music" in s for s in record["sources"])
+    assert all("CC0" in s or "CC BY 3.0" in s for s in record["sources"])
+
+
+def test_the_commit_is_that_of_the_code_and_of_nothing_around_it(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        told = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(tmp_path), *words]
+        return subprocess.run(told, check=True, capture_output=True, text=True).stdout.strip()
+
+    ours, other = tmp_path / "train.py", tmp_path / "installed.py"
+    for path in (ours, other):
+        path.write_text("1\n")
+    assert _commit(ours) == ""
+    git("init", "-q")
+    git("add", "train.py")
+    git("commit", "-qm", "first")
+    assert _commit(ours) == git("rev-parse", "HEAD")
+    assert _commit(other) == ""
+    ours.write_text("2\n")
+    assert _commit(ours) == f"{git('rev-parse', 'HEAD')}, with changes"
 
 
 def test_a_finished_run_is_left_and_another_refused(

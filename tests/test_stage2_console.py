@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from pipeline.plan import BUS, STRIP, Parameter, Plan, StemPlan, default_settings
 from pipeline.processors import Bus, Strip
+from stage2 import functional
 from stage2.console import Console, denormalise, neutral, normalise, to_settings
 
 RATE = 44100
@@ -153,3 +154,44 @@ def test_vectors_that_do_not_fit_are_refused(
         Console(RATE)(stems(2, 100), strip, bus)
     with pytest.raises(ValueError, match="the table has"):
         denormalise(torch.zeros(3), STRIP)
+
+
+# Where settings differ from the ends as little as a user can tell, at the ends, and between.
+PLACES = (0.0, 0.001, 0.5, 0.999, 1.0)
+
+
+@TABLES
+def test_every_gradient_is_what_finite_differences_say_to_the_ends_of_the_range(
+    table: tuple[Parameter, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Without room for their ring-out responses wrap around: cheaper, and no less differentiable.
+    monkeypatch.setattr(functional, "EQ_TAIL_S", 0.0)
+    monkeypatch.setattr(functional, "DECORRELATOR_TAIL_S", 0.0)
+    console = Console(RATE)
+    process = console.strip if table is STRIP else console.bus
+    draw = np.random.default_rng(8)
+    x = stems(1, 1200, level=0.3)[0, 0]
+    x[:, 700:] *= 0.05  # the compressor recovers
+    ear = torch.from_numpy(draw.standard_normal((2, 1200)))
+    names = [p.name for p in table]
+    working = torch.from_numpy(draw.uniform(0.35, 0.65, len(table)))
+    for name, value in (("threshold_db", 0.4), ("ratio", 0.4), ("gain_db", 0.6)):
+        working[names.index(name)] = value
+
+    def heard(values: torch.Tensor) -> torch.Tensor:
+        """Return what is heard in as many rooms as there are settings: each is moved in its own."""
+        vectors = torch.where(torch.eye(len(table), dtype=torch.bool), values, working)
+        out = process(x.expand(len(table), -1, -1), denormalise(vectors, table))
+        return (ear * out).sum(dim=(1, 2))
+
+    for at in PLACES:
+        values = torch.full((len(table),), at, dtype=torch.float64, requires_grad=True)
+        (ours,) = torch.autograd.grad(heard(values).sum(), values)
+        # Differences of second order that stay within the range.
+        h = 1e-5 if at < 0.5 else -1e-5
+        f = [heard(values.detach() + k * h) for k in range(3)]
+        expected = (-3.0 * f[0] + 4.0 * f[1] - f[2]) / (2.0 * h)
+        wrong = (ours - expected).abs() > 1e-4 * (1.0 + expected.abs())
+        assert [n for n, w in zip(names, wrong.tolist(), strict=True) if w] == [], at
+        if 0.0 < at < 1.0:
+            assert torch.autograd.gradcheck(heard, values, atol=1e-4, rtol=1e-4, fast_mode=True)

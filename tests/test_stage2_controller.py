@@ -62,6 +62,17 @@ def controller(passes: int = 2) -> Controller:
     return made.eval()
 
 
+@cache
+def shipped() -> Controller:
+    return load_controller()
+
+
+@pytest.fixture(params=["made up", "shipped"])
+def each(request: pytest.FixtureRequest) -> Controller:
+    """Return a controller: what holds of one that is made up must hold of the shipped one."""
+    return controller() if request.param == "made up" else shipped()
+
+
 def settle(
     audio: Sequence[FloatArray],
     gains_db: Sequence[float],
@@ -96,11 +107,14 @@ def third_octaves_db(digest: Digest, strips: Tensor, bus: Tensor) -> Tensor:
     return features[[n.startswith("spectrum") for n in model.feature_names]]
 
 
-def test_settings_follow_the_stems_when_these_change_places() -> None:
+def test_settings_follow_the_stems_when_these_change_places(each: Controller) -> None:
     order = [3, 0, 5, 1, 4, 2]
-    strips, bus, _ = settle(stems(), GAINS_DB, NAMES)
+    strips, bus, _ = settle(stems(), GAINS_DB, NAMES, by=each)
     shuffled, same_bus, _ = settle(
-        [stems()[i] for i in order], [GAINS_DB[i] for i in order], [NAMES[i] for i in order]
+        [stems()[i] for i in order],
+        [GAINS_DB[i] for i in order],
+        [NAMES[i] for i in order],
+        by=each,
     )
     scale = torch.tensor([p.high - p.low for p in STRIP])
     assert ((shuffled - strips[order]) / scale).abs().max() < 1e-5
@@ -109,11 +123,13 @@ def test_settings_follow_the_stems_when_these_change_places() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 16, 32, 64])
-def test_any_number_of_stems_gets_settings_within_the_safe_ranges(count: int) -> None:
+def test_any_number_of_stems_gets_settings_within_the_safe_ranges(
+    count: int, each: Controller
+) -> None:
     draw = np.random.default_rng(count)
     audio = [noise(draw, float(draw.uniform(-1.5, 0.0)), 1.0) for _ in range(count)]
     names = [NAMES[i % len(NAMES)] for i in range(count)]
-    strips, bus, _ = settle(audio, [-10.0] * count, names)
+    strips, bus, _ = settle(audio, [-10.0] * count, names, by=each)
     assert strips.shape == (count, len(STRIP))
     for values, table in ((strips, STRIP), (bus[None], BUS)):
         low = torch.tensor([p.safe_low for p in table])
@@ -132,10 +148,10 @@ def halved(index: int) -> tuple[list[FloatArray], list[float], list[str]]:
 
 
 @pytest.mark.parametrize("index", [0, 4])
-def test_a_stem_in_two_halves_is_mixed_as_the_stem_is(index: int) -> None:
-    strips, bus, digest = settle(stems(), GAINS_DB, NAMES)
+def test_a_stem_in_two_halves_is_mixed_as_the_stem_is(index: int, each: Controller) -> None:
+    strips, bus, digest = settle(stems(), GAINS_DB, NAMES, by=each)
     whole = third_octaves_db(digest, strips, bus)
-    moved, same_bus, digest = settle(*halved(index))
+    moved, same_bus, digest = settle(*halved(index), by=each)
     apart = third_octaves_db(digest, moved, same_bus) - whole
     assert apart.abs().max() < 0.5  # dB
     assert (moved[index] - moved[index + 1]).abs().max() < 1e-3  # Hz, ms
@@ -254,3 +270,30 @@ def test_odd_stems_get_settings_that_make_sense(kind: str) -> None:
                 assert spread[p.name] >= (1.0 if p.scale == "log" else 0.0)
         for p in BUS:
             assert p.safe_low - 1e-9 <= told.bus[p.name] <= p.safe_high + 1e-9, p.name
+
+
+@pytest.mark.parametrize("kind", ["mono", "one side", "opposite sides", "a tone", "a second"])
+def test_odd_references_get_settings_that_make_sense(kind: str) -> None:
+    heard = reference()
+    odd = {
+        "mono": heard[:1],
+        "one side": heard * np.array([[1.0], [0.0]], dtype=np.float32),
+        "opposite sides": heard[:1] * np.array([[1.0], [-1.0]], dtype=np.float32),
+        "a tone": np.sin(0.4 * np.arange(3 * RATE, dtype=np.float32))[None],
+        "a second": heard[:, :RATE],
+    }[kind]
+    told = predict(
+        [
+            StemInput(name, audio, gain, False, 0.4)
+            for name, audio, gain in zip(NAMES, stems(), GAINS_DB, strict=True)
+        ],
+        measure_style(odd, sample_rate=RATE),
+        reference_windows(odd, sample_rate=RATE),
+        sample_rate=RATE,
+    )
+    for table, rows in ((STRIP, told.strips), (BUS, (told.bus,))):
+        for settings in rows:
+            for p in table:
+                assert p.safe_low - 1e-9 <= settings[p.name] <= p.safe_high + 1e-9, p.name
+    moved = [told.bus[p.name] for p in BUS if p.name.startswith("eq_")]
+    assert np.abs(moved).max() > 1.0
