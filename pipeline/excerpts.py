@@ -10,6 +10,7 @@ import base64
 import io
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ MAX_SECONDS = 75.0
 TOTAL_SECONDS = 200.0  # at 160 kbit/s and base64, 5.5 MB of page
 PEAK_DBFS = -1.0  # room for what the encoder adds
 FADE_S = 0.02
+_ENCODERS = 2
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 BIT_RATE_LEVEL = 0.5  # libsndfile's scale: 160 kbit/s at 44.1 and 48 kHz
 
@@ -85,15 +87,17 @@ def loudest_excerpts(paths: Sequence[Path]) -> tuple[Excerpt, ...]:
         if loudness > -math.inf
     ]
     level = min(reachable, default=-math.inf)
-    excerpts = []
-    for audio, rate, start_s, whole in pieces:
+
+    def excerpt(piece: tuple[FloatArray, int, float, bool]) -> Excerpt:
+        audio, rate, start_s, whole = piece
         loudness, _ = _level(audio, rate)
         gain_db = level - loudness if loudness > -math.inf else 0.0
         matched = (audio * np.float32(db_to_amplitude(gain_db))).astype(np.float32)
         duration_s = audio.shape[1] / rate
-        uri = _mp3_uri(matched, rate)
-        excerpts.append(Excerpt(matched, rate, start_s, duration_s, whole, gain_db, uri))
-    return tuple(excerpts)
+        return Excerpt(matched, rate, start_s, duration_s, whole, gain_db, _mp3_uri(matched, rate))
+
+    with ThreadPoolExecutor(_ENCODERS) as pool:  # most of the time goes into MP3
+        return tuple(pool.map(excerpt, pieces))
 
 
 def _loudest_piece(path: Path, seconds: float) -> tuple[FloatArray, int, float, bool]:

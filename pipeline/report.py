@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,11 +175,19 @@ def write_report(path: Path, report: Report) -> None:
 def _render(report: Report) -> str:
     environment = page_environment()
     environment.filters["spoken"] = spoken
-    plan = report.plan
+    with ThreadPoolExecutor(1) as pool:  # encoding goes on while the plots are drawn
+        players = pool.submit(_players, report)
+        shown = _shown(report)
     return environment.get_template("report.html").render(
-        report=report,
+        report=report, players=players.result(), **shown
+    )
+
+
+def _shown(report: Report) -> dict[str, Any]:
+    """Return what the template shows but the players."""
+    plan = report.plan
+    return dict(
         facts=_facts(report),
-        players=_players(report),
         words=report.words or describe(plan),
         distances=distance_table(report.distances),
         spectrum=spectrum_view(report),
