@@ -9,6 +9,7 @@ was last used, to the day: who uses one whose mark is older writes it again.
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections import defaultdict
@@ -22,6 +23,7 @@ from pipeline.problems import Problem
 __all__ = ["FarStore"]
 
 _DONE = "done.json"
+_KEY = re.compile(r"[0-9a-f]{40}")
 _MARK_S = 86400.0
 # What no run can still be writing.
 _ABANDONED_S = 3 * 86400.0
@@ -143,7 +145,8 @@ class FarStore:
         groups: dict[tuple[str, ...], list[StoredObject]] = defaultdict(list)
         for name, stored in self._objects.list().items():
             parts = PurePosixPath(name).parts
-            if len(parts) > 2 or parts[0] == ".probe":
+            # The bucket may hold more than ours, and that is not to be swept or pruned.
+            if parts[0] == ".probe" or (len(parts) > 2 and _KEY.fullmatch(parts[1])):
                 groups[parts[:2]].append(stored)
         for group, found in groups.items():
             done = f"{'/'.join(group)}/{_DONE}"

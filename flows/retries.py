@@ -8,7 +8,9 @@ from collections.abc import Iterator
 __all__ = ["back_off_s", "may_pass"]
 
 # These do not mend themselves.
-_LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
+_LASTING = (
+    FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError,
+)  # fmt: skip
 
 _FIRST_S, _LONGEST_S = 1.0, 60.0
 # Several that failed together must not come back together.

@@ -301,7 +301,7 @@ def _aligned_reference(
         axis=1,
     )
     note = (
-        f"{path.name} is a mix of this very song (onsets correlate {found.similarity:.2f} at "
+        f"the reference is a mix of this very song (onsets correlate {found.similarity:.2f} at "
         f"{found.lag_s:+.2f} s), so the stem levels follow it moment by moment"
     )
     return aligned, note
