@@ -101,6 +101,11 @@ class FarStore:
                 return
         self._objects.write(prefix + _DONE, raw)
 
+    @property
+    def mark_lag_s(self) -> float:
+        """How much later an entry may have been used than its mark says."""
+        return 2 * _MARK_S
+
     def size_bytes(self) -> int:
         """Return the size of all complete entries."""
         return sum(size for _, size, _ in self._entries())
@@ -118,7 +123,7 @@ class FarStore:
         entries = sorted(self._entries(), key=lambda entry: entry[0])
         total, freed = sum(size for _, size, _ in entries), 0
         for used, size, names in entries:
-            if total - freed <= max_bytes or time.time() - used < unused_s + 2 * _MARK_S:
+            if total - freed <= max_bytes or time.time() - used < unused_s + self.mark_lag_s:
                 break
             self._discard(names)
             freed += size

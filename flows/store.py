@@ -416,6 +416,11 @@ class Store:
                     freed += size
         return freed
 
+    @property
+    def mark_lag_s(self) -> float:
+        """How much later an entry may have been used than its mark says."""
+        return 0.0 if self._far is None else self._far.mark_lag_s
+
     def sweep(self) -> int:
         """Remove what killed runs left unfinished; return the number of entries it was for."""
         return self._sweep() + (0 if self._far is None else self._far.sweep())

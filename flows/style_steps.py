@@ -74,7 +74,9 @@ def style_step(job: TrackJob) -> HeardReference:
     key = store.key(
         "style",
         inputs={"content": store.content_hash(path), "suffix": path.suffix.lower()},
-        code_version=code_version(*STYLE_CODE, "pipeline.stereo"),
+        code_version=code_version(
+            *STYLE_CODE, "pipeline.stereo", distributions=("numpy", "scipy", "soundfile", "torch")
+        ),
     )
     with store.entry("style", key) as entry:
         if not entry.done:

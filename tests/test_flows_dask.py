@@ -185,7 +185,11 @@ def test_a_running_cluster_is_used_and_looked_at_first(
 ) -> None:
     assert engine.map(here, range(2), name="start", labels=["a", "b"])
     address = engine._cluster.scheduler_address
-    folders = {"reads": [tmp_path], "writes": [tmp_path / "store"]}
+    (tmp_path / "like this.wav").touch()
+    folders = {
+        "reads": [tmp_path, tmp_path / "like this.wav", tmp_path / "not there.wav"],
+        "writes": [tmp_path / "store"],
+    }
     pids = run_recipe(
         "x",
         lambda e: e.map(here, range(4), name="here", labels=labels(range(4))),
