@@ -118,7 +118,7 @@ def stems_step(job: StemsJob) -> RawStem:
     peaks = np.zeros(len(placed))
     allow_open_files(len(placed[0]) + len(job.paths) + len(job.tracks))
     with ExitStack() as stack:
-        files = [stack.enter_context(path.open("xb")) for path in job.paths]
+        files = [stack.enter_context(path.open("wb")) for path in job.paths]
         gained = _GainedTracks(stack, job.tracks, rate)
 
         def on_block(index: int, start: int, block: npt.NDArray[np.float32]) -> None:

@@ -162,7 +162,10 @@ def prune(
     quiet: QuietOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Remove results not used for long; never those used within an hour, as a run may read them."""
+    """Remove results not used for long; never those used within an hour, as a run may read them.
+
+    Of a store at a URL, use is marked by the day: there it is two days and an hour.
+    """
     screen = Screen(quiet=quiet, verbose=False, as_json=json_)
 
     def work() -> int:
@@ -201,7 +204,10 @@ def clear(
     quiet: QuietOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Remove all results but those used within an hour, as a run may read them."""
+    """Remove all results but those used within an hour, as a run may read them.
+
+    Of a store at a URL, use is marked by the day: there it is two days and an hour.
+    """
     screen = Screen(quiet=quiet, verbose=False, as_json=json_)
 
     def work() -> int:
@@ -215,6 +221,7 @@ def clear(
 
 def _tidy(store: Store, max_bytes: int, *, unused_s: float) -> tuple[int, int]:
     """Prune; return the number of entries removed, and their bytes."""
+    store.sweep()
     before = sum(use.entries for use in _used(store).values())
     freed = store.prune(max_bytes, unused_s=unused_s)
     return max(before - sum(use.entries for use in _used(store).values()), 0), freed
@@ -223,7 +230,8 @@ def _tidy(store: Store, max_bytes: int, *, unused_s: float) -> tuple[int, int]:
 def _tell(screen: Screen, store: Store, removed: int, freed: int) -> None:
     left = _used(store)
     size = sum(use.size_bytes for use in left.values())
-    kept = sum(time.time() - used < _IN_USE_S for _, used, _ in store.entries())
+    in_use_s = _IN_USE_S + store.mark_lag_s
+    kept = sum(time.time() - used < in_use_s for _, used, _ in store.entries())
     screen.result(
         {
             "store": str(store.place),
@@ -236,7 +244,8 @@ def _tell(screen: Screen, store: Store, removed: int, freed: int) -> None:
     words = f"{removed} entries removed, {size_told(freed)} freed, {size_told(size)} left"
     screen.say(f"{store.place}: {words}")
     if kept:
-        screen.say(f"{kept} entries were used within an hour: they stay, as a run may read them")
+        lately = "within an hour" if in_use_s == _IN_USE_S else "lately, by the day that is marked"
+        screen.say(f"{kept} entries were used {lately}: they stay, as a run may read them")
 
 
 def size_told(size_bytes: int) -> str:

@@ -154,7 +154,8 @@ def _one_server(entries: Sequence[CatalogueEntry]) -> Iterator[None]:
 
 
 def _with_workers(entry: CatalogueEntry, threads: int) -> CatalogueEntry:
-    if entry.settings.workers is not None:
+    # Of a running cluster, workers are those to use: all unless fewer are asked for.
+    if entry.settings.workers is not None or entry.settings.dask is not None:
         return entry
     return replace(entry, settings=entry.settings.model_copy(update={"workers": threads}))
 

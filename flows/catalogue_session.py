@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from flows.catalogue_list import CatalogueEntry
 from flows.catalogue_table import CatalogueRow, failed_row, mixed_row
+from flows.output_folder import sweep_parts
 from flows.places import Place
 from flows.remote_input import bring_near
 from flows.retries import back_off_s, may_pass
@@ -113,7 +113,7 @@ def mix_entry(
 
 def crashed_row(job: SessionJob, how: str, seconds: float) -> CatalogueRow:
     """Return the row of a session whose process died."""
-    _sweep(job.folder)
+    sweep_parts(job.catalogue)
     return failed_row(
         job.entry.name,
         how,
@@ -132,7 +132,6 @@ def _attempt(job: SessionJob, mix: Callable[[SessionJob], None]) -> bool:
     known = _read(record)
     if not job.again and made_from is not None and known == made_from and _is_whole(job):
         return True
-    _sweep(job.folder)
     with _set_aside(job.folder, record):
         _write(record, made_from)
         mix(job)
@@ -192,15 +191,6 @@ def _set_aside(folder: Path, record: Path) -> Iterator[None]:
             _write(record, earlier)
             aside.rename(folder)
         raise
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a process that was killed left half-written; nobody else writes here now."""
-    with contextlib.suppress(OSError):
-        for part in folder.parent.iterdir():
-            middle = part.name.removeprefix(f".{folder.name}.").removesuffix(".part")
-            if part.name == f".{folder.name}.{middle}.part" and len(middle) == 8:
-                shutil.rmtree(part, ignore_errors=True)
 
 
 def _read(record: Path) -> str | None:

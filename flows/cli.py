@@ -245,7 +245,8 @@ def balance(
         from flows.balance_decisions import chosen_methods
         from flows.balances import balance_session
         from flows.engine import run_recipe
-        from flows.store import default_root
+        from flows.output_folder import written_through
+        from flows.store import chosen_root
 
         problems: list[Problem] = []
         flags = {
@@ -276,14 +277,14 @@ def balance(
                     methods=methods,
                     settings=chosen,
                     folder=output,
-                    store=store or default_root(),
+                    store=chosen_root(store),
                     tracks=tracks,
                     progress=progress,
                 ),
                 engine=chosen.engine,
                 dask=chosen.dask,
                 reads=[place],
-                writes=[store or default_root()],
+                writes=[chosen_root(store), *written_through(output, place)],
                 workers=chosen.workers,
                 progress=progress,
             )
@@ -312,7 +313,7 @@ def init(
 
     def work() -> int:
         from flows.session_init import init_session
-        from flows.store import default_root
+        from flows.store import chosen_root
 
         chosen = chosen_settings(
             None, {"skip_bad": True, "engine": engine, "dask": dask, "workers": workers}
@@ -321,7 +322,7 @@ def init(
             path, analysed = init_session(
                 parse_place(session),
                 settings=chosen,
-                store=store or default_root(),
+                store=chosen_root(store),
                 progress=progress,
             )
         present_init(screen, path, analysed)

@@ -16,33 +16,30 @@ import os
 import queue
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from flows.dask_cluster import look_at_workers, reach
 from flows.dask_workers import (
     SCRATCH,
     SCRATCH_VARIABLE,
-    glimpse,
     host_mark,
     scratch_prefix,
     settle_in,
-    told_versions,
     work,
 )
 from flows.engine import LocalEngine
 from flows.output_folder import is_dead
 from flows.places import Place, parse_place
 from flows.progress import Progress
-from pipeline.problems import InputError, Problem, StemwrightError
+from pipeline.problems import StemwrightError
 
 __all__ = ["DaskEngine", "DaskError", "begin_fork_server"]
 
@@ -50,7 +47,6 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 _SHORT_PLACES, _LONGEST_PLACE = ("/tmp",), 32
-_REACHED_S = 10.0
 _READY_S = 120.0
 _TURN_S = 0.5
 _LOOKED_EVERY_S = 5.0
@@ -74,8 +70,6 @@ _CONFIG = {
     "distributed.admin.system-monitor.interval": "2s",
     "distributed.worker.profile.enabled": False,
 }
-# What must be alike for the two ends to understand each other.
-_SPOKEN = ("dask", "distributed", "cloudpickle", "msgpack")
 
 
 class DaskError(StemwrightError):
@@ -129,8 +123,8 @@ def begin_fork_server() -> None:
                 os.environ[name] = value
 
 
-def _folders(places: Sequence[Place]) -> list[Path]:
-    """Return those of some places that are folders: of a URL every worker gets its own copy."""
+def _paths(places: Sequence[Place]) -> list[Path]:
+    """Return those of some places that are paths: of a URL every worker gets its own copy."""
     return [known for place in places if isinstance(known := parse_place(place), Path)]
 
 
@@ -148,8 +142,8 @@ class DaskEngine:
         Of a running scheduler, such as ``"tcp://10.0.0.5:8786"``; None starts a cluster of our
         own on the loopback interface, which ends with this process however that ends.
     reads, writes
-        Folders that the workers of a running cluster must see as this process does; a file is
-        left for a moment in those that are written to.
+        Folders, and files to read, that the workers of a running cluster must see as this process
+        does; a file is left for a moment in folders that are written to.
 
     Raises
     ------
@@ -171,8 +165,8 @@ class DaskEngine:
         self._workers = workers
         self.counts = self._local.counts
         self._address = address
-        self._reads = _folders(reads)
-        self._writes = _folders(writes)
+        self._reads = _paths(reads)
+        self._writes = _paths(writes)
         self._cluster: Any = None
         self._client: Any = None
         self._chosen: list[str] = []
@@ -291,7 +285,15 @@ class DaskEngine:
                 begin_fork_server()
                 self._starting.start()
             else:
-                self._attach(self._address)
+                self._quieten()
+                self._client = self._stack.enter_context(reach(self._address))
+                self._chosen = look_at_workers(
+                    self._client,
+                    self._address,
+                    workers=self._workers,
+                    reads=self._reads,
+                    writes=self._writes,
+                )
         return self
 
     def __exit__(
@@ -369,100 +371,3 @@ class DaskEngine:
             if pid is not None:
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGTERM)
-
-    def _attach(self, address: str) -> None:
-        """Connect to a running scheduler; raise with all that is wrong with its workers."""
-        from distributed import Client
-        from distributed.versions import VersionMismatchWarning
-
-        self._quieten()
-        try:
-            host, _, port = address.partition("://")[2].rpartition(":")
-            # Dask would go on asking where nobody listens.
-            socket.create_connection((host.strip("[]"), int(port)), _REACHED_S).close()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", VersionMismatchWarning)  # told below, as an error
-                self._client = self._stack.enter_context(
-                    Client(  # type: ignore[no-untyped-call]
-                        address, set_as_default=False, timeout=_REACHED_S
-                    )
-                )
-        except (OSError, TimeoutError, ValueError) as error:
-            what = f"cannot be reached ({str(error) or type(error).__name__})".replace("\n", " ")
-            remedy = "start it there with: dask scheduler --host ADDRESS; or leave --dask out"
-            raise InputError([Problem(f"--dask {address}", what, remedy)]) from error
-        nthreads = self._client.nthreads()
-        if not nthreads:
-            remedy = f"start some with: dask worker {address} --nthreads 1"
-            raise InputError([Problem(f"--dask {address}", "has no workers", remedy)])
-        if self._workers is not None:
-            self._chosen = sorted(nthreads)[: self._workers]
-        problems = [*self._unlike(address), *self._unseen()]
-        if problems:
-            raise InputError(problems)
-
-    def _unlike(self, address: str) -> list[Problem]:
-        """Return where versions differ from those here."""
-        told = self._client.get_versions(check=False)
-        here = told["client"]["packages"]
-        remedy = "install the same version there as here"
-        problems = []
-        there = told["scheduler"]["packages"]
-        for name in _SPOKEN:
-            if there.get(name) != here.get(name):
-                what = f"the scheduler has {name} {there.get(name)}, and here it is {here[name]}"
-                problems.append(Problem(f"--dask {address}", what, remedy))
-        ours = told_versions()
-        for worker, theirs in self._client.run(told_versions, on_error="return").items():
-            subject = f"worker {worker}"
-            if isinstance(theirs, BaseException):
-                what = f"cannot run Stemwright ({type(theirs).__name__}: {theirs})"
-                problems.append(Problem(subject, what.replace("\n", " "), remedy))
-                continue
-            unlike = [
-                f"{name} {theirs.get(name)} (here {version})"
-                for name, version in ours.items()
-                if theirs.get(name) != version
-            ]
-            if unlike:
-                problems.append(Problem(subject, f"has {', '.join(unlike)}", remedy))
-        return problems
-
-    def _unseen(self) -> list[Problem]:
-        """Return which workers see other folders than this process does."""
-        problems = []
-        for folder in (*self._reads, *self._writes):
-            if folder in self._writes:
-                with contextlib.suppress(OSError):
-                    folder.mkdir(parents=True, exist_ok=True)
-            if not folder.is_dir():
-                continue  # told elsewhere
-            with _token(folder) if folder in self._writes else contextlib.nullcontext("") as name:
-                path = str(folder.resolve())
-                here = glimpse(path, name)
-                answers = self._client.run(glimpse, path, name, on_error="return")
-            problems += [
-                Problem(
-                    f"worker {worker}",
-                    f"does not see {folder} as it is here",
-                    "share that folder with every worker, at the same path",
-                )
-                for worker, there in answers.items()
-                if there != here and not isinstance(there, BaseException)
-            ]
-        return problems
-
-
-@contextlib.contextmanager
-def _token(folder: Path) -> Iterator[str]:
-    """Leave a file that tells this folder from others; give its name, or none where it cannot."""
-    token = folder / f".seen-{uuid.uuid4().hex}"
-    try:
-        token.touch()
-    except OSError:
-        yield ""
-        return
-    try:
-        yield token.name
-    finally:
-        token.unlink(missing_ok=True)

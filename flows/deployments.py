@@ -185,6 +185,9 @@ def _settings(parameters: MixSettings, engine: Literal["auto", "prefect"]) -> Mi
         for name in parameters.model_fields_set
         if name in MixSettings.model_fields
     }
+    # The form takes ~ for the worker's home, as in the session's place.
+    if "references" in chosen:
+        chosen["references"] = tuple(_place(str(told)) for told in parameters.references)
     return MixSettings.model_validate({**chosen, "engine": engine})
 
 

@@ -9,6 +9,7 @@ was last used, to the day: who uses one whose mark is older writes it again.
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections import defaultdict
@@ -22,6 +23,7 @@ from pipeline.problems import Problem
 __all__ = ["FarStore"]
 
 _DONE = "done.json"
+_KEY = re.compile(r"[0-9a-f]{40}")
 _MARK_S = 86400.0
 # What no run can still be writing.
 _ABANDONED_S = 3 * 86400.0
@@ -99,6 +101,11 @@ class FarStore:
                 return
         self._objects.write(prefix + _DONE, raw)
 
+    @property
+    def mark_lag_s(self) -> float:
+        """How much later an entry may have been used than its mark says."""
+        return 2 * _MARK_S
+
     def size_bytes(self) -> int:
         """Return the size of all complete entries."""
         return sum(size for _, size, _ in self._entries())
@@ -116,7 +123,7 @@ class FarStore:
         entries = sorted(self._entries(), key=lambda entry: entry[0])
         total, freed = sum(size for _, size, _ in entries), 0
         for used, size, names in entries:
-            if total - freed <= max_bytes or time.time() - used < unused_s + 2 * _MARK_S:
+            if total - freed <= max_bytes or time.time() - used < unused_s + self.mark_lag_s:
                 break
             self._discard(names)
             freed += size
@@ -143,7 +150,8 @@ class FarStore:
         groups: dict[tuple[str, ...], list[StoredObject]] = defaultdict(list)
         for name, stored in self._objects.list().items():
             parts = PurePosixPath(name).parts
-            if len(parts) > 2 or parts[0] == ".probe":
+            # The bucket may hold more than ours, and that is not to be swept or pruned.
+            if parts[0] == ".probe" or (len(parts) > 2 and _KEY.fullmatch(parts[1])):
                 groups[parts[:2]].append(stored)
         for group, found in groups.items():
             done = f"{'/'.join(group)}/{_DONE}"

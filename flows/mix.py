@@ -36,7 +36,7 @@ from flows.render_steps import DeliverJob, Mixdown, StemJob, deliver_step, stem_
 from flows.session_notes import track_notes
 from flows.settings import MixSettings
 from flows.steps import BalanceJob, TrackJob, balance_step, passages
-from flows.store import Store, default_root
+from flows.store import Store, chosen_root
 from flows.style_steps import ConsoleJob, HeardReference, style_step
 from pipeline.delivery import DEFAULT_LUFS, parse_target
 from pipeline.plan import Aspect, Delivery
@@ -321,7 +321,7 @@ def mix_session(
         With every problem of the input at once, before anything is written.
     """
     began = time.monotonic()
-    session = parse_place(session)
+    session, store = parse_place(session), chosen_root(store)
     name = stem_of(settings.references[0]) if settings.references else "balance"
     chosen, faults = choose_folder(folder, session, name)
 
@@ -332,7 +332,7 @@ def mix_session(
             settings=settings,
             folder=chosen,
             faults=faults,
-            store=store or default_root(),
+            store=store,
             progress=progress or SilentProgress(),
             began=began,
         )
@@ -342,8 +342,9 @@ def mix_session(
         recipe,
         engine=settings.engine,
         dask=settings.dask,
-        reads=[session],
-        writes=[store or default_root()],
+        # One reference is heard by this process, several by workers.
+        reads=[session, *(settings.references if len(settings.references) > 1 else ())],
+        writes=[store],
         workers=settings.workers,
         progress=progress,
     )

@@ -49,14 +49,17 @@ class RemoteError(OSError):
     ----------
     url, what, remedy
         As in :class:`pipeline.problems.Problem`.
+    may_pass
+        Whether it may be otherwise in a while.
     """
 
-    def __init__(self, url: str, what: str, remedy: str) -> None:
-        self.problem = Problem(url, what, remedy)
+    def __init__(self, url: str, what: str, remedy: str, may_pass: bool = False) -> None:
+        self.problem, self.may_pass = Problem(url, what, remedy), may_pass
         super().__init__(str(self.problem))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.problem.subject, self.problem.what, self.problem.remedy)
+        told = self.problem
+        return type(self), (told.subject, told.what, told.remedy, self.may_pass)
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ class ObjectFolder:
                 if wait_s is None:
                     what = f"cannot be reached ({_told(error)})"
                     remedy = "check the network and the endpoint, then run again"
-                    raise RemoteError(url, what, remedy) from error
+                    raise RemoteError(url, what, remedy, may_pass=True) from error
                 time.sleep(wait_s * random.uniform(0.7, 1.3))
         raise AssertionError("the last try returns or raises")
 

@@ -24,6 +24,8 @@ __all__ = [
     "new_folder",
     "place_problems",
     "relative_path",
+    "sweep_parts",
+    "written_through",
 ]
 
 # Killed processes leave theirs behind: the name tells whose it was.
@@ -53,7 +55,7 @@ def new_folder(folder: Place) -> Iterator[Path]:
     _refuse(folder)
     made = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(folder.parent)
+    sweep_parts(folder.parent)
     owner = f"{os.getpid()}@{socket.gethostname()}"
     part = folder.with_name(f".{folder.name[:_LONGEST_NAME]}.{uuid.uuid4().hex[:8]}.{owner}.part")
     part.mkdir()
@@ -73,8 +75,8 @@ def new_folder(folder: Place) -> Iterator[Path]:
                     parent.rmdir()
 
 
-def _sweep(parent: Path) -> None:
-    """Remove the temporary neighbours whose process, on this machine, is dead."""
+def sweep_parts(parent: Path) -> None:
+    """Remove the temporary neighbours in a folder whose process, on this machine, is dead."""
     with contextlib.suppress(OSError):
         for part in parent.iterdir():
             told = _PART.fullmatch(part.name)
@@ -175,6 +177,24 @@ def choose_folder(
     folder = _default_folder(session.absolute(), name)
     # Of a session that is not there only that is said.
     return folder, folder_problems(folder) if session.is_dir() else ()
+
+
+def written_through(named: Place | None, session: Place) -> tuple[Path, ...]:
+    """Return the folders that must be shared by all who write into a part of an output folder.
+
+    None where it is by default in the session, which is shared anyway.
+    """
+    try:
+        place = session if named is None else parse_place(named)
+    except InputError:
+        return ()  # told with all else that is wrong
+    if isinstance(place, str):
+        from flows.remote_output import staging
+
+        return (staging(),)
+    if named is None:
+        return ()
+    return (next(parent for parent in place.absolute().parents if parent.is_dir()),)
 
 
 def _default_name(name: str) -> str:

@@ -112,7 +112,7 @@ def shared_file(path: Path) -> FilePlace:
     """Return what names a file on every machine: a path, but for one in a view."""
     found = _view_of(path)
     if found is None:
-        return path
+        return path.absolute()
     files, name = found
     return files.get(name, path)
 
@@ -121,7 +121,7 @@ def shared_folder(root: Path, names: Iterable[str]) -> FolderPlace:
     """Return what names some files of a folder on every machine: a path, but for a view."""
     found = _view_of(root)
     if found is None:
-        return root
+        return root.absolute()
     files = [found[0][name] for name in names]
     if not files:
         return root
@@ -173,7 +173,8 @@ def mirror(
     for name in files:
         path = root / _safe(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        if not path.exists():  # a new time would have its content hashed anew
+            path.touch()
     early = [files[name] for name in first]
     _take_over(root, [f for f in files.values() if not _is_there(root, f)])
     _fetch(root, early)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from flows.object_storage import RemoteError
+
 __all__ = ["back_off_s", "may_pass"]
 
 # These do not mend themselves.
-_LASTING = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
+_LASTING = (
+    FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError,
+)  # fmt: skip
 
 _FIRST_S, _LONGEST_S = 1.0, 60.0
 # Several that failed together must not come back together.
@@ -17,6 +21,8 @@ _JITTER = 0.5
 
 def may_pass(error: object) -> bool:
     """Tell whether a failure may mend itself: a busy disk, a network share that was away."""
+    if isinstance(error, RemoteError):
+        return error.may_pass
     return isinstance(error, OSError) and not isinstance(error, _LASTING)
 
 

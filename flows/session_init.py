@@ -35,8 +35,7 @@ def init_session(
         If the file exists already, or with every problem of the session.
     """
     path = inside(root, SESSION_TOML)
-    if _exists(path):
-        raise InputError([Problem(str(path), "exists already", "edit it, or move it away")])
+    _refuse_existing(path)
     analysed = run_recipe(
         name_of(root),
         lambda engine: analyse_session(
@@ -56,12 +55,18 @@ def init_session(
         with tempfile.TemporaryDirectory(prefix="stemwright-") as folder:
             draft = Path(folder) / SESSION_TOML
             write_session_toml(analysed.session, found, draft)
+            _refuse_existing(path)  # somebody may have written one meanwhile
             _folder_of(path).upload(draft, SESSION_TOML)
     return path, analysed
 
 
 def _folder_of(url: str) -> ObjectFolder:
     return ObjectFolder(url.rpartition("/")[0])
+
+
+def _refuse_existing(path: Place) -> None:
+    if _exists(path):
+        raise InputError([Problem(str(path), "exists already", "edit it, or move it away")])
 
 
 def _exists(path: Place) -> bool:

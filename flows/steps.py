@@ -49,7 +49,8 @@ __all__ = [
 
 # The code that the balance depends on: what :func:`flows.store.code_version` takes.
 BALANCE_CODE = (
-    "flows.steps", "pipeline.stem_sum", "pipeline.processors", *AUDIO_CODE, *METER_CODE,
+    "flows.steps", "pipeline.stem_sum", "pipeline.processors", "pipeline.audio_writer",
+    *AUDIO_CODE, *METER_CODE,
 )  # fmt: skip
 
 # Style is a long-term average: so much of a song, spread over it, tells all of it.
@@ -150,7 +151,9 @@ def balance_step(job: BalanceJob) -> BalancedStem:
             "sample_rate": plan.sample_rate,
             "frames": plan.frames,
         },
-        code_version=code_version(*BALANCE_CODE),
+        code_version=code_version(
+            *BALANCE_CODE, distributions=("numpy", "numba", "soundfile", "soxr")
+        ),
     )
     with store.entry("balance", key) as entry:
         if not entry.done:

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.output_folder import place_problems
-from flows.places import Place, cache_root, parse_place
+from flows.places import Place, cache_root, is_url, parse_place
 from pipeline.problems import InputError, Problem
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 from flows.step_counts import note_lookup
 
-__all__ = ["Entry", "Store", "code_version", "default_root"]
+__all__ = ["Entry", "Store", "chosen_root", "code_version", "default_root"]
 
 _DONE = "done.json"
 _UNFINISHED = ".unfinished"
@@ -61,6 +61,21 @@ _PUBLISH_ATTEMPTS = 8
 _CLOCK_TICK_S = 2.0
 
 
+def chosen_root(place: Place | None) -> Place:
+    """Return a store as every process has to know it; by default :func:`default_root`.
+
+    A URL that cannot be worked with is returned as it is: :meth:`Store.problems_of` tells.
+    """
+    if not place:
+        return default_root()
+    try:
+        chosen = parse_place(place)
+    except InputError:
+        return place
+    # In another process's folder a relative path would be another store.
+    return chosen.absolute() if isinstance(chosen, Path) else chosen
+
+
 def default_root() -> Place:
     """Return the user's store: ``STEMWRIGHT_STORE``, else below the user's cache folder.
 
@@ -69,8 +84,9 @@ def default_root() -> Place:
     InputError
         If the variable holds a URL that cannot be worked with.
     """
-    chosen = parse_place(os.environ.get("STEMWRIGHT_STORE", ""), subject="STEMWRIGHT_STORE")
-    return chosen if isinstance(chosen, str) else cache_root("STEMWRIGHT_STORE", "store")
+    told = os.environ.get("STEMWRIGHT_STORE", "")
+    chosen = parse_place(told, subject="STEMWRIGHT_STORE")
+    return chosen if is_url(told) else cache_root("STEMWRIGHT_STORE", "store")
 
 
 @functools.cache
@@ -400,6 +416,11 @@ class Store:
                     freed += size
         return freed
 
+    @property
+    def mark_lag_s(self) -> float:
+        """How much later an entry may have been used than its mark says."""
+        return 0.0 if self._far is None else self._far.mark_lag_s
+
     def sweep(self) -> int:
         """Remove what killed runs left unfinished; return the number of entries it was for."""
         return self._sweep() + (0 if self._far is None else self._far.sweep())
@@ -430,6 +451,9 @@ class Store:
 
     def _near_entries(self) -> Iterator[tuple[float, int, Path]]:
         for done in self.root.glob(f"[!.]*/*/{_DONE}"):
+            # The store may be a folder that holds more than ours.
+            if not _KEY.fullmatch(done.parent.name):
+                continue
             with contextlib.suppress(OSError):
                 size = sum(p.stat().st_size for p in done.parent.rglob("*") if p.is_file())
                 yield done.stat().st_mtime, size, done.parent

@@ -74,7 +74,9 @@ def style_step(job: TrackJob) -> HeardReference:
     key = store.key(
         "style",
         inputs={"content": store.content_hash(path), "suffix": path.suffix.lower()},
-        code_version=code_version(*STYLE_CODE, "pipeline.stereo"),
+        code_version=code_version(
+            *STYLE_CODE, "pipeline.stereo", distributions=("numpy", "scipy", "soundfile", "torch")
+        ),
     )
     with store.entry("style", key) as entry:
         if not entry.done:
@@ -301,7 +303,7 @@ def _aligned_reference(
         axis=1,
     )
     note = (
-        f"{path.name} is a mix of this very song (onsets correlate {found.similarity:.2f} at "
+        f"the reference is a mix of this very song (onsets correlate {found.similarity:.2f} at "
         f"{found.lag_s:+.2f} s), so the stem levels follow it moment by moment"
     )
     return aligned, note

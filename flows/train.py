@@ -12,7 +12,7 @@ from flows.model_card import write_card
 from flows.output_folder import place_problems
 from flows.places import Place
 from flows.progress import Progress
-from flows.store import Store, default_root
+from flows.store import Store, chosen_root
 from flows.train_steps import (
     RecordedSong,
     SynthesisedSong,
@@ -64,11 +64,11 @@ def train_recipe(
     folder, told = settings.output, settings.songs
     problems = run_problems(folder, identity_of(settings.options()))
     problems += place_problems(folder, "name another one with --output")
-    problems += Store.problems_of(store or default_root())
+    problems += Store.problems_of(chosen_root(store))
     if problems:
         raise InputError(problems)
     with one_blas_thread():
-        made, balanced = _songs(engine, settings, store or default_root())
+        made, balanced = _songs(engine, settings, chosen_root(store))
     learned, held_out = made[: -told.held_out], made[-told.held_out :]
 
     def write_page(curves: Sequence[Mapping[str, float]]) -> None:
@@ -157,8 +157,10 @@ def train(
         dask=dask,
         workers=workers,
         progress=progress,
-        reads=[path for path in settings.songs.sessions if path.is_dir()],
-        writes=[store or default_root()],
+        reads=[
+            path for path in (*settings.songs.sessions, *settings.songs.one_shots) if path.is_dir()
+        ],
+        writes=[chosen_root(store)],
         flow_name="train",
     )
 

@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> Path:
     root = tmp_path / "store"
     for step, hours, size in (("a", 0, 1000), ("a", 2, 2000), ("b", 20, 3000), ("b", 200, 4000)):
         opened = Store(root)
-        with opened.entry(step, f"{hours}") as entry:
+        with opened.entry(step, f"{hours:040d}") as entry:
             (entry.path / "data").write_bytes(bytes(size))
             place = entry.commit()
         used = time.time() - hours * HOUR_S
@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def entries(root: Path) -> set[str]:
-    return {path.parent.name for path in root.glob("*/*/done.json")}
+    return {path.parent.name.lstrip("0") or "0" for path in root.glob("*/*/done.json")}
 
 
 def told(result: Result) -> Any:

@@ -226,8 +226,10 @@ def test_sessions_at_once_share_the_cores(tmp_path: Path, monkeypatch: Any) -> N
         yield 0, CatalogueRow("0", "mixed")
 
     own = CatalogueEntry("own", Path("/songs/own"), MixSettings(workers=5))
-    mix_catalogue([*entries(1), own], title="t", folder=tmp_path, jobs=3, run=run)
-    assert seen == [2, 5]
+    # On a running cluster all of its workers are used, whatever this machine has.
+    far = CatalogueEntry("far", Path("/songs/far"), MixSettings(dask="tcp://10.0.0.5:8786"))
+    mix_catalogue([*entries(1), own, far], title="t", folder=tmp_path, jobs=3, run=run)
+    assert seen == [2, 5, None]
 
 
 @pytest.mark.parametrize("known", [False, True])

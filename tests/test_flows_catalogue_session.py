@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +42,6 @@ class Mixer:
     def __call__(self, job: SessionJob) -> None:
         self.asked += 1
         if self.failures:
-            (job.catalogue / f".{job.entry.name}.12345678.part").mkdir()
             raise self.failures.pop(0)
         if job.folder.exists():
             raise InputError([Problem(str(job.folder), "exists already", "name another")])
@@ -169,14 +172,17 @@ def test_what_may_pass_is_tried_again_and_nothing_else(job: SessionJob) -> None:
 
 
 def test_a_crash_leaves_no_half_and_other_folders_alone(job: SessionJob) -> None:
-    for name in (".song.12345678.part", ".song.b.12345678.part", ".song.part", "song.part"):
+    here = socket.gethostname()
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        pass
+    dead = f".song.12345678.{ended.pid}@{here}.part"
+    others = {f".song.12345678.{os.getpid()}@{here}.part", ".song.part", "song.part"}
+    for name in (dead, *others):
         (job.catalogue / name).mkdir()
     row = crashed_row(job, "its process was ended by SIGKILL", 3.0)
     assert (row.status, row.seconds) == ("failed", 3.0)
     assert row.error == "its process was ended by SIGKILL"
-    assert sorted(path.name for path in job.catalogue.iterdir()) == [
-        ".song.b.12345678.part", ".song.part", "song.part",
-    ]  # fmt: skip
+    assert {path.name for path in job.catalogue.iterdir()} == others
 
 
 def test_a_session_that_is_not_there_is_left_to_the_mix(job: SessionJob) -> None:

@@ -185,7 +185,11 @@ def test_a_running_cluster_is_used_and_looked_at_first(
 ) -> None:
     assert engine.map(here, range(2), name="start", labels=["a", "b"])
     address = engine._cluster.scheduler_address
-    folders = {"reads": [tmp_path], "writes": [tmp_path / "store"]}
+    (tmp_path / "like this.wav").touch()
+    folders = {
+        "reads": [tmp_path, tmp_path / "like this.wav", tmp_path / "not there.wav"],
+        "writes": [tmp_path / "store"],
+    }
     pids = run_recipe(
         "x",
         lambda e: e.map(here, range(4), name="here", labels=labels(range(4))),
@@ -198,13 +202,13 @@ def test_a_running_cluster_is_used_and_looked_at_first(
     with monkeypatch.context() as patch:
         me = os.getpid()
         patch.setattr(
-            "flows.dask_engine.told_versions",
+            "flows.dask_cluster.told_versions",
             lambda: {"numpy": "2.0" if os.getpid() == me else "0.1"},
         )
         with pytest.raises(InputError, match=r"worker tcp.*has numpy 0\.1 \(here 2\.0\)"):
             DaskEngine(address=address).__enter__()
     with monkeypatch.context() as patch:
-        patch.setattr("flows.dask_engine.glimpse", lambda *_: str(os.getpid()))
+        patch.setattr("flows.dask_cluster.glimpse", lambda *_: str(os.getpid()))
         with pytest.raises(InputError, match="share that folder with every worker"):
             DaskEngine(address=address, **folders).__enter__()  # type: ignore[arg-type]
 

@@ -180,6 +180,15 @@ def test_what_is_wrong_is_refused_before_a_run_exists(
     assert deployed.runs("mix-session") == []
 
 
+def test_references_may_lie_in_the_worker_s_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.deployments import MixParameters, _settings
+
+    monkeypatch.setenv("HOME", "/home/ann")
+    given = MixParameters(session="/songs/one", references=("~/like.wav", "s3://a/b.wav"))
+    assert _settings(given, "auto").references == (Path("/home/ann/like.wav"), "s3://a/b.wav")
+    assert "references" not in _settings(MixParameters(session="/s"), "auto").model_fields_set
+
+
 def test_a_deployed_mix_is_the_local_one(
     deployed: Deployed, songs: Path, samples: Callable[[Path], Any]
 ) -> None:

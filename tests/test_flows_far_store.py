@@ -254,6 +254,21 @@ def test_sweep_removes_what_killed_uploads_left(
     assert objects().keys() == {DONE, TEXT}
 
 
+def test_other_objects_in_the_bucket_are_none_of_ours(
+    machine: Machine, objects: Any, overwrite: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = machine("first")
+    make(store)
+    theirs = {"songs/one/Kick.wav", "songs/two/take/Bass.wav", "songs/two/done.json"}
+    for name in theirs:
+        overwrite(name, b"a track")
+    monkeypatch.setattr(far_store, "_ABANDONED_S", -10.0)
+    monkeypatch.setattr(far_store, "_MARK_S", -10.0)
+    assert store.sweep() == 0
+    assert store.prune(0, unused_s=-10.0) > 0
+    assert objects().keys() == theirs
+
+
 def test_names_that_lead_out_of_an_entry_are_not_followed(
     machine: Machine, overwrite: Any, tmp_path: Path
 ) -> None:

@@ -14,7 +14,13 @@ import pytest
 
 from flows.engine import LocalEngine
 from flows.interrupts import Stopped, lost_interrupts
-from flows.output_folder import choose_folder, folder_problems, new_folder, relative_path
+from flows.output_folder import (
+    choose_folder,
+    folder_problems,
+    new_folder,
+    relative_path,
+    written_through,
+)
 from pipeline.problems import InputError
 
 Contents = Callable[[Path], dict[str, str]]
@@ -190,3 +196,15 @@ def test_a_folder_of_the_longest_name_can_be_made(tmp_path: Path) -> None:
     with new_folder(folder) as part:
         (part / "mix.wav").touch()
     assert (folder / "mix.wav").exists()
+
+
+def test_what_workers_write_through_is_there_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STEMWRIGHT_STAGING", str(tmp_path / "staging"))
+    assert written_through(tmp_path / "new" / "out", Path("song")) == (tmp_path,)
+    assert written_through(None, Path("song")) == ()
+    assert written_through("s3://a/out", Path("song")) == (tmp_path / "staging",)
+    assert written_through(None, "s3://a/song") == (tmp_path / "staging",)
+    assert written_through("ftp://a/out", Path("song")) == ()
+    assert list(tmp_path.iterdir()) == []

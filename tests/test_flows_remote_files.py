@@ -125,8 +125,11 @@ def test_only_what_changed_is_fetched_anew(song: Song, fetched: list[str]) -> No
     first = song.root()
     assert sorted(fetched) == ["a.wav", "b.wav"]
     fetched.clear()
+    times = [(first / name).stat().st_mtime_ns for name in ("a.wav", "b.wav")]
     assert song.root() == first
     assert fetched == []
+    # Of a file with another time the content would be hashed anew.
+    assert times == [(first / name).stat().st_mtime_ns for name in ("a.wav", "b.wav")]
     song.put("b.wav", b"B" * 10)
     second = song.root()
     assert fetched == ["b.wav"]
@@ -170,6 +173,14 @@ def test_another_machine_fetches_just_what_a_step_needs(
     assert sorted(fetched) == ["Bass.wav", "Drums/Kick.wav", "Drums/Snare.wav"]
     near_file(file)
     assert len(fetched) == 3
+
+
+def test_a_relative_path_is_named_so_that_other_folders_know_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shared_file(Path("a.wav")) == tmp_path / "a.wav"
+    assert shared_folder(Path("song"), ["a.wav"]) == tmp_path / "song"
 
 
 def test_what_lies_on_this_machine_is_named_by_its_path(song: Song, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import random
 
 import pytest
 
+from flows.object_storage import RemoteError
 from flows.retries import back_off_s, may_pass
 from pipeline.problems import InputError, Problem
 
@@ -19,6 +20,9 @@ from pipeline.problems import InputError, Problem
         (NotADirectoryError(), False),
         (InputError([Problem("kick.wav", "is empty", "record it again")]), False),
         (MemoryError(), False),
+        (FileExistsError(), False),
+        (RemoteError("s3://a/b", "permission denied", "ask for access"), False),
+        (RemoteError("s3://a/b", "cannot be reached", "run again", may_pass=True), True),
         (None, False),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, bool) else str(value),

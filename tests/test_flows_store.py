@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows import store as store_module
-from flows.store import Store, code_version, default_root
+from flows.store import Store, chosen_root, code_version, default_root
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -263,17 +263,20 @@ def test_content_hash_needs_no_store_that_can_be_written(tmp_path: Path) -> None
 
 
 def test_prune_takes_the_longest_unused(store: Store) -> None:
-    for age, key in enumerate(["new", "middle", "old"]):
+    keys = {name: store.key(name, inputs={}, code_version="1") for name in ("new", "middle", "old")}
+    for age, key in enumerate(keys.values()):
         make(store, key, text="x" * 1000)
         used = time.time() - 100_000 * age
         os.utime(store.root / "greet" / key / "done.json", (used, used))
     each = store.size_bytes() // 3
     assert each > 1000
-    with store.entry("greet", "old") as entry:  # used: the middle one is the oldest now
+    with store.entry("greet", keys["old"]) as entry:  # used: the middle one is the oldest now
         assert entry.done
     freed = store.prune(2 * each + 10)
     assert freed == pytest.approx(each, abs=10)  # bytes; the keys' lengths differ
-    assert sorted(p.name for p in (store.root / "greet").iterdir()) == ["new", "old"]
+    assert sorted(p.name for p in (store.root / "greet").iterdir()) == sorted(
+        [keys["new"], keys["old"]]
+    )
     assert store.prune(0) == 0, "what was used within the hour stays"
     assert store.prune(0, unused_s=0.0) > 0
     assert store.size_bytes() == 0
@@ -283,7 +286,8 @@ def test_prune_takes_the_longest_unused(store: Store) -> None:
 def test_what_another_run_takes_up_meanwhile_is_not_pruned(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for age, key in enumerate(["young", "old"], start=1):
+    young, old = "a" * 40, "b" * 40
+    for age, key in enumerate([young, old], start=1):
         make(store, key, text="x" * 1000)
         used = time.time() - 100_000 * age
         os.utime(store.root / "greet" / key / "done.json", (used, used))
@@ -291,11 +295,36 @@ def test_what_another_run_takes_up_meanwhile_is_not_pruned(
 
     def slow(place: Path, aside: Path) -> None:
         discard(place, aside)
-        os.utime(store.root / "greet" / "young" / "done.json")  # as another run's look-up does
+        os.utime(store.root / "greet" / young / "done.json")  # as another run's look-up does
 
     monkeypatch.setattr(store_module, "_discard", slow)
     store.prune(0)
-    assert [p.name for p in (store.root / "greet").iterdir()] == ["young"]
+    assert [p.name for p in (store.root / "greet").iterdir()] == [young]
+
+
+def test_other_folders_in_the_store_s_folder_are_none_of_ours(tmp_path: Path) -> None:
+    master = tmp_path / "songs" / "take 1" / "master.wav"
+    master.parent.mkdir(parents=True)
+    master.write_bytes(b"a master")
+    done = master.with_name("done.json")
+    done.write_text('{"files": {}, "record": {}}')
+    os.utime(done, (1.0, 1.0))
+    store = Store(tmp_path)
+    assert store.size_bytes() == store.prune(0, unused_s=0.0) == store.sweep() == 0
+    assert list(store.entries()) == []
+    assert master.read_bytes() == b"a master"
+
+
+def test_a_store_is_named_alike_in_every_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STEMWRIGHT_STORE", "mine")
+    assert chosen_root("cache") == chosen_root(Path("cache")) == tmp_path / "cache"
+    assert chosen_root(None) == chosen_root("") == tmp_path / "mine"
+    assert chosen_root("s3://bucket/cache/") == "s3://bucket/cache"
+    assert chosen_root("file:///data/cache") == Path("/data/cache")
+    assert Store.problems_of(chosen_root("ftp://a/b"))[0].subject == "--store"
 
 
 def test_code_version_follows_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,4 +358,6 @@ def test_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert default_root() == tmp_path / "stemwright" / "store"
     monkeypatch.setenv("STEMWRIGHT_STORE", str(tmp_path / "mine"))
     assert default_root() == tmp_path / "mine"
+    monkeypatch.setenv("STEMWRIGHT_STORE", f"file://{tmp_path}/theirs")
+    assert default_root() == tmp_path / "theirs"
     assert not list(tmp_path.iterdir()), "asking makes nothing"

@@ -102,7 +102,7 @@ def test_a_reference_of_this_very_song_is_followed_and_remembered(
     monkeypatch.setattr("flows.style_steps.refine", watched)
     job = refine_job(tmp_path, store, put, np.zeros(0))
     refined, note = refine_step(job)
-    assert "ref.wav is a mix of this very song" in note
+    assert "the reference is a mix of this very song" in note
     assert "+0.75 s" in note or "-0.75 s" in note
     total = sum(np.load(stem.excerpt) for stem in job.stems)
     # the pause before the song is taken out again, to within 20 ms
