@@ -210,7 +210,7 @@ def _effort(options: RefineOptions, start: Start | None, is_short: bool) -> tupl
     """Return the rounds, the steps in each, and the rate of the first."""
     rounds, steps, rate = LONG if start is None else SHORT
     if start is not None and is_short:
-        rounds += 1  # there is no last render of the whole to go on from, and it costs little
+        rounds += 2  # there is no last render of the whole to go on from, and it costs little
     return (
         rounds if options.rounds is None else options.rounds,
         steps if options.steps is None else options.steps,
