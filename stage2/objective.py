@@ -53,7 +53,7 @@ _BUS_EQ = [i for i, p in enumerate(BUS) if p.name.startswith("eq_")]
 
 
 #: Rounds, steps in each, and the rate of the first.
-LONG, SHORT = (4, 60, 0.06), (2, 60, 0.05)
+LONG, SHORT = (4, 60, 0.06), (2, 60, 0.04)
 
 
 @dataclass(frozen=True)
