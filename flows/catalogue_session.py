@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from flows.places import Place
 from flows.remote_input import bring_near
 from flows.retries import back_off_s, may_pass
 from flows.store import Store
+from pipeline.html_page import write_whole
 from pipeline.session_files import session_files
 from pipeline.session_settings import SESSION_TOML
 
@@ -203,6 +203,4 @@ def _read(record: Path) -> str | None:
 
 def _write(record: Path, made_from: str | None) -> None:
     record.parent.mkdir(parents=True, exist_ok=True)
-    draft = record.with_name(f"{record.name}.{uuid.uuid4().hex[:8]}")
-    draft.write_text(json.dumps({"made_from": made_from or ""}), encoding="utf-8")
-    draft.replace(record)
+    write_whole(record, json.dumps({"made_from": made_from or ""}))

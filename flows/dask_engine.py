@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -35,7 +35,7 @@ from flows.dask_workers import (
     settle_in,
     work,
 )
-from flows.engine import LocalEngine
+from flows.engine import LocalEngine, Unwatched
 from flows.output_folder import is_dead
 from flows.places import Place, parse_place
 from flows.progress import Progress
@@ -128,7 +128,7 @@ def _paths(places: Sequence[Place]) -> list[Path]:
     return [known for place in places if isinstance(known := parse_place(place), Path)]
 
 
-class DaskEngine:
+class DaskEngine(Unwatched):
     """Runs the items of each phase as Dask tasks.
 
     Parameters
@@ -197,17 +197,6 @@ class DaskEngine:
     def run(self, step: Callable[[A], B], item: A, *, name: str, label: str) -> B:
         """Run a step once, in this process; see :meth:`flows.engine.Engine.run`."""
         return self._local.run(step, item, name=name, label=label)
-
-    def publish_table(self, key: str, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
-        """Do nothing: nobody watches; see :meth:`flows.engine.Engine.publish_table`."""
-
-    def publish_markdown(self, key: str, text: str, *, title: str) -> None:
-        """Do nothing: nobody watches; see :meth:`flows.engine.Engine.publish_markdown`."""
-
-    def publish_page(
-        self, key: str, write: Callable[[str | None], str], *, title: str, report: Place
-    ) -> None:
-        """Do nothing: nobody watches; see :meth:`flows.engine.Engine.publish_page`."""
 
     def _submit(self, step: Callable[[A], B], items: Sequence[A], name: str) -> list[Any]:
         run = uuid.uuid4().hex

@@ -29,6 +29,7 @@ __all__ = [
     "Engine",
     "EngineName",
     "LocalEngine",
+    "Unwatched",
     "begin_engine",
     "default_workers",
     "limit_torch",
@@ -133,7 +134,22 @@ class Engine(Protocol):
     ) -> None: ...
 
 
-class LocalEngine:
+class Unwatched:
+    """An engine that nobody watches: what it is to show goes nowhere."""
+
+    def publish_table(self, key: str, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+        """Do nothing: nobody watches; see :meth:`Engine.publish_table`."""
+
+    def publish_markdown(self, key: str, text: str, *, title: str) -> None:
+        """Do nothing: nobody watches; see :meth:`Engine.publish_markdown`."""
+
+    def publish_page(
+        self, key: str, write: Callable[[str | None], str], *, title: str, report: Place
+    ) -> None:
+        """Do nothing: nobody watches; see :meth:`Engine.publish_page`."""
+
+
+class LocalEngine(Unwatched):
     """Runs steps in threads of this process; numpy, numba and torch release the GIL.
 
     Parameters
@@ -180,17 +196,6 @@ class LocalEngine:
         finally:
             self.progress.finish(name)
         return result
-
-    def publish_table(self, key: str, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
-        """Do nothing: nobody watches; see :meth:`Engine.publish_table`."""
-
-    def publish_markdown(self, key: str, text: str, *, title: str) -> None:
-        """Do nothing: nobody watches; see :meth:`Engine.publish_markdown`."""
-
-    def publish_page(
-        self, key: str, write: Callable[[str | None], str], *, title: str, report: Place
-    ) -> None:
-        """Do nothing: nobody watches; see :meth:`Engine.publish_page`."""
 
     def __enter__(self) -> Self:
         return self
@@ -354,13 +359,20 @@ def resolve_engine(
 
 
 def make_engine(
-    name: EngineName, *, workers: int | None = None, progress: Progress | None = None
+    name: EngineName,
+    *,
+    dask: str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    reads: Sequence[Place] = (),
+    writes: Sequence[Place] = (),
 ) -> Engine:
     """Return an engine by name.
 
-    A Prefect engine works inside a flow run; :func:`run_recipe` makes one around a recipe.
+    A Prefect engine works inside a flow run; :func:`run_recipe`, which has the parameters told,
+    makes one around a recipe.
     """
-    resolved = resolve_engine(name)
+    resolved = resolve_engine(name, dask)
     if resolved == "prefect":
         from flows.prefect_engine import PrefectEngine
 
@@ -368,7 +380,7 @@ def make_engine(
     if resolved == "dask":
         from flows.dask_engine import DaskEngine
 
-        return DaskEngine(workers, progress)
+        return DaskEngine(workers, progress, address=dask, reads=reads, writes=writes)
     return LocalEngine(workers, progress)
 
 
@@ -418,10 +430,7 @@ def run_recipe(
         from flows.prefect_engine import run_as_flow
 
         return run_as_flow(title, recipe, flow_name=flow_name, workers=workers, progress=progress)
-    if resolved == "dask":
-        from flows.dask_engine import DaskEngine
-
-        with DaskEngine(workers, progress, address=dask, reads=reads, writes=writes) as cluster:
-            return recipe(cluster)
-    with LocalEngine(workers, progress) as local:
-        return recipe(local)
+    with make_engine(
+        resolved, dask=dask, workers=workers, progress=progress, reads=reads, writes=writes
+    ) as made:
+        return recipe(made)
