@@ -38,7 +38,7 @@ from flows.settings import MixSettings
 from flows.steps import BalanceJob, TrackJob, balance_step, passages
 from flows.store import Store, chosen_root
 from flows.style_steps import ConsoleJob, HeardReference, style_step
-from pipeline.delivery import DEFAULT_LUFS, parse_target
+from pipeline.delivery import DEFAULT_LUFS, Density, parse_target
 from pipeline.plan import Aspect, Delivery
 from pipeline.problems import InputError, Problem
 from pipeline.render import StemSummary, stem_file_names
@@ -168,9 +168,9 @@ def _recipe(
         name="console",
         labels=names,
     )
-    crest = None
+    density = None
     if found is not None and reference_style is not None:
-        crest = _crest_wanted(reference_style, start_style, settings)
+        density = _density_wanted(reference_style, start_style, settings)
     mixdown = engine.run(
         deliver_step,
         DeliverJob(
@@ -179,7 +179,7 @@ def _recipe(
             plan.sample_rate,
             plan.frames,
             target_lufs,
-            crest,
+            density,
             plan.delivery,
             store,
         ),
@@ -267,10 +267,15 @@ def _moved(path: Path | None, part: Path, folder: Place) -> Path | None:
     return folder / path.relative_to(part)
 
 
-def _crest_wanted(reference: Style, start: Style, settings: MixSettings) -> float | None:
+def _density_wanted(reference: Style, start: Style, settings: MixSettings) -> Density | None:
     if Aspect.DYNAMICS not in settings.match:
         return None
-    return start.crest_db + settings.strength * (reference.crest_db - start.crest_db)
+
+    def blended(name: str) -> float:
+        first, last = getattr(start, name), getattr(reference, name)
+        return float(first + settings.strength * (last - first))
+
+    return Density(blended("crest_db"), blended("peak_to_loudness_db"))
 
 
 def _warnings(

@@ -22,7 +22,7 @@ from flows.store import Store, code_version
 from flows.style_steps import STYLE_CODE
 from flows.track_steps import AUDIO_CODE, METER_CODE
 from pipeline.audio import AudioStream, AudioWriter
-from pipeline.delivery import fit_delivery
+from pipeline.delivery import Density, fit_delivery
 from pipeline.loudness import Loudness, LoudnessMeter, measure
 from pipeline.masking import MaskingMeter
 from pipeline.plan import Delivery
@@ -116,8 +116,8 @@ class DeliverJob:
         In the order of the plan.
     bus
         Its settings; the drive is found here.
-    target_lufs, crest_db
-        The loudness and, where one is wanted, the crest factor of the mix.
+    target_lufs, density
+        The loudness and, where one is wanted, the density of the mix.
     delivery
         The file to be written, and the ceiling.
     """
@@ -127,7 +127,7 @@ class DeliverJob:
     sample_rate: int
     frames: int
     target_lufs: float
-    crest_db: float | None
+    density: Density | None
     delivery: Delivery
     store: Place
 
@@ -171,7 +171,7 @@ def deliver_step(job: DeliverJob) -> Mixdown:
             "sample_rate": job.sample_rate,
             "frames": job.frames,
             "target_lufs": job.target_lufs,
-            "crest_db": job.crest_db,
+            "density": asdict(job.density) if job.density else None,
             "ceiling_dbtp": delivery.limiter_ceiling_dbtp,
             "format": delivery.format,
             "subtype": delivery.subtype,
@@ -225,7 +225,7 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
         sample_rate=rate,
         target_lufs=job.target_lufs,
         ceiling_dbtp=delivery.limiter_ceiling_dbtp,
-        crest_db=job.crest_db,
+        density=job.density,
     )
     with AudioWriter(
         path,

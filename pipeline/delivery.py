@@ -22,11 +22,13 @@ __all__ = [
     "DEFAULT_LUFS",
     "TARGETS",
     "Delivered",
+    "Density",
     "Target",
     "fit_delivery",
     "limit",
     "median_crest_db",
     "parse_target",
+    "peak_to_loudness_db",
 ]
 
 
@@ -138,6 +140,23 @@ class Delivered:
     limiting: GainReduction
 
 
+@dataclass(frozen=True)
+class Density:
+    """How dense a mix is wanted.
+
+    Parameters
+    ----------
+    crest_db
+        Median crest factor, as :func:`median_crest_db` tells it.
+    peak_to_loudness_db
+        Highest sample over integrated loudness: for the crest's sake the limiter goes no further.
+        Typical peaks can be brought down by it, but then the highest come down to them.
+    """
+
+    crest_db: float
+    peak_to_loudness_db: float
+
+
 def limit(
     audio: FloatArray,
     *,
@@ -201,6 +220,13 @@ def median_crest_db(audio: FloatArray, *, sample_rate: int) -> float:
     return float(np.median(10.0 * np.log10(np.square(peak) / power))) if peak.size else 0.0
 
 
+def peak_to_loudness_db(audio: FloatArray, loudness_lufs: float) -> float:
+    """Return how far the highest sample is over the loudness, in dB; 0 where nothing is heard."""
+    if not math.isfinite(loudness_lufs):
+        return 0.0
+    return amplitude_to_db(float(np.abs(audio).max(initial=0.0))) - loudness_lufs
+
+
 def _windows(audio: FloatArray, sample_rate: int) -> tuple[FloatArray, FloatArray]:
     """Return peak and mean power of each window of 0.35 s that is not silent."""
     size = min(round(CREST_WINDOW_S * sample_rate), audio.shape[1])
@@ -219,9 +245,9 @@ def fit_delivery(
     sample_rate: int,
     target_lufs: float,
     ceiling_dbtp: float,
-    crest_db: float | None = None,
+    density: Density | None = None,
 ) -> Delivered:
-    """Find drive and trim that give a loudness under a ceiling, and a crest where one is wanted.
+    """Find drive and trim that give a loudness under a ceiling, and a density where one is wanted.
 
     Parameters
     ----------
@@ -234,10 +260,10 @@ def fit_delivery(
         the end of the bus's range.
     ceiling_dbtp
         The limiter's ceiling.
-    crest_db
-        Wanted median crest factor, within 0.1 dB; the drive goes up to reach it, the trim down, so
-        that loudness stays the target. Loudness goes first where both cannot be had, and no more
-        than 8 dB are taken off a typical peak.
+    density
+        The drive goes up to reach its median crest factor within 0.1 dB, the trim down, so that
+        loudness stays the target. Loudness goes first where both cannot be had; peaks come down no
+        nearer to the loudness than is wanted, and a typical one by no more than 8 dB.
 
     Returns
     -------
@@ -249,7 +275,7 @@ def fit_delivery(
         meter.process(audio[:, start : start + _BLOCK_FRAMES].astype(np.float32))
     if not math.isfinite(meter.integrated_lufs):
         return Delivered(0.0, 0.0, audio.astype(np.float32), -math.inf, GainReduction(0.0, 0.0))
-    search = _Search(audio, meter, sample_rate, ceiling_dbtp, target_lufs, crest_db)
+    search = _Search(audio, meter, sample_rate, ceiling_dbtp, target_lufs, density)
     drive = search.drive_db(0.0, 0.0)
     for _ in range(_PASSES):
         limited, limiting = _limited(audio, sample_rate, ceiling_dbtp, drive)
@@ -271,10 +297,11 @@ class _Search:
         sample_rate: int,
         ceiling_dbtp: float,
         target_lufs: float,
-        crest_db: float | None,
+        density: Density | None,
     ) -> None:
         self._rate = sample_rate
-        self._target, self._crest = target_lufs, crest_db
+        self._target, self._density = target_lufs, density
+        self._peak_dbfs = ceiling_dbtp
         self._open = ceiling_dbtp - meter.true_peak_dbtp
         self._plain = target_lufs - meter.integrated_lufs
         size = min(round(CREST_WINDOW_S * sample_rate), audio.shape[1])
@@ -287,9 +314,9 @@ class _Search:
             silent_power=_SILENT_POWER,
         )
         self._typical_db = 0.0
-        if crest_db is not None and median_crest_db(audio, sample_rate=sample_rate) <= crest_db:
-            self._crest = None
-        if self._crest is not None:
+        if density and median_crest_db(audio, sample_rate=sample_rate) <= density.crest_db:
+            self._density = None
+        if self._density:
             peaks = _windows(audio, sample_rate)[0]
             most = ceiling_dbtp - amplitude_to_db(float(np.median(peaks)))
             self._most = max(most, self._open) + _MAX_CREST_LIMITING_DB
@@ -298,15 +325,17 @@ class _Search:
         """Return the drive; the limiter is louder and its crest higher than sketched by so much."""
         drive = self._plain
         if self._plain > self._open:
-            drive = self._for_loudness(louder_lu)
-        if self._crest is not None:
-            drive = max(drive, self._for_crest(self._crest - denser_db))
+            drive = self._for_loudness(self._target - louder_lu)
+        if self._density:
+            flattest = self._peak_dbfs - self._density.peak_to_loudness_db
+            most = self._for_loudness(flattest - louder_lu)
+            drive = max(drive, min(self._for_crest(self._density.crest_db - denser_db), most))
         # Four decimals, as the plan stores them: what is measured here is what is rendered.
         return round(_in_range(drive), 4)
 
-    def _for_loudness(self, louder_lu: float) -> float:
+    def _for_loudness(self, lufs: float) -> float:
         low, high = _in_range(self._plain), _DRIVE_RANGE_DB[1]
-        wanted = min(self._target - louder_lu, self._sketch.at(high)[0] - _SATURATED_LU)
+        wanted = min(lufs, self._sketch.at(high)[0] - _SATURATED_LU)
         return _crossing(lambda drive: self._sketch.at(drive)[0] - wanted, low, high)
 
     def _for_crest(self, wanted_db: float) -> float:
@@ -318,14 +347,17 @@ class _Search:
         """Return the drive again, by how far off the sketch was; the same if that will do."""
         drive = delivered.drive_db
         missing_lu = self._target - delivered.loudness_lufs
-        crest = 0.0 if self._crest is None else median_crest_db(limited, sample_rate=self._rate)
-        off_db = 0.0 if self._crest is None else crest - self._crest
+        crest = sketched = off_db = 0.0
+        if self._density:
+            self._peak_dbfs = amplitude_to_db(float(np.abs(limited).max()))
+            crest = median_crest_db(limited, sample_rate=self._rate)
+            off_db = crest - self._density.crest_db
         dense = delivered.trim_db == 0.0 and off_db < 0.0  # for loudness' sake, not the crest's
         if abs(missing_lu) <= _TOLERANCE_LU and (dense or abs(off_db) <= _CREST_TOLERANCE_DB):
             return drive
         loudness, sketched = self._sketch.at(drive)
         reached = delivered.loudness_lufs - delivered.trim_db
-        return self.drive_db(reached - loudness, 0.0 if self._crest is None else crest - sketched)
+        return self.drive_db(reached - loudness, crest - sketched)
 
 
 def _crossing(rising: Callable[[float], float], low: float, high: float) -> float:

@@ -23,7 +23,7 @@ from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS
 from stage2.digest import Digest, k_power
 from stage2.envelopes import BAND_EDGES_HZ, CONTROL_RATE_HZ, RANGES_HZ, punch_db
 from stage2.functional import compressor_reduction_db, eq_response
-from stage2.style import THIRD_OCTAVES_HZ
+from stage2.style import THIRD_OCTAVES_HZ, typical_spectrum
 
 __all__ = ["BandModel", "ModelledMix"]
 
@@ -81,6 +81,10 @@ class BandModel:
         owner = np.searchsorted(BAND_EDGES_HZ, bands.centre_hz, side="right") - 1
         self._coarse_of = torch.from_numpy(np.clip(owner, 0, _COARSE - 1))
         self._frames = torch.from_numpy(digest.frames)
+        thirds = np.add.reduceat(
+            digest.frames, np.searchsorted(bands.third_octave, range(len(THIRD_OCTAVES_HZ))), axis=2
+        )
+        self._third_frames = torch.from_numpy(thirds)  # (stems, frames, third octaves)
         power = digest.frames.mean(axis=1)  # (stems, bands)
         share = np.zeros((_COARSE, digest.stems, bands.centre_hz.size))
         for band, coarse in enumerate(self._coarse_of.tolist()):
@@ -110,6 +114,8 @@ class BandModel:
         "imbalance_db",
         *(f"punch_{index}_db" for index in range(len(RANGES_HZ))),
         "crest_db",
+        "peak_to_loudness_db",
+        *(f"typical_{hz:g}hz_db" for hz in THIRD_OCTAVES_HZ),
     )
 
     def _compress(
@@ -219,6 +225,7 @@ class BandModel:
             power_cross * bus_power,
             master["width"][0],
             mixed * bus_reduced,
+            self._typical(added * bus_kept[self._coarse_of][:, None]),
         )
         frames = None
         if with_frames:
@@ -231,6 +238,11 @@ class BandModel:
         shaped = weights.reshape(-1, count, 3)
         return torch.einsum("bsi,bsij,bsj->bs", shaped, self._own_cross, shaped.conj()).real
 
+    def _typical(self, power: torch.Tensor) -> torch.Tensor:
+        """Return the typical spectrum, from the power of each stem per band, ``(bands, stems)``."""
+        gain = (self._third @ power) / (self._third_frames.mean(dim=1).T + _EPSILON)
+        return typical_spectrum(torch.einsum("sfb,bs->fb", self._third_frames, gain))
+
     def _features(
         self,
         left: torch.Tensor,
@@ -238,6 +250,7 @@ class BandModel:
         cross: torch.Tensor,
         width: torch.Tensor,
         envelope: torch.Tensor,
+        typical: torch.Tensor,
     ) -> torch.Tensor:
         middle = (left + right + 2.0 * cross).clamp_min(0.0) / 4.0
         side = (left + right - 2.0 * cross).clamp_min(0.0) / 4.0 * width.square()
@@ -252,12 +265,16 @@ class BandModel:
         difference = tilt.sum() / (total.sum() + _EPSILON)
         imbalance = 10.0 * torch.log10((1.0 - difference) / (1.0 + difference))
         by_range = self._coarse_ranges @ envelope
-        punch = punch_db(torch.cat((by_range, envelope.sum(dim=0, keepdim=True))))
+        whole = envelope.sum(dim=0, keepdim=True)
+        punch = punch_db(torch.cat((by_range, whole)))
+        peak = 10.0 * torch.log10((whole.max() + _EPSILON) / (whole.mean() + _EPSILON))
         return torch.cat(
             (
                 spectrum - 10.0 * torch.log10(total.sum() / 2.0 + _EPSILON),
                 widths,
                 imbalance[None],
                 punch,
+                peak[None],
+                typical,
             )
         )

@@ -31,8 +31,10 @@ __all__ = [
     "figures_of",
 ]
 
-# Crest that the limiter takes off after the compressors; left to it, it is inaudible.
-_LIMITER_CREST_DB = 2.5
+# Price of peaks that compressors took too far down: a limiter can lower them, nothing raises them.
+_FLAT = 0.5
+# Of the spectrum's price, that of typical moments.
+_TYPICAL_SHARE = 0.3
 # Price of jumps between neighbouring bands of the bus: follow a tilt, not single notes.
 _ROUGH_EQ = 0.2
 _STRIP_EQ_EFFORT = 0.5
@@ -47,6 +49,8 @@ _RANGES = slice(_BANDS + 1, _BANDS + 1 + len(RANGES_HZ))
 _IMBALANCE = _RANGES.stop
 _PUNCH = slice(_IMBALANCE + 1, _IMBALANCE + 1 + len(RANGES_HZ))
 _CREST = _PUNCH.stop
+_PEAK = _CREST + 1
+_TYPICAL = slice(_PEAK + 1, _PEAK + 1 + _BANDS)
 _STRIP_COLUMN = {p.name: i for i, p in enumerate(STRIP)}
 _STRIP_EQ = [i for name, i in _STRIP_COLUMN.items() if name.endswith("_gain_db")]
 _BUS_EQ = [i for i, p in enumerate(BUS) if p.name.startswith("eq_")]
@@ -87,12 +91,12 @@ class RefineOptions:
     rate: float | None = None
 
 
-def figures_of(style: Style, *, crest_db: float) -> torch.Tensor:
+def figures_of(style: Style, *, peak_to_loudness_db: float) -> torch.Tensor:
     """Return a style's figures in the order of :class:`stage2.bands.ModelledMix`'s features.
 
     Parameters
     ----------
-    crest_db
+    peak_to_loudness_db
         Of the mix before the limiter, which is what the compressors answer for.
     """
     return torch.tensor(
@@ -102,21 +106,23 @@ def figures_of(style: Style, *, crest_db: float) -> torch.Tensor:
             *style.width_by_range_db,
             style.imbalance_db,
             *style.punch_by_range_db,
-            crest_db,
+            style.crest_db,
+            peak_to_loudness_db,
+            *style.typical_spectrum_db,
         ],
         dtype=torch.float64,
     )
 
 
-def _style_of(figures: torch.Tensor, *, crest_db: float, loudness_lufs: float) -> Style:
+def _style_of(figures: torch.Tensor, delivered: Style) -> Style:
     """Return the style that figures stand for: what :func:`figures_of` does, backwards.
 
     Parameters
     ----------
     figures
         As :class:`stage2.bands.ModelledMix` holds them, corrected.
-    crest_db, loudness_lufs
-        After the limiter.
+    delivered
+        The style of the passages, for what is judged after the limiter.
     """
     values = figures.detach().numpy()
     spectrum = np.maximum(values[:_BANDS], values[:_BANDS].max() + SPECTRUM_FLOOR_DB)
@@ -127,8 +133,10 @@ def _style_of(figures: torch.Tensor, *, crest_db: float, loudness_lufs: float) -
         width_by_range_db=tuple(widths[1:]),
         imbalance_db=float(np.clip(values[_IMBALANCE], -MOST_IMBALANCE_DB, MOST_IMBALANCE_DB)),
         punch_by_range_db=tuple(values[_PUNCH].tolist()),
-        crest_db=crest_db,
-        loudness_lufs=loudness_lufs,
+        crest_db=delivered.crest_db,
+        loudness_lufs=delivered.loudness_lufs,
+        typical_spectrum_db=tuple(values[_TYPICAL].tolist()),
+        peak_to_loudness_db=delivered.peak_to_loudness_db,
     )
 
 
@@ -154,6 +162,8 @@ class Objective:
         self.imbalance = reference.imbalance_db
         self.punch = torch.tensor(reference.punch_by_range_db, dtype=torch.float64)
         self.crest = reference.crest_db
+        self.peak = reference.peak_to_loudness_db
+        self.typical = torch.tensor(reference.typical_spectrum_db, dtype=torch.float64)
         self.match = options.match
         self.intended = intended_lufs - intended_lufs.mean()
         self.corridor = options.corridor_lu
@@ -162,7 +172,7 @@ class Objective:
             self.corridor = options.aligned_corridor_lu
             self.aligned = 10.0 * torch.log10(aligned + 1e-12)
             self.audible = (self.aligned > self.aligned.max() - 55.0).double()
-        self.offset = torch.zeros(_CREST + 1, dtype=torch.float64)
+        self.offset = torch.zeros(_TYPICAL.stop, dtype=torch.float64)
         self.stem_offset = torch.zeros_like(intended_lufs)
         self.sum_offset = 0.0
 
@@ -174,7 +184,8 @@ class Objective:
         modelled
             The trial's settings and passages, modelled.
         """
-        self.offset = figures_of(trial.style, crest_db=trial.crest_db) - modelled.features
+        heard = figures_of(trial.style, peak_to_loudness_db=trial.peak_to_loudness_db)
+        self.offset = heard - modelled.features
         stem_lufs = torch.tensor(trial.stem_lufs, dtype=torch.float64)
         # a stem that rests in the whole excerpt has no loudness, and nothing to correct
         heard = torch.isfinite(stem_lufs)
@@ -184,11 +195,7 @@ class Objective:
 
     def style(self, modelled: ModelledMix, trial: Trial) -> Style:
         """Return the style of the whole excerpt, by its model and by what that was off a trial."""
-        return _style_of(
-            modelled.features + self.offset,
-            crest_db=trial.style.crest_db,
-            loudness_lufs=trial.style.loudness_lufs,
-        )
+        return _style_of(modelled.features + self.offset, trial.style)
 
     def __call__(self, mix: ModelledMix, strips: torch.Tensor, bus: torch.Tensor) -> torch.Tensor:
         """Return the loss of a modelled mix and of the settings that made it."""
@@ -199,7 +206,10 @@ class Objective:
         loss = torch.zeros((), dtype=torch.float64)
         if {Aspect.EQ, Aspect.LEVEL} & self.match:  # faders alone can tilt a spectrum, too
             centred = difference - difference.mean()
-            loss = loss + _near(centred).mean() / SCALES["spectrum_db"] * 2.0
+            typical = figures[_TYPICAL] - self.typical
+            typical = typical - typical.mean()
+            apart = (1.0 - _TYPICAL_SHARE) * _near(centred) + _TYPICAL_SHARE * _near(typical)
+            loss = loss + apart.mean() / SCALES["spectrum_db"] * 2.0
         if Aspect.WIDTH in self.match:
             loss = loss + _near(figures[_WIDTH] - self.width) / SCALES["width_db"]
             ranges = torch.clamp(figures[_RANGES], min=WIDTH_FLOOR_DB)
@@ -208,9 +218,9 @@ class Objective:
             imbalance = figures[_IMBALANCE] - self.imbalance
             loss = loss + _near(imbalance, within=0.05) / SCALES["imbalance_db"]
         if Aspect.DYNAMICS in self.match:
-            over = torch.relu(figures[_CREST] - self.crest - _LIMITER_CREST_DB)
-            under = torch.relu(self.crest - figures[_CREST])
-            loss = loss + (over + under) / SCALES["crest_db"]
+            flat = torch.relu(self.peak - figures[_PEAK])
+            loss = loss + _FLAT * flat / SCALES["crest_db"]
+            loss = loss + _near(figures[_CREST] - self.crest) / SCALES["crest_db"]
             punch = figures[_PUNCH] - self.punch
             loss = loss + _near(punch).mean() / SCALES["crest_db"]
         if self.aligned is not None and mix.frames is not None:

@@ -17,13 +17,14 @@ import scipy.fft
 import torch
 from threadpoolctl import threadpool_limits
 
-from pipeline.delivery import median_crest_db
+from pipeline.delivery import median_crest_db, peak_to_loudness_db
 from pipeline.loudness import integrated_loudness
 from pipeline.plan import BUS_EQ_HZ
 from pipeline.units import FloatArray, power_to_db
 from stage2.envelopes import BAND_EDGES_HZ, RANGES_HZ, analysis_window, band_envelope, punch_db
 
 __all__ = [
+    "PAUSE_DB",
     "SCALES",
     "SPECTRUM_FLOOR_DB",
     "THIRD_OCTAVES_HZ",
@@ -36,6 +37,7 @@ __all__ = [
     "mean_powers",
     "measure_style",
     "style_distance",
+    "typical_spectrum",
 ]
 
 Float64 = npt.NDArray[np.float64]
@@ -43,6 +45,9 @@ Float64 = npt.NDArray[np.float64]
 THIRD_OCTAVES_HZ: Float64 = np.asarray(BUS_EQ_HZ)
 # Below this, relative to the loudest band, music is masked and codecs leave nothing.
 SPECTRUM_FLOOR_DB = -60.0
+# The same of a typical moment, relative to the mean of all; windows this far under the loudest are
+# pauses.
+TYPICAL_FLOOR_DB, PAUSE_DB = -80.0, -60.0
 # A side signal this far under the mid is heard as mono; one over it is a fault, not a style.
 WIDTH_FLOOR_DB, WIDTH_CEILING_DB = -40.0, 10.0
 # Nobody mixes to one side: beyond this a channel is missing.
@@ -125,6 +130,12 @@ class Style:
         Median over windows of 0.35 s of peak over RMS.
     loudness_lufs
         Integrated loudness (BS.1770).
+    typical_spectrum_db
+        Level of each third octave in a typical moment: the mean over windows of a third of a
+        second, in dB, where ``spectrum_db`` is of the mean power, which loud moments rule. Relative
+        to the mean power of all, not below ``TYPICAL_FLOOR_DB``; pauses do not count.
+    peak_to_loudness_db
+        Highest sample over integrated loudness, 0 for silence.
     """
 
     spectrum_db: tuple[float, ...]
@@ -134,6 +145,8 @@ class Style:
     punch_by_range_db: tuple[float, ...]
     crest_db: float
     loudness_lufs: float
+    typical_spectrum_db: tuple[float, ...]
+    peak_to_loudness_db: float
 
     def to_record(self) -> dict[str, object]:
         """Return the style as JSON-ready values."""
@@ -151,7 +164,7 @@ class StyleDistance:
     """How far two styles are apart, each figure in its own unit, all at least 0.
 
     ``total`` is the mean of the five headline errors, each over its entry in :data:`SCALES`;
-    ``width_by_range_db`` and ``punch_by_range_db`` are further figures outside the total.
+    the last four are further figures outside the total.
     """
 
     spectrum_db: float
@@ -161,6 +174,8 @@ class StyleDistance:
     loudness_lu: float
     width_by_range_db: float
     punch_by_range_db: float
+    typical_spectrum_db: float
+    peak_to_loudness_db: float
 
     @property
     def total(self) -> float:
@@ -174,6 +189,25 @@ class StyleDistance:
 
 def mean_powers(audio: FloatArray, sample_rate: int) -> tuple[Float64, Float64, Float64]:
     """Return the mean power per FFT bin of left, right, and the real part of their cross."""
+    nothing = np.zeros((fft_size(sample_rate) // 2 + 1, 0))
+    return _powers(audio, sample_rate, nothing)[:3]
+
+
+def _powers(
+    audio: FloatArray, sample_rate: int, gather: FloatArray
+) -> tuple[Float64, Float64, Float64, Float64]:
+    """Return what :func:`mean_powers` does, and the power of each window in gathered bins.
+
+    Parameters
+    ----------
+    gather
+        Share of each bin in what it is gathered into, ``(bins, bands)``.
+
+    Returns
+    -------
+    Float64
+        The last is ``(left² + right²) / 2``, ``(windows, bands)``.
+    """
     size = fft_size(sample_rate)
     hop = size // 2
     frames = audio.shape[1]
@@ -184,16 +218,18 @@ def mean_powers(audio: FloatArray, sample_rate: int) -> tuple[Float64, Float64, 
     left = np.zeros(size // 2 + 1)
     right = np.zeros_like(left)
     cross = np.zeros_like(left)
+    windows = []
     starts = range(0, frames - size + 1, hop)
     for first in range(0, len(starts), 32):
         block = np.stack([audio[:, s : s + size] for s in starts[first : first + 32]])
         spectra = scipy.fft.rfft(block * window, axis=-1)
-        l, r = spectra[:, 0], spectra[:, 1]  # noqa: E741
-        left += np.sum(np.square(np.abs(l)), axis=0)
-        right += np.sum(np.square(np.abs(r)), axis=0)
-        cross += np.sum((l * np.conj(r)).real, axis=0)
+        power = np.square(np.abs(spectra))
+        left += np.sum(power[:, 0], axis=0)
+        right += np.sum(power[:, 1], axis=0)
+        cross += np.sum((spectra[:, 0] * np.conj(spectra[:, 1])).real, axis=0)
+        windows.append((power[:, 0] + power[:, 1]) / 2.0 @ gather / energy)
     scale = 1.0 / (len(starts) * energy)
-    return left * scale, right * scale, cross * scale
+    return left * scale, right * scale, cross * scale, np.concatenate(windows)
 
 
 def style_from_powers(
@@ -220,6 +256,25 @@ def style_from_powers(
     return level, width(everything), ranges, balance
 
 
+def typical_spectrum(windows: torch.Tensor) -> torch.Tensor:
+    """Return the level of each third octave in a typical moment, differentiable.
+
+    Parameters
+    ----------
+    windows
+        Power per window and third octave, ``(windows, bands)``.
+
+    Returns
+    -------
+    torch.Tensor
+        ``(bands,)``: see :class:`Style`.
+    """
+    power = windows.sum(dim=1)
+    heard = windows[power >= power.max() * 10.0 ** (PAUSE_DB / 10.0)]
+    mean = power.mean().clamp_min(1e-20)
+    return 10.0 * torch.log10((heard / mean).clamp_min(10.0 ** (TYPICAL_FLOOR_DB / 10.0))).mean(0)
+
+
 def _punch_by_range(audio: FloatArray, sample_rate: int) -> tuple[float, ...]:
     envelope = band_envelope(audio, sample_rate=sample_rate)
     edges = np.asarray(BAND_EDGES_HZ[:-1])
@@ -241,7 +296,11 @@ def measure_style(audio: FloatArray, *, sample_rate: int) -> Style:
     if audio.shape[0] == 1:
         audio = np.repeat(audio, 2, axis=0)
     bands = FineBands.at(sample_rate)
-    left, right, cross = (bands.weights @ p for p in mean_powers(audio, sample_rate))
+    thirds = np.zeros((len(THIRD_OCTAVES_HZ), bands.weights.shape[1]), dtype=np.float32)
+    np.add.at(thirds, bands.third_octave, bands.weights.astype(np.float32))
+    *powers, windows = _powers(audio, sample_rate, thirds.T)
+    left, right, cross = (bands.weights @ power for power in powers)
+    loudness = integrated_loudness(audio, sample_rate=sample_rate)
     level, width, ranges, balance = style_from_powers(left, right, cross, bands)
     return Style(
         spectrum_db=tuple(float(v) for v in level),
@@ -250,7 +309,9 @@ def measure_style(audio: FloatArray, *, sample_rate: int) -> Style:
         imbalance_db=balance,
         punch_by_range_db=_punch_by_range(audio, sample_rate),
         crest_db=median_crest_db(audio, sample_rate=sample_rate),
-        loudness_lufs=integrated_loudness(audio, sample_rate=sample_rate),
+        loudness_lufs=loudness,
+        typical_spectrum_db=tuple(typical_spectrum(torch.from_numpy(windows).double()).tolist()),
+        peak_to_loudness_db=peak_to_loudness_db(audio, loudness),
     )
 
 
@@ -259,6 +320,7 @@ def style_distance(style: Style, reference: Style) -> StyleDistance:
     spectrum = np.asarray(style.spectrum_db) - np.asarray(reference.spectrum_db)
     ranges = np.asarray(style.width_by_range_db) - np.asarray(reference.width_by_range_db)
     punch = np.asarray(style.punch_by_range_db) - np.asarray(reference.punch_by_range_db)
+    typical = np.asarray(style.typical_spectrum_db) - np.asarray(reference.typical_spectrum_db)
     return StyleDistance(
         spectrum_db=float(np.mean(np.abs(spectrum - spectrum.mean()))),
         width_db=abs(style.width_db - reference.width_db),
@@ -269,6 +331,8 @@ def style_distance(style: Style, reference: Style) -> StyleDistance:
         else abs(style.loudness_lufs - reference.loudness_lufs),
         width_by_range_db=float(np.mean(np.abs(ranges))),
         punch_by_range_db=float(np.mean(np.abs(punch))),
+        typical_spectrum_db=float(np.mean(np.abs(typical - typical.mean()))),
+        peak_to_loudness_db=abs(style.peak_to_loudness_db - reference.peak_to_loudness_db),
     )
 
 
@@ -288,4 +352,8 @@ def blend(styles: Sequence[Style]) -> Style:
         ),
         crest_db=float(np.mean([s.crest_db for s in styles])),
         loudness_lufs=float(np.mean([s.loudness_lufs for s in styles])),
+        typical_spectrum_db=tuple(
+            float(v) for v in np.mean([s.typical_spectrum_db for s in styles], axis=0)
+        ),
+        peak_to_loudness_db=float(np.mean([s.peak_to_loudness_db for s in styles])),
     )

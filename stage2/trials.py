@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.delivery import fit_delivery, median_crest_db
+from pipeline.delivery import Density, fit_delivery, peak_to_loudness_db
 from pipeline.loudness import integrated_loudness
 from pipeline.plan import BUS, STRIP, Aspect, default_settings
 from pipeline.processors import Bus, Strip
@@ -37,8 +37,8 @@ class Trial:
     ----------
     style
         Of the delivered mix.
-    crest_db
-        Of the mix before the limiter: what the compressors answer for.
+    peak_to_loudness_db
+        Of the mix before the limiter: what the compressors leave.
     stem_lufs
         Loudness of each stem after its strip; ``-inf`` where it rests.
     sum_lufs
@@ -48,7 +48,7 @@ class Trial:
     """
 
     style: Style
-    crest_db: float
+    peak_to_loudness_db: float
     stem_lufs: tuple[float, ...]
     sum_lufs: float
     reductions_db: tuple[float, ...]
@@ -74,7 +74,7 @@ class Trials:
     stems
         Balanced stems of the passages.
     reference
-        The wanted style; its crest is what the delivery goes for, where dynamics are matched.
+        The wanted style; its density is what the delivery goes for, where dynamics are matched.
     sample_rate
         In Hz.
     target_lufs, ceiling_dbtp
@@ -96,7 +96,9 @@ class Trials:
         self._stems = stems
         self._rate = sample_rate
         self._target, self._ceiling = target_lufs, ceiling_dbtp
-        self._crest = reference.crest_db if Aspect.DYNAMICS in match else None
+        self._density = None
+        if Aspect.DYNAMICS in match:
+            self._density = Density(reference.crest_db, reference.peak_to_loudness_db)
 
     def neutral_settings(self) -> Start:
         """Return the intended balance, with nothing else done to it."""
@@ -124,11 +126,13 @@ class Trials:
             sample_rate=self._rate,
             target_lufs=self._target,
             ceiling_dbtp=self._ceiling,
-            crest_db=self._crest,
+            density=self._density,
         )
         return Trial(
             style=measure_style(delivered.audio, sample_rate=self._rate),
-            crest_db=median_crest_db(mix, sample_rate=self._rate),
+            peak_to_loudness_db=peak_to_loudness_db(
+                mix, integrated_loudness(mix, sample_rate=self._rate)
+            ),
             stem_lufs=tuple(lufs for _, lufs, _ in outs),
             sum_lufs=integrated_loudness(total, sample_rate=self._rate),
             reductions_db=(

@@ -38,7 +38,7 @@ from public_metrics import errors, measure, multi_scale_spectral_distance
 
 from flows.decisions import most_spread
 from flows.steps import cut
-from pipeline.delivery import fit_delivery, limit
+from pipeline.delivery import Density, fit_delivery, limit
 from pipeline.loudness import integrated_loudness
 from pipeline.plan import STRIP
 from pipeline.processors import Bus, Strip
@@ -210,7 +210,7 @@ def delivered(
         sample_rate=RATE,
         target_lufs=min(style.loudness_lufs, HIGHEST_LUFS),
         ceiling_dbtp=CEILING_DBTP,
-        crest_db=style.crest_db,
+        density=Density(style.crest_db, style.peak_to_loudness_db),
     )
     return fitted.audio
 
