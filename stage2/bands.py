@@ -113,9 +113,9 @@ class BandModel:
         *(f"width_{index}_db" for index in range(len(RANGES_HZ))),
         "imbalance_db",
         *(f"punch_{index}_db" for index in range(len(RANGES_HZ))),
+        *(f"typical_{hz:g}hz_db" for hz in THIRD_OCTAVES_HZ),
         "crest_db",
         "peak_to_loudness_db",
-        *(f"typical_{hz:g}hz_db" for hz in THIRD_OCTAVES_HZ),
     )
 
     def _compress(
@@ -273,8 +273,9 @@ class BandModel:
                 spectrum - 10.0 * torch.log10(total.sum() / 2.0 + _EPSILON),
                 widths,
                 imbalance[None],
-                punch,
-                peak[None],
+                punch[:-1],
                 typical,
+                punch[-1:],
+                peak[None],
             )
         )

@@ -44,11 +44,10 @@ _STRIP, _BUS = len(STRIP), len(BUS)
 _ROLES = len(Subgroup) + 1
 _LEAST_SHARE = 1e-6
 _BANDS = len(THIRD_OCTAVES_HZ)
-_SCALE = torch.tensor(
-    [6.0] * _BANDS + [6.0] * SHARES + [1.0] + [3.0] * (REFERENCE_FIGURES - _BANDS - SHARES - 1)
-)
+_PUNCHES = REFERENCE_FIGURES - 2 * _BANDS - SHARES - 1
+_SCALE = torch.tensor([6.0] * (_BANDS + SHARES) + [1.0] + [3.0] * _PUNCHES + [6.0] * _BANDS)
 _CENTRE = torch.tensor(
-    [-20.0] * _BANDS + [-12.0] * SHARES + [0.0] + [6.0] * (REFERENCE_FIGURES - _BANDS - SHARES - 1)
+    [-20.0] * _BANDS + [-12.0] * SHARES + [0.0] + [6.0] * _PUNCHES + [-25.0] * _BANDS
 )
 _MOST_MOVE = 4.0
 # Moves of a bus band per 6 dB that are lacking, in Reach's units: bands overlap, so with their

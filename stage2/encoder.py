@@ -50,7 +50,7 @@ SHARES = 1 + _RANGES
 """Shares of a stem in the mix: of the whole, and of each range."""
 STEM_FIGURES = 2 * _BANDS + SHARES + 1 + SHARES + 2
 WINDOW_FIGURES = SHARES
-REFERENCE_FIGURES = _BANDS + SHARES + 1 + _RANGES
+REFERENCE_FIGURES = _BANDS + SHARES + 1 + _RANGES + _BANDS
 _WINDOW_S = 7.0
 _MOST_WINDOWS = 12
 _FLOOR_DB = -60.0
@@ -88,7 +88,7 @@ def role_index(subgroup: str) -> int:
 
 
 def style_figures(features: torch.Tensor) -> torch.Tensor:
-    """Return what the controller sees of modelled features: all but the crest, ``(..., n)``."""
+    """Return what the controller sees of features ``(..., n)``: all but what the limiter makes."""
     return features[..., :REFERENCE_FIGURES]
 
 
@@ -101,6 +101,7 @@ def reference_figures(style: Style) -> Float32:
             *style.width_by_range_db,
             style.imbalance_db,
             *style.punch_by_range_db,
+            *style.typical_spectrum_db,
         ],
         dtype=np.float32,
     )
@@ -134,11 +135,11 @@ def reference_windows(audio: FloatArray, *, sample_rate: int) -> Float32:
 
 def _figures_of(audio: FloatArray, sample_rate: int) -> Float32:
     bands = FineBands.at(sample_rate)
-    left, right, cross = (bands.weights @ p for p in mean_powers(audio, sample_rate))
+    left, right, cross, typical = mean_powers(audio, sample_rate)
     level, width, ranges, balance = style_from_powers(left, right, cross, bands)
     envelope = band_envelope(audio, sample_rate=sample_rate)
     punch = _punch(envelope.T)
-    return np.asarray([*level, width, *ranges, balance, *punch], dtype=np.float32)
+    return np.asarray([*level, width, *ranges, balance, *punch, *typical], dtype=np.float32)
 
 
 def _by_range() -> Float64:

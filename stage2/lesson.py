@@ -13,6 +13,7 @@ from stage2.bands import ModelledMix
 from stage2.controller import Moves, floored
 from stage2.encoder import style_figures
 from stage2.envelopes import RANGES_HZ
+from stage2.objective import TYPICAL_SHARE
 from stage2.scenes import Example
 from stage2.style import SCALES, THIRD_OCTAVES_HZ
 
@@ -23,6 +24,7 @@ _WIDTH = _BANDS
 _RANGES = slice(_BANDS + 1, _BANDS + 1 + len(RANGES_HZ))
 _IMBALANCE = _RANGES.stop
 _PUNCH = slice(_IMBALANCE + 1, _IMBALANCE + 1 + len(RANGES_HZ))
+_TYPICAL = slice(_PUNCH.stop, _PUNCH.stop + _BANDS)
 _AUDIBLE_DB = 55.0
 _FREE_LEVEL_LU = 1.5
 _STRIP_COLUMN = {p.name: i for i, p in enumerate(STRIP)}
@@ -118,8 +120,10 @@ def _stem_errors(mix: ModelledMix, example: Example) -> Tensor:
 def _style_loss(mix: ModelledMix, example: Example) -> Tensor:
     apart = floored(style_figures(mix.features)) - example.reference.double()
     spectrum = apart[:_BANDS] - apart[:_BANDS].mean()
+    typical = apart[_TYPICAL] - apart[_TYPICAL].mean()
+    tilt = (1.0 - TYPICAL_SHARE) * _near(spectrum) + TYPICAL_SHARE * _near(typical)
     return (
-        2.0 * _near(spectrum).mean() / SCALES["spectrum_db"]
+        2.0 * tilt.mean() / SCALES["spectrum_db"]
         + _near(apart[_WIDTH]) / SCALES["width_db"]
         + 0.5 * _near(apart[_RANGES]).mean() / SCALES["width_db"]
         + _near(apart[_IMBALANCE], within=0.05) / SCALES["imbalance_db"]
@@ -206,8 +210,10 @@ def errors_of(example: Example, told: Lesson, index: int) -> dict[str, float]:
     mix = example.model(strips, bus, with_frames=example.truth is not None)
     apart = floored(style_figures(mix.features)) - example.reference.double()
     spectrum = apart[:_BANDS] - apart[:_BANDS].mean()
+    typical = apart[_TYPICAL] - apart[_TYPICAL].mean()
     out = {
         "spectrum_db": float(spectrum.abs().mean()),
+        "typical_spectrum_db": float(typical.abs().mean()),
         "width_db": float(apart[_WIDTH].abs()),
         "width_by_range_db": float(apart[_RANGES].abs().mean()),
         "imbalance_db": float(apart[_IMBALANCE].abs()),

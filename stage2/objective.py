@@ -26,6 +26,7 @@ __all__ = [
     "HIGHEST_STEM_LU",
     "LONG",
     "SHORT",
+    "TYPICAL_SHARE",
     "Objective",
     "RefineOptions",
     "figures_of",
@@ -33,11 +34,11 @@ __all__ = [
 
 # Price of peaks that compressors took too far down: a limiter can lower them, nothing raises them.
 _FLAT = 0.5
-# Of the spectrum's price, that of typical moments.
-_TYPICAL_SHARE = 0.3
+#: Of the spectrum's price, that of typical moments.
+TYPICAL_SHARE = 0.4
 # Price of jumps between neighbouring bands of the bus: follow a tilt, not single notes.
-_ROUGH_EQ = 0.2
-_STRIP_EQ_EFFORT = 0.5
+_ROUGH_EQ = 0.15
+_STRIP_EQ_EFFORT = 0.3
 # What a compressor may take off on average: beyond it, it is a volume control.
 _STRIP_REDUCTION_DB, _BUS_REDUCTION_DB = 8.0, 4.0
 _REDUCTION_EFFORT = 0.1
@@ -48,9 +49,9 @@ _WIDTH = _BANDS
 _RANGES = slice(_BANDS + 1, _BANDS + 1 + len(RANGES_HZ))
 _IMBALANCE = _RANGES.stop
 _PUNCH = slice(_IMBALANCE + 1, _IMBALANCE + 1 + len(RANGES_HZ))
-_CREST = _PUNCH.stop
+_TYPICAL = slice(_PUNCH.stop, _PUNCH.stop + _BANDS)
+_CREST = _TYPICAL.stop
 _PEAK = _CREST + 1
-_TYPICAL = slice(_PEAK + 1, _PEAK + 1 + _BANDS)
 _STRIP_COLUMN = {p.name: i for i, p in enumerate(STRIP)}
 _STRIP_EQ = [i for name, i in _STRIP_COLUMN.items() if name.endswith("_gain_db")]
 _BUS_EQ = [i for i, p in enumerate(BUS) if p.name.startswith("eq_")]
@@ -106,9 +107,9 @@ def figures_of(style: Style, *, peak_to_loudness_db: float) -> torch.Tensor:
             *style.width_by_range_db,
             style.imbalance_db,
             *style.punch_by_range_db,
+            *style.typical_spectrum_db,
             style.crest_db,
             peak_to_loudness_db,
-            *style.typical_spectrum_db,
         ],
         dtype=torch.float64,
     )
@@ -172,7 +173,7 @@ class Objective:
             self.corridor = options.aligned_corridor_lu
             self.aligned = 10.0 * torch.log10(aligned + 1e-12)
             self.audible = (self.aligned > self.aligned.max() - 55.0).double()
-        self.offset = torch.zeros(_TYPICAL.stop, dtype=torch.float64)
+        self.offset = torch.zeros(_PEAK + 1, dtype=torch.float64)
         self.stem_offset = torch.zeros_like(intended_lufs)
         self.sum_offset = 0.0
 
@@ -208,7 +209,7 @@ class Objective:
             centred = difference - difference.mean()
             typical = figures[_TYPICAL] - self.typical
             typical = typical - typical.mean()
-            apart = (1.0 - _TYPICAL_SHARE) * _near(centred) + _TYPICAL_SHARE * _near(typical)
+            apart = (1.0 - TYPICAL_SHARE) * _near(centred) + TYPICAL_SHARE * _near(typical)
             loss = loss + apart.mean() / SCALES["spectrum_db"] * 2.0
         if Aspect.WIDTH in self.match:
             loss = loss + _near(figures[_WIDTH] - self.width) / SCALES["width_db"]

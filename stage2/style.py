@@ -187,27 +187,16 @@ class StyleDistance:
         return {**asdict(self), "total": self.total}
 
 
-def mean_powers(audio: FloatArray, sample_rate: int) -> tuple[Float64, Float64, Float64]:
-    """Return the mean power per FFT bin of left, right, and the real part of their cross."""
-    nothing = np.zeros((fft_size(sample_rate) // 2 + 1, 0))
-    return _powers(audio, sample_rate, nothing)[:3]
+def mean_powers(
+    audio: FloatArray, sample_rate: int
+) -> tuple[Float64, Float64, Float64, tuple[float, ...]]:
+    """Return the mean power per fine band of left, right, and the real part of their cross.
 
-
-def _powers(
-    audio: FloatArray, sample_rate: int, gather: FloatArray
-) -> tuple[Float64, Float64, Float64, Float64]:
-    """Return what :func:`mean_powers` does, and the power of each window in gathered bins.
-
-    Parameters
-    ----------
-    gather
-        Share of each bin in what it is gathered into, ``(bins, bands)``.
-
-    Returns
-    -------
-    Float64
-        The last is ``(left² + right²) / 2``, ``(windows, bands)``.
+    Last, the typical spectrum: see :class:`Style`.
     """
+    bands = FineBands.at(sample_rate)
+    thirds = np.zeros((len(THIRD_OCTAVES_HZ), bands.weights.shape[1]), dtype=np.float32)
+    np.add.at(thirds, bands.third_octave, bands.weights.astype(np.float32))
     size = fft_size(sample_rate)
     hop = size // 2
     frames = audio.shape[1]
@@ -227,9 +216,11 @@ def _powers(
         left += np.sum(power[:, 0], axis=0)
         right += np.sum(power[:, 1], axis=0)
         cross += np.sum((spectra[:, 0] * np.conj(spectra[:, 1])).real, axis=0)
-        windows.append((power[:, 0] + power[:, 1]) / 2.0 @ gather / energy)
+        windows.append((power[:, 0] + power[:, 1]) / 2.0 @ thirds.T / energy)
     scale = 1.0 / (len(starts) * energy)
-    return left * scale, right * scale, cross * scale, np.concatenate(windows)
+    typical = typical_spectrum(torch.from_numpy(np.concatenate(windows)).double())
+    left, right, cross = (bands.weights @ (power * scale) for power in (left, right, cross))
+    return left, right, cross, tuple(typical.tolist())
 
 
 def style_from_powers(
@@ -296,10 +287,7 @@ def measure_style(audio: FloatArray, *, sample_rate: int) -> Style:
     if audio.shape[0] == 1:
         audio = np.repeat(audio, 2, axis=0)
     bands = FineBands.at(sample_rate)
-    thirds = np.zeros((len(THIRD_OCTAVES_HZ), bands.weights.shape[1]), dtype=np.float32)
-    np.add.at(thirds, bands.third_octave, bands.weights.astype(np.float32))
-    *powers, windows = _powers(audio, sample_rate, thirds.T)
-    left, right, cross = (bands.weights @ power for power in powers)
+    left, right, cross, typical = mean_powers(audio, sample_rate)
     loudness = integrated_loudness(audio, sample_rate=sample_rate)
     level, width, ranges, balance = style_from_powers(left, right, cross, bands)
     return Style(
@@ -310,7 +298,7 @@ def measure_style(audio: FloatArray, *, sample_rate: int) -> Style:
         punch_by_range_db=_punch_by_range(audio, sample_rate),
         crest_db=median_crest_db(audio, sample_rate=sample_rate),
         loudness_lufs=loudness,
-        typical_spectrum_db=tuple(typical_spectrum(torch.from_numpy(windows).double()).tolist()),
+        typical_spectrum_db=typical,
         peak_to_loudness_db=peak_to_loudness_db(audio, loudness),
     )
 
