@@ -32,6 +32,9 @@ __all__ = [
     "figures_of",
 ]
 
+# Crest that is left to the limiter where levels are told moment by moment: there it would pull at
+# them before they are found. Elsewhere it is what the limiter was seen to take.
+_ALIGNED_CREST_DB = 2.5
 # Price of peaks that compressors took too far down: a limiter can lower them, nothing raises them.
 _FLAT = 0.5
 #: Of the spectrum's price, that of typical moments.
@@ -92,12 +95,12 @@ class RefineOptions:
     rate: float | None = None
 
 
-def figures_of(style: Style, *, peak_to_loudness_db: float) -> torch.Tensor:
+def figures_of(style: Style, *, crest_db: float, peak_to_loudness_db: float) -> torch.Tensor:
     """Return a style's figures in the order of :class:`stage2.bands.ModelledMix`'s features.
 
     Parameters
     ----------
-    peak_to_loudness_db
+    crest_db, peak_to_loudness_db
         Of the mix before the limiter, which is what the compressors answer for.
     """
     return torch.tensor(
@@ -108,7 +111,7 @@ def figures_of(style: Style, *, peak_to_loudness_db: float) -> torch.Tensor:
             style.imbalance_db,
             *style.punch_by_range_db,
             *style.typical_spectrum_db,
-            style.crest_db,
+            crest_db,
             peak_to_loudness_db,
         ],
         dtype=torch.float64,
@@ -176,6 +179,7 @@ class Objective:
         self.offset = torch.zeros(_PEAK + 1, dtype=torch.float64)
         self.stem_offset = torch.zeros_like(intended_lufs)
         self.sum_offset = 0.0
+        self.spared_db = 0.0
 
     def correct(self, modelled: ModelledMix, trial: Trial) -> None:
         """Add to the model what it was off a trial, from here on.
@@ -185,8 +189,12 @@ class Objective:
         modelled
             The trial's settings and passages, modelled.
         """
-        heard = figures_of(trial.style, peak_to_loudness_db=trial.peak_to_loudness_db)
-        self.offset = heard - modelled.features
+        figures = figures_of(
+            trial.style, crest_db=trial.crest_db, peak_to_loudness_db=trial.peak_to_loudness_db
+        )
+        self.offset = figures - modelled.features
+        limited_db = trial.crest_db - trial.style.crest_db
+        self.spared_db = limited_db if self.aligned is None else _ALIGNED_CREST_DB
         stem_lufs = torch.tensor(trial.stem_lufs, dtype=torch.float64)
         # a stem that rests in the whole excerpt has no loudness, and nothing to correct
         heard = torch.isfinite(stem_lufs)
@@ -221,7 +229,9 @@ class Objective:
         if Aspect.DYNAMICS in self.match:
             flat = torch.relu(self.peak - figures[_PEAK])
             loss = loss + _FLAT * flat / SCALES["crest_db"]
-            loss = loss + _near(figures[_CREST] - self.crest) / SCALES["crest_db"]
+            over = torch.relu(figures[_CREST] - self.spared_db - self.crest)
+            under = torch.relu(self.crest - figures[_CREST])
+            loss = loss + (over + under) / SCALES["crest_db"]
             punch = figures[_PUNCH] - self.punch
             loss = loss + _near(punch).mean() / SCALES["crest_db"]
         if self.aligned is not None and mix.frames is not None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.delivery import Density, fit_delivery, peak_to_loudness_db
+from pipeline.delivery import Density, fit_delivery, median_crest_db, peak_to_loudness_db
 from pipeline.loudness import integrated_loudness
 from pipeline.plan import BUS, STRIP, Aspect, default_settings
 from pipeline.processors import Bus, Strip
@@ -37,7 +37,7 @@ class Trial:
     ----------
     style
         Of the delivered mix.
-    peak_to_loudness_db
+    crest_db, peak_to_loudness_db
         Of the mix before the limiter: what the compressors leave.
     stem_lufs
         Loudness of each stem after its strip; ``-inf`` where it rests.
@@ -48,6 +48,7 @@ class Trial:
     """
 
     style: Style
+    crest_db: float
     peak_to_loudness_db: float
     stem_lufs: tuple[float, ...]
     sum_lufs: float
@@ -130,6 +131,7 @@ class Trials:
         )
         return Trial(
             style=measure_style(delivered.audio, sample_rate=self._rate),
+            crest_db=median_crest_db(mix, sample_rate=self._rate),
             peak_to_loudness_db=peak_to_loudness_db(
                 mix, integrated_loudness(mix, sample_rate=self._rate)
             ),

@@ -23,6 +23,7 @@ from flows.render_steps import (
 )
 from flows.step_counts import StepCounts
 from flows.steps import BalanceJob, balance_step
+from pipeline.delivery import Density
 from pipeline.plan import Delivery, Plan, StemPlan, TrackPlan
 from pipeline.render import render_blocks
 from stage2.style import measure_style
@@ -153,7 +154,8 @@ def test_a_setting_costs_what_it_touches(session: Path, plan: Plan, tmp_path: Pa
     "changes",
     [
         {"target_lufs": -20.0},
-        {"crest_db": 14.0},
+        {"density": Density(14.0, 10.0)},
+        {"density": Density(14.0, 12.0)},
         {"delivery": {"dither_seed": 9}},
         {"delivery": {"subtype": "PCM_16"}},
         {"delivery": {"limiter_ceiling_dbtp": -3.0}},

@@ -10,10 +10,12 @@ from pipeline import delivery
 from pipeline.delivery import (
     CREST_WINDOW_S,
     TARGETS,
+    Density,
     fit_delivery,
     limit,
     median_crest_db,
     parse_target,
+    peak_to_loudness_db,
 )
 from pipeline.limiter_sketch import LimiterSketch
 from pipeline.loudness import EnergyMeter
@@ -267,10 +269,17 @@ def test_the_drive_is_one_that_a_plan_accepts(
         assert true_peak_db(out.audio) <= ceiling_dbtp
 
 
+def dense(crest_db: float) -> Density:
+    """Return a wanted crest, for which the highest peaks may come down as far as it takes."""
+    return Density(crest_db, -math.inf)
+
+
 @pytest.mark.parametrize("level", [0.0, 1e-7])
 def test_silence_is_delivered_as_it_is(level: float) -> None:
     audio = noise(1.0, level=level)
-    out = fit_delivery(audio, sample_rate=RATE, target_lufs=-14.0, ceiling_dbtp=-1.0, crest_db=9.0)
+    out = fit_delivery(
+        audio, sample_rate=RATE, target_lufs=-14.0, ceiling_dbtp=-1.0, density=dense(9.0)
+    )
     assert out.drive_db == 0.0
     assert out.trim_db == 0.0
     assert out.loudness_lufs == -math.inf
@@ -282,25 +291,59 @@ def test_a_crest_is_reached_by_drive_and_the_loudness_by_trim(fall_db: float) ->
     audio = clicks(3.0)
     crest_db = median_crest_db(audio, sample_rate=RATE) - fall_db
     out = fit_delivery(
-        audio, sample_rate=RATE, target_lufs=-30.0, ceiling_dbtp=-1.0, crest_db=crest_db
+        audio, sample_rate=RATE, target_lufs=-30.0, ceiling_dbtp=-1.0, density=dense(crest_db)
     )
     assert median_crest_db(out.audio, sample_rate=RATE) == pytest.approx(crest_db, abs=0.1)
     assert out.trim_db < -1.0
     assert loudness_lufs(out.audio) == pytest.approx(-30.0, abs=0.1)
 
 
+@pytest.mark.parametrize("plr_db", [17.0, 20.0])
+def test_for_a_crest_the_highest_peaks_come_no_nearer_to_the_loudness_than_is_wanted(
+    plr_db: float,
+) -> None:
+    audio = clicks(3.0)
+    crest_db = median_crest_db(audio, sample_rate=RATE) - 10.0
+    out = fit_delivery(
+        audio,
+        sample_rate=RATE,
+        target_lufs=-30.0,
+        ceiling_dbtp=-1.0,
+        density=Density(crest_db, plr_db),
+    )
+    assert peak_to_loudness_db(out.audio, out.loudness_lufs) == pytest.approx(plr_db, abs=0.25)
+    assert median_crest_db(out.audio, sample_rate=RATE) > crest_db + 0.5
+    assert loudness_lufs(out.audio) == pytest.approx(-30.0, abs=0.1)
+
+
+def test_peaks_that_are_low_already_are_not_lowered_for_a_crest() -> None:
+    audio = SIGNALS["drums"]
+    plain = fit_delivery(audio, sample_rate=RATE, target_lufs=-23.0, ceiling_dbtp=-1.0)
+    wanted = fit_delivery(
+        audio, sample_rate=RATE, target_lufs=-23.0, ceiling_dbtp=-1.0, density=Density(3.0, 40.0)
+    )
+    assert (wanted.drive_db, wanted.trim_db) == (plain.drive_db, plain.trim_db)
+
+
+def test_peak_over_loudness_of_silence_is_0() -> None:
+    assert peak_to_loudness_db(np.zeros((2, 9)), -math.inf) == 0.0
+    assert peak_to_loudness_db(np.full((2, 9), -0.5), -20.0) == pytest.approx(13.98, abs=0.01)
+
+
 def test_a_crest_that_is_there_already_changes_nothing() -> None:
     audio = SIGNALS["quiet noise"]
     plain = fit_delivery(audio, sample_rate=RATE, target_lufs=-23.0, ceiling_dbtp=-1.0)
     wanted = fit_delivery(
-        audio, sample_rate=RATE, target_lufs=-23.0, ceiling_dbtp=-1.0, crest_db=40.0
+        audio, sample_rate=RATE, target_lufs=-23.0, ceiling_dbtp=-1.0, density=dense(40.0)
     )
     assert (wanted.drive_db, wanted.trim_db) == (plain.drive_db, plain.trim_db)
 
 
 def test_no_more_than_8_db_is_taken_off_a_typical_peak_for_a_crest() -> None:
     audio = SIGNALS["drums"]
-    out = fit_delivery(audio, sample_rate=RATE, target_lufs=-40.0, ceiling_dbtp=-1.0, crest_db=0.0)
+    out = fit_delivery(
+        audio, sample_rate=RATE, target_lufs=-40.0, ceiling_dbtp=-1.0, density=dense(0.0)
+    )
     size = round(0.35 * RATE)
     peaks = [np.abs(audio[:, n : n + size]).max() for n in range(0, audio.shape[1] - size, size)]
     # Driven so far that the middle one of these peaks is at most 8 dB over the ceiling.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.delivery import fit_delivery
+from pipeline.delivery import Density, fit_delivery
 from pipeline.loudness import measure
 from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
 from pipeline.processors import Bus, Strip
@@ -150,7 +150,7 @@ def delivered(found: Refined, reference: Style) -> Style:
         sample_rate=RATE,
         target_lufs=TARGET_LUFS,
         ceiling_dbtp=CEILING_DBTP,
-        crest_db=reference.crest_db,
+        density=Density(reference.crest_db, reference.peak_to_loudness_db),
     )
     return measure_style(out.audio, sample_rate=RATE)
 
@@ -217,6 +217,7 @@ def far_off() -> Refined:
         imbalance_db=3.0,
         crest_db=5.0,
         punch_by_range_db=tuple(0.0 for _ in style.punch_by_range_db),
+        typical_spectrum_db=tuple(np.add(style.typical_spectrum_db, np.linspace(-20, 20, 29))),
     )
     return refined(reference, RefineOptions(rounds=2, steps=25))
 
@@ -450,7 +451,7 @@ def test_of_a_long_excerpt_all_is_judged_at_last() -> None:
         sample_rate=RATE,
         target_lufs=TARGET_LUFS,
         ceiling_dbtp=CEILING_DBTP,
-        crest_db=reference.crest_db,
+        density=Density(reference.crest_db, reference.peak_to_loudness_db),
     )
     heard = style_distance(measure_style(out.audio, sample_rate=RATE), reference)
     assert heard.total == pytest.approx(found.end.total, abs=0.03)

@@ -176,7 +176,7 @@ def test_a_style_does_not_depend_on_the_sample_rate(rate: int) -> None:
 
     ours, other = at(RATE), at(rate)
     for name in ours:
-        if name == "spectrum_db":
+        if name in ("spectrum_db", "typical_spectrum_db"):
             # Windows of 0.34 or 0.37 s weigh the same noise differently: bands of 6 to 15 Hz
             # scatter most.
             np.testing.assert_allclose(ours[name][:5], other[name][:5], atol=1.0)
@@ -204,6 +204,37 @@ def test_a_compressed_mix_has_less_punch() -> None:
     plain, dense = (measure_style(x, sample_rate=RATE) for x in (hits, soft))
     assert dense.crest_db < plain.crest_db - 3.0
     assert np.mean(dense.punch_by_range_db) < np.mean(plain.punch_by_range_db) - 3.0
+
+
+def test_a_typical_moment_is_not_ruled_by_loud_ones() -> None:
+    quiet, loud = noise(8.0), noise(2.0, slope=-1.0, seed=1)
+    audio = np.concatenate((quiet, 30.0 * loud), axis=1)
+    style, flat, steep = (measure_style(x, sample_rate=RATE) for x in (audio, quiet, loud))
+
+    def tilt(spectrum: tuple[float, ...]) -> float:
+        return spectrum[25] - spectrum[10]  # 8 kHz over 250 Hz
+
+    assert tilt(style.spectrum_db) == pytest.approx(tilt(steep.spectrum_db), abs=1.0)
+    expected = 0.8 * tilt(flat.spectrum_db) + 0.2 * tilt(steep.spectrum_db)
+    assert tilt(style.typical_spectrum_db) == pytest.approx(expected, abs=1.5)
+
+
+def test_pauses_have_no_part_in_a_typical_moment() -> None:
+    audio = noise(4.0, slope=-1.0)
+    paused = np.concatenate((audio, np.zeros_like(audio)), axis=1)
+    plain, other = (
+        np.asarray(figures(measure_style(x, sample_rate=RATE))["typical_spectrum_db"])
+        for x in (audio, paused)
+    )
+    # Relative to the mean of all, in which a pause has its part.
+    np.testing.assert_allclose((other - other.mean())[6:], (plain - plain.mean())[6:], atol=0.3)
+
+
+def test_peaks_are_told_over_the_loudness() -> None:
+    audio = np.repeat(tone(997.0)[None], 2, axis=0)
+    style = measure_style(audio, sample_rate=RATE)
+    peak_db = 20.0 * math.log10(np.abs(audio).max())
+    assert style.peak_to_loudness_db == pytest.approx(peak_db - style.loudness_lufs, abs=1e-6)
 
 
 @pytest.mark.parametrize("frames", [1, 500, 10000])
@@ -240,6 +271,8 @@ def test_a_distance_is_the_difference_of_each_figure_and_the_total_their_weighte
         crest_db=style.crest_db - 1.5,
         loudness_lufs=style.loudness_lufs + 6.0,
         width_by_range_db=tuple(np.add(style.width_by_range_db, (4.0, 0.0, 0.0, -4.0))),
+        typical_spectrum_db=tuple(np.add(style.typical_spectrum_db, spectrum)),
+        peak_to_loudness_db=style.peak_to_loudness_db - 2.5,
     )
     distance = style_distance(style, other)
     low = 2.0 * 14 / 29  # the mean of the difference is taken off
@@ -250,6 +283,8 @@ def test_a_distance_is_the_difference_of_each_figure_and_the_total_their_weighte
         "crest_db": 1.5,
         "loudness_lu": 6.0,
         "width_by_range_db": 2.0,
+        "typical_spectrum_db": float(np.mean(np.abs(spectrum - spectrum.mean()))),
+        "peak_to_loudness_db": 2.5,
     }
     record = distance.to_record()
     assert {name: record[name] for name in expected} == pytest.approx(expected, abs=1e-9)
