@@ -182,8 +182,8 @@ def test_a_style_does_not_depend_on_the_sample_rate(rate: int) -> None:
             np.testing.assert_allclose(ours[name][:5], other[name][:5], atol=1.0)
             np.testing.assert_allclose(ours[name][5:], other[name][5:], atol=0.3)
         else:
-            # Frames of 5 ms see another phase of low noise.
-            tolerance = 0.6 if name == "punch_by_range_db" else 0.3
+            # Frames of 5 ms see another phase of low noise, and so do single samples.
+            tolerance = 0.6 if name in ("punch_by_range_db", "peak_to_loudness_db") else 0.3
             np.testing.assert_allclose(ours[name], other[name], atol=tolerance, err_msg=name)
 
 
