@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import scipy.optimize
@@ -305,7 +306,7 @@ class _Search:
         self._open = ceiling_dbtp - meter.true_peak_dbtp
         self._plain = target_lufs - meter.integrated_lufs
         size = min(round(CREST_WINDOW_S * sample_rate), audio.shape[1])
-        self._sketch = LimiterSketch(
+        sketch = LimiterSketch(
             audio,
             meter.segment_power(),
             sample_rate=sample_rate,
@@ -313,7 +314,7 @@ class _Search:
             window_frames=size,
             silent_power=_SILENT_POWER,
         )
-        self._typical_db = 0.0
+        self._at = cache(sketch.at)  # searches begin at the same ends
         if density and median_crest_db(audio, sample_rate=sample_rate) <= density.crest_db:
             self._density = None
         if self._density:
@@ -335,12 +336,12 @@ class _Search:
 
     def _for_loudness(self, lufs: float) -> float:
         low, high = _in_range(self._plain), _DRIVE_RANGE_DB[1]
-        wanted = min(lufs, self._sketch.at(high)[0] - _SATURATED_LU)
-        return _crossing(lambda drive: self._sketch.at(drive)[0] - wanted, low, high)
+        wanted = min(lufs, self._at(high)[0] - _SATURATED_LU)
+        return _crossing(lambda drive: self._at(drive)[0] - wanted, low, high)
 
     def _for_crest(self, wanted_db: float) -> float:
         return _crossing(
-            lambda drive: wanted_db - self._sketch.at(drive)[1], self._open, self._most
+            lambda drive: wanted_db - self._at(drive)[1], self._open, self._most
         )
 
     def corrected(self, delivered: Delivered, limited: FloatArray) -> float:
@@ -355,7 +356,7 @@ class _Search:
         dense = delivered.trim_db == 0.0 and off_db < 0.0  # for loudness' sake, not the crest's
         if abs(missing_lu) <= _TOLERANCE_LU and (dense or abs(off_db) <= _CREST_TOLERANCE_DB):
             return drive
-        loudness, sketched = self._sketch.at(drive)
+        loudness, sketched = self._at(drive)
         reached = delivered.loudness_lufs - delivered.trim_db
         return self.drive_db(reached - loudness, crest - sketched)
 

@@ -61,6 +61,7 @@ _MARKERS = ("o", "s", "^", "D")
 _WIDTHS = (2.0, 1.8, 1.8, 1.6)
 
 _WIDTH, _HEIGHT = 400, 260
+_MARGINS = 62, 17, 48, 10  # left, right, bottom and top of a plot, for its labels
 _MOST_STEPS = 480
 _FREQUENCY_TICKS = {31.5: "31", 63: "63", 125: "125", 250: "250", 500: "500"} | {
     1000: "1k", 2000: "2k", 4000: "4k", 8000: "8k", 16000: "16k"
@@ -322,8 +323,11 @@ def _style(index: int) -> dict[str, Any]:
 
 def _figure(height: int) -> tuple[Figure, Axes]:
     with _LOCK, matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(_WIDTH / 72, height / 72), dpi=72, layout="constrained")
-        axes = figure.add_subplot()
+        figure = Figure(figsize=(_WIDTH / 72, height / 72), dpi=72)
+        # Room for labels of four characters; finding it by drawing takes as long as the plot.
+        left, right, bottom, top = _MARGINS
+        place = left / _WIDTH, bottom / height, 1.0 - right / _WIDTH, 1.0 - top / height
+        axes = figure.add_axes((place[0], place[1], place[2] - place[0], place[3] - place[1]))
     figure.patch.set_visible(False)
     axes.patch.set_visible(False)
     axes.grid(True, color=_GRID, linewidth=1.0)
