@@ -83,8 +83,8 @@ class RefineOptions:
 
     Notes
     -----
-    Of the last three, None takes :data:`LONG` from neutral settings, :data:`SHORT` from a
-    prediction.
+    Of the last three, None takes :data:`SHORT` from a prediction, else :data:`LONG`: from neutral
+    settings, and where the reference is a mix of this very song.
     """
 
     match: frozenset[Aspect] = frozenset(Aspect)

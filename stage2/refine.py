@@ -153,7 +153,7 @@ def refine(
         digest=digest,
         aligned=aligned,
     )
-    rounds, steps, rate = _effort(options, start, search.is_short)
+    rounds, steps, rate = _effort(options, search)
     descent = Descent(search.points)
     search.judge()
     for turn in range(rounds):
@@ -206,10 +206,12 @@ def settle(
     return search.result()
 
 
-def _effort(options: RefineOptions, start: Start | None, is_short: bool) -> tuple[int, int, float]:
+def _effort(options: RefineOptions, search: _Search) -> tuple[int, int, float]:
     """Return the rounds, the steps in each, and the rate of the first."""
-    rounds, steps, rate = LONG if start is None else SHORT
-    if start is not None and is_short:
+    # the levels of a mix of this very song are far from where any prediction may put them
+    from_afar = search.is_aligned or not search.begins_predicted
+    rounds, steps, rate = LONG if from_afar else SHORT
+    if search.is_short and not from_afar:
         rounds += 2  # there is no last render of the whole to go on from, and it costs little
     return (
         rounds if options.rounds is None else options.rounds,
@@ -253,7 +255,7 @@ class _Search:
         if aligned is not None:
             powers = frame_powers(aligned, sample_rate=sample_rate, bands=digest.bands)
             truth = torch.from_numpy(powers)
-        self._with_frames = truth is not None
+        self.is_aligned = truth is not None
         self._some, self._all = (
             Trials(
                 chosen,
@@ -267,7 +269,7 @@ class _Search:
         )
         if some is stems:
             self._all = self._some
-        self._begins_predicted = start is not None
+        self.begins_predicted = start is not None
         self._history: list[StyleDistance] = []
         self._best: _Found | None = None
 
@@ -286,7 +288,7 @@ class _Search:
     def loss(self) -> torch.Tensor:
         """Return the objective where the search stands, with its gradient."""
         strips, bus = self._settings()
-        modelled = self._whole(strips, bus, with_frames=self._with_frames)
+        modelled = self._whole(strips, bus, with_frames=self.is_aligned)
         return self._objective(modelled, strips, bus)
 
     @property
@@ -317,7 +319,7 @@ class _Search:
     def take(self) -> StyleDistance:
         """Keep where the search stands if it is best, by the corrected model; return how far."""
         strips, bus = self._settings()
-        whole = self._whole(strips, bus, with_frames=self._with_frames)
+        whole = self._whole(strips, bus, with_frames=self.is_aligned)
         distance = style_distance(self._objective.style(whole, self._trial), self._reference)
         price = float(self._objective(whole, strips, bus)) + distance.crest_db / SCALES["crest_db"]
         if self._best is None or price < self._best.price:
@@ -328,7 +330,7 @@ class _Search:
     def result(self) -> Refined:
         """Return the best that was tried."""
         assert self._best is not None
-        predicted = self._history[0] if self._begins_predicted else None
+        predicted = self._history[0] if self.begins_predicted else None
         return _refined(self._best, self._before, tuple(self._history), predicted)
 
 
