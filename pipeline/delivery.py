@@ -340,9 +340,7 @@ class _Search:
         return _crossing(lambda drive: self._at(drive)[0] - wanted, low, high)
 
     def _for_crest(self, wanted_db: float) -> float:
-        return _crossing(
-            lambda drive: wanted_db - self._at(drive)[1], self._open, self._most
-        )
+        return _crossing(lambda drive: wanted_db - self._at(drive)[1], self._open, self._most)
 
     def corrected(self, delivered: Delivered, limited: FloatArray) -> float:
         """Return the drive again, by how far off the sketch was; the same if that will do."""

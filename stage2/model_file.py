@@ -8,8 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 
+from pipeline.problems import InputError, Problem
 from stage2.controller import Controller, ControllerSize
 
 __all__ = [
@@ -57,9 +58,26 @@ def load_record(path: Path = SHIPPED) -> dict[str, Any]:
 
 
 def load_controller(path: Path = SHIPPED) -> Controller:
-    """Read a controller that :func:`save_controller` wrote, ready to predict."""
-    controller = Controller(ControllerSize(**load_record(path)["size"]))
-    controller.load_state_dict(load_file(path))
+    """Read a controller that :func:`save_controller` wrote, ready to predict.
+
+    Raises
+    ------
+    InputError
+        If the weights are not those that their record tells of, or of a network that this version
+        no longer has.
+    """
+    record, data = load_record(path), path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+        raise InputError(
+            [Problem(path.name, "is not what its record tells of", "put both back from one run")]
+        )
+    controller = Controller(ControllerSize(**record["size"]))
+    try:
+        controller.load_state_dict(load(data))
+    except RuntimeError:
+        raise InputError(
+            [Problem(path.name, "is of another version's network", "train it anew")]
+        ) from None
     return controller.eval()
 
 

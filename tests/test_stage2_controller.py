@@ -1,3 +1,4 @@
+import json
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.plan import BUS, STRIP
+from pipeline.problems import InputError
 from pipeline.units import FloatArray
 from stage2.bands import BandModel
 from stage2.controller import Controller, ControllerSize, Moves, batch_scenes, predict_settings
@@ -234,6 +236,27 @@ def test_a_file_gives_the_same_controller_back(tmp_path: Path) -> None:
     again, same_bus, _ = settle(stems(), GAINS_DB, NAMES, by=load_controller(path))
     assert torch.equal(again, strips)
     assert torch.equal(same_bus, bus)
+
+
+def test_weights_that_are_not_those_of_their_record_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "controller.safetensors"
+    save_controller(controller(), path, record={})
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="not what its record tells of"):
+        load_controller(path)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "controller.safetensors"
+    other = Controller(ControllerSize(width=20, blocks=1, heads=5))
+    save_controller(other, path, record={})
+    record = json.loads(path.with_suffix(".json").read_text())
+    record["size"]["width"] = 40
+    path.with_suffix(".json").write_text(json.dumps(record))
+    with pytest.raises(InputError, match="another version's network"):
+        load_controller(path)
 
 
 @pytest.mark.parametrize("kind", ["near silence", "mono", "noise", "a click", "a tone"])
