@@ -6,7 +6,7 @@ output folder copies it there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -214,10 +214,17 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
             masking.process(row, heard)
             return heard
 
+        def read_all(start: int) -> Iterator[FloatArray]:
+            frames = min(BLOCK_FRAMES, job.frames - start)
+            return pool.map(read, range(len(stems)), repeat(frames))
+
+        coming = read_all(0)
         for start in range(0, job.frames, BLOCK_FRAMES):
             block = driven[:, start : start + BLOCK_FRAMES]
-            for heard in pool.map(read, range(len(stems)), repeat(block.shape[1])):
+            for heard in coming:
                 block += heard
+            if start + BLOCK_FRAMES < job.frames:
+                coming = read_all(start + BLOCK_FRAMES)  # while the bus works on this one
             before.process(block)
             block[:] = bus.process(block)
     fitted = fit_delivery(
@@ -227,22 +234,15 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
         ceiling_dbtp=delivery.limiter_ceiling_dbtp,
         density=job.density,
     )
-    with AudioWriter(
-        path,
-        sample_rate=rate,
-        channels=2,
-        format=delivery.format,
-        subtype=delivery.subtype,
-        dither_seed=delivery.dither_seed,
-    ) as mix:
-        mix.write(fitted.audio)
     with ThreadPoolExecutor(_THREADS) as pool:
         audio = fitted.audio
+        written = pool.submit(_write, audio, path, rate, delivery)
         peaks = pool.submit(true_peaks_dbtp, audio, sample_rate=rate)
         loudness = pool.submit(measure, audio, sample_rate=rate)
         style = pool.submit(measure_style, audio, sample_rate=rate)
         stereo = pool.submit(measure_stereo, audio, sample_rate=rate)
         hidden = pool.submit(masking.result)
+    written.result()
     return {
         "drive_db": fitted.drive_db,
         "trim_db": fitted.trim_db,
@@ -255,6 +255,18 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
         "stereo": stereo.result().to_record(),
         "masking": hidden.result().to_record(),
     }
+
+
+def _write(audio: FloatArray, path: Path, sample_rate: int, delivery: Delivery) -> None:
+    with AudioWriter(
+        path,
+        sample_rate=sample_rate,
+        channels=2,
+        format=delivery.format,
+        subtype=delivery.subtype,
+        dither_seed=delivery.dither_seed,
+    ) as mix:
+        mix.write(audio)
 
 
 def _reduction(record: Mapping[str, Any]) -> GainReduction:
