@@ -14,6 +14,7 @@ __all__ = ["METRICS", "model_card", "write_card"]
 #: What is measured on songs held out: name in the record → words, unit.
 METRICS: dict[str, tuple[str, str]] = {
     "spectrum_db": ("spectrum, mean over third octaves", "dB"),
+    "typical_spectrum_db": ("spectrum of typical moments", "dB"),
     "width_db": ("stereo width", "dB"),
     "width_by_range_db": ("stereo width, mean over four ranges", "dB"),
     "imbalance_db": ("left against right", "dB"),
