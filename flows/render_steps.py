@@ -42,7 +42,7 @@ RENDER_CODE = (
     *METER_CODE,
 )  # fmt: skip
 DELIVER_CODE = (*RENDER_CODE, *STYLE_CODE, "pipeline.masking", "pipeline.stereo")
-_THREADS = 2  # that read stems, and measure the mix; sums are made in the plan's order
+_THREADS = 2  # that read stems, write and measure the mix; sums are made in the plan's order
 _LIBRARIES = ("numpy", "scipy", "numba", "soundfile")
 
 

@@ -315,7 +315,10 @@ class _Search:
             silent_power=_SILENT_POWER,
         )
         self._at = cache(sketch.at)  # searches begin at the same ends
-        if density and median_crest_db(audio, sample_rate=sample_rate) <= density.crest_db:
+        if density and (
+            median_crest_db(audio, sample_rate=sample_rate) <= density.crest_db
+            or peak_to_loudness_db(audio, meter.integrated_lufs) <= density.peak_to_loudness_db
+        ):
             self._density = None
         if self._density:
             peaks = _windows(audio, sample_rate)[0]
@@ -328,9 +331,9 @@ class _Search:
         if self._plain > self._open:
             drive = self._for_loudness(self._target - louder_lu)
         if self._density:
-            flattest = self._peak_dbfs - self._density.peak_to_loudness_db
-            most = self._for_loudness(flattest - louder_lu)
-            drive = max(drive, min(self._for_crest(self._density.crest_db - denser_db), most))
+            flattest_lufs = self._peak_dbfs - self._density.peak_to_loudness_db
+            most_db = self._for_loudness(flattest_lufs - louder_lu)
+            drive = max(drive, min(self._for_crest(self._density.crest_db - denser_db), most_db))
         # Four decimals, as the plan stores them: what is measured here is what is rendered.
         return round(_in_range(drive), 4)
 
@@ -346,7 +349,7 @@ class _Search:
         """Return the drive again, by how far off the sketch was; the same if that will do."""
         drive = delivered.drive_db
         missing_lu = self._target - delivered.loudness_lufs
-        crest = sketched = off_db = 0.0
+        crest = off_db = 0.0
         if self._density:
             self._peak_dbfs = amplitude_to_db(float(np.abs(limited).max()))
             crest = median_crest_db(limited, sample_rate=self._rate)
@@ -356,7 +359,7 @@ class _Search:
             return drive
         loudness, sketched = self._at(drive)
         reached = delivered.loudness_lufs - delivered.trim_db
-        return self.drive_db(reached - loudness, crest - sketched)
+        return self.drive_db(reached - loudness, crest - sketched if self._density else 0.0)
 
 
 def _crossing(rising: Callable[[float], float], low: float, high: float) -> float:

@@ -103,52 +103,28 @@ def _four_biquads(
     start: int,
     stop: int,
 ) -> None:
-    """Run biquads k to k + 3 over part of one channel in place, for the same reason."""
-    a0, a1, a2, a3, a4 = (
-        sections[k, 0],
-        sections[k, 1],
-        sections[k, 2],
-        sections[k, 4],
-        sections[k, 5],
-    )
-    b0, b1, b2, b3, b4 = (
-        sections[k + 1, 0],
-        sections[k + 1, 1],
-        sections[k + 1, 2],
-        sections[k + 1, 4],
-        sections[k + 1, 5],
-    )
-    c0, c1, c2, c3, c4 = (
-        sections[k + 2, 0],
-        sections[k + 2, 1],
-        sections[k + 2, 2],
-        sections[k + 2, 4],
-        sections[k + 2, 5],
-    )
-    d0, d1, d2, d3, d4 = (
-        sections[k + 3, 0],
-        sections[k + 3, 1],
-        sections[k + 3, 2],
-        sections[k + 3, 4],
-        sections[k + 3, 5],
-    )
+    """Run biquads k to k + 3 over part of one channel in place.
+
+    Four recursions in one loop hide each other's latency.
+    """
+    b, a = sections[k : k + 4, :3].copy(), sections[k : k + 4, 4:].copy()
     p1, p2, q1, q2 = state[k, 0, 0], state[k, 0, 1], state[k + 1, 0, 0], state[k + 1, 0, 1]
     r1, r2, s1, s2 = state[k + 2, 0, 0], state[k + 2, 0, 1], state[k + 3, 0, 0], state[k + 3, 0, 1]
     line = x[0]
     for i in range(start, stop):
         v = line[i]
-        y = a0 * v + p1
-        p1 = (a1 * v + p2) - a3 * y
-        p2 = a2 * v - a4 * y
-        v = b0 * y + q1
-        q1 = (b1 * y + q2) - b3 * v
-        q2 = b2 * y - b4 * v
-        y = c0 * v + r1
-        r1 = (c1 * v + r2) - c3 * y
-        r2 = c2 * v - c4 * y
-        v = d0 * y + s1
-        s1 = (d1 * y + s2) - d3 * v
-        s2 = d2 * y - d4 * v
+        y = b[0, 0] * v + p1
+        p1 = (b[0, 1] * v + p2) - a[0, 0] * y
+        p2 = b[0, 2] * v - a[0, 1] * y
+        v = b[1, 0] * y + q1
+        q1 = (b[1, 1] * y + q2) - a[1, 0] * v
+        q2 = b[1, 2] * y - a[1, 1] * v
+        y = b[2, 0] * v + r1
+        r1 = (b[2, 1] * v + r2) - a[2, 0] * y
+        r2 = b[2, 2] * v - a[2, 1] * y
+        v = b[3, 0] * y + s1
+        s1 = (b[3, 1] * y + s2) - a[3, 0] * v
+        s2 = b[3, 2] * y - a[3, 1] * v
         line[i] = v
     state[k, 0, 0], state[k, 0, 1], state[k + 1, 0, 0], state[k + 1, 0, 1] = p1, p2, q1, q2
     state[k + 2, 0, 0], state[k + 2, 0, 1], state[k + 3, 0, 0], state[k + 3, 0, 1] = r1, r2, s1, s2

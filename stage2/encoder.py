@@ -25,7 +25,7 @@ from stage2.style import (
     WIDTH_FLOOR_DB,
     FineBands,
     Style,
-    mean_powers,
+    band_powers,
     style_from_powers,
 )
 
@@ -135,8 +135,9 @@ def reference_windows(audio: FloatArray, *, sample_rate: int) -> Float32:
 
 def _figures_of(audio: FloatArray, sample_rate: int) -> Float32:
     bands = FineBands.at(sample_rate)
-    left, right, cross, typical = mean_powers(audio, sample_rate)
-    level, width, ranges, balance = style_from_powers(left, right, cross, bands)
+    powers = band_powers(audio, sample_rate=sample_rate)
+    level, width, ranges, balance = style_from_powers(powers, bands)
+    typical = powers.typical_spectrum_db()
     envelope = band_envelope(audio, sample_rate=sample_rate)
     punch = _punch(envelope.T)
     return np.asarray([*level, width, *ranges, balance, *punch, *typical], dtype=np.float32)

@@ -67,14 +67,14 @@ def load_controller(path: Path = SHIPPED) -> Controller:
         no longer has.
     """
     record, data = load_record(path), path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+    if hashlib.sha256(data).hexdigest() != record.get("sha256"):
         raise InputError(
             [Problem(path.name, "is not what its record tells of", "put both back from one run")]
         )
-    controller = Controller(ControllerSize(**record["size"]))
     try:
+        controller = Controller(ControllerSize(**record["size"]))
         controller.load_state_dict(load(data))
-    except RuntimeError:
+    except (KeyError, TypeError, RuntimeError):
         raise InputError(
             [Problem(path.name, "is of another version's network", "train it anew")]
         ) from None

@@ -16,6 +16,7 @@ from stage2.style import (
     SCALES,
     SPECTRUM_FLOOR_DB,
     THIRD_OCTAVES_HZ,
+    TYPICAL_FLOOR_DB,
     WIDTH_CEILING_DB,
     WIDTH_FLOOR_DB,
     Style,
@@ -139,9 +140,14 @@ def _style_of(figures: torch.Tensor, delivered: Style) -> Style:
         punch_by_range_db=tuple(values[_PUNCH].tolist()),
         crest_db=delivered.crest_db,
         loudness_lufs=delivered.loudness_lufs,
-        typical_spectrum_db=tuple(values[_TYPICAL].tolist()),
+        typical_spectrum_db=tuple(np.maximum(values[_TYPICAL], TYPICAL_FLOOR_DB).tolist()),
         peak_to_loudness_db=delivered.peak_to_loudness_db,
     )
+
+
+def _masked(spectrum_db: torch.Tensor) -> torch.Tensor:
+    """Return a spectrum with nothing under what its loudest band masks."""
+    return torch.maximum(spectrum_db, spectrum_db.detach().max() + SPECTRUM_FLOOR_DB)
 
 
 def _near(error: torch.Tensor, *, within: float = 0.3) -> torch.Tensor:
@@ -167,7 +173,8 @@ class Objective:
         self.punch = torch.tensor(reference.punch_by_range_db, dtype=torch.float64)
         self.crest = reference.crest_db
         self.peak = reference.peak_to_loudness_db
-        self.typical = torch.tensor(reference.typical_spectrum_db, dtype=torch.float64)
+        typical = torch.tensor(reference.typical_spectrum_db, dtype=torch.float64)
+        self.typical = _masked(typical)
         self.match = options.match
         self.intended = intended_lufs - intended_lufs.mean()
         self.corridor = options.corridor_lu
@@ -209,13 +216,11 @@ class Objective:
     def __call__(self, mix: ModelledMix, strips: torch.Tensor, bus: torch.Tensor) -> torch.Tensor:
         """Return the loss of a modelled mix and of the settings that made it."""
         figures = mix.features + self.offset
-        spectrum = figures[:_BANDS]
-        spectrum = torch.maximum(spectrum, spectrum.detach().max() + SPECTRUM_FLOOR_DB)
-        difference = spectrum - self.spectrum
+        difference = _masked(figures[:_BANDS]) - self.spectrum
         loss = torch.zeros((), dtype=torch.float64)
         if {Aspect.EQ, Aspect.LEVEL} & self.match:  # faders alone can tilt a spectrum, too
             centred = difference - difference.mean()
-            typical = figures[_TYPICAL] - self.typical
+            typical = _masked(figures[_TYPICAL]) - self.typical
             typical = typical - typical.mean()
             apart = (1.0 - TYPICAL_SHARE) * _near(centred) + TYPICAL_SHARE * _near(typical)
             loss = loss + apart.mean() / SCALES["spectrum_db"] * 2.0

@@ -2,7 +2,7 @@
 
 A style holds what a listener recognises a production by and what a console can change: the
 tonal balance, the stereo width, the left/right balance, the density, and the loudness. Its
-figures are long-term averages, so two different songs can be compared.
+figures, but for the highest peak, are long-term averages, so two different songs can be compared.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -24,17 +25,17 @@ from pipeline.units import FloatArray, power_to_db
 from stage2.envelopes import BAND_EDGES_HZ, RANGES_HZ, analysis_window, band_envelope, punch_db
 
 __all__ = [
-    "PAUSE_DB",
     "SCALES",
     "SPECTRUM_FLOOR_DB",
     "THIRD_OCTAVES_HZ",
+    "TYPICAL_FLOOR_DB",
     "WIDTH_FLOOR_DB",
     "FineBands",
     "Style",
     "StyleDistance",
+    "band_powers",
     "blend",
     "fft_size",
-    "mean_powers",
     "measure_style",
     "style_distance",
     "typical_spectrum",
@@ -45,9 +46,9 @@ Float64 = npt.NDArray[np.float64]
 THIRD_OCTAVES_HZ: Float64 = np.asarray(BUS_EQ_HZ)
 # Below this, relative to the loudest band, music is masked and codecs leave nothing.
 SPECTRUM_FLOOR_DB = -60.0
-# The same of a typical moment, relative to the mean of all; windows this far under the loudest are
-# pauses.
-TYPICAL_FLOOR_DB, PAUSE_DB = -80.0, -60.0
+# Of a typical moment, relative to the mean of all: lower, since its loudest band may be as far down
+# itself. Windows this far under the loudest are pauses.
+TYPICAL_FLOOR_DB, _PAUSE_DB = -80.0, -60.0
 # A side signal this far under the mid is heard as mono; one over it is a fault, not a style.
 WIDTH_FLOOR_DB, WIDTH_CEILING_DB = -40.0, 10.0
 # Nobody mixes to one side: beyond this a channel is missing.
@@ -78,13 +79,17 @@ class FineBands:
         Index of the third octave that each fine band belongs to, ``(bands,)``.
     weights
         Share of each FFT bin that falls into each band, ``(bands, bins)``.
+    third_weights
+        Share of each FFT bin that falls into each third octave, ``(third octaves, bins)`` float32.
     """
 
     centre_hz: Float64
     third_octave: npt.NDArray[np.intp]
     weights: Float64
+    third_weights: npt.NDArray[np.float32]
 
     @classmethod
+    @lru_cache(maxsize=8)
     def at(cls, sample_rate: int) -> FineBands:
         """Return the bands for audio at ``sample_rate`` Hz and its :func:`fft_size`."""
         low, high, owner = [], [], []
@@ -101,7 +106,9 @@ class FineBands:
         top = np.minimum(np.asarray(high)[:, None], bins[None] + bin_hz / 2)
         weights = np.clip((top - bottom) / bin_hz, 0.0, 1.0)
         centres = np.sqrt(np.asarray(low) * np.asarray(high))
-        return cls(centres, np.asarray(owner, dtype=np.intp), weights)
+        thirds = np.add.reduceat(weights, np.searchsorted(owner, range(len(THIRD_OCTAVES_HZ))))
+        owners = np.asarray(owner, dtype=np.intp)
+        return cls(centres, owners, weights, thirds.astype(np.float32))
 
 
 def fft_size(sample_rate: int) -> int:
@@ -187,16 +194,32 @@ class StyleDistance:
         return {**asdict(self), "total": self.total}
 
 
-def mean_powers(
-    audio: FloatArray, sample_rate: int
-) -> tuple[Float64, Float64, Float64, tuple[float, ...]]:
-    """Return the mean power per fine band of left, right, and the real part of their cross.
+@dataclass(frozen=True)
+class BandPowers:
+    """The power of a recording in bands.
 
-    Last, the typical spectrum: see :class:`Style`.
+    Parameters
+    ----------
+    left, right, cross
+        Mean power of each channel, and the real part of their cross, per fine band.
+    windows
+        Power ``(left² + right²) / 2`` of each window and third octave, ``(windows, bands)``.
     """
+
+    left: Float64
+    right: Float64
+    cross: Float64
+    windows: Float64
+
+    def typical_spectrum_db(self) -> tuple[float, ...]:
+        """Return the typical spectrum: see :class:`Style`."""
+        return tuple(typical_spectrum(torch.from_numpy(self.windows)).tolist())
+
+
+@threadpool_limits.wrap(limits=1, user_api="blas")  # sums must not follow from the machine
+def band_powers(audio: FloatArray, *, sample_rate: int) -> BandPowers:
+    """Return the powers of audio ``(2, frames)`` in bands."""
     bands = FineBands.at(sample_rate)
-    thirds = np.zeros((len(THIRD_OCTAVES_HZ), bands.weights.shape[1]), dtype=np.float32)
-    np.add.at(thirds, bands.third_octave, bands.weights.astype(np.float32))
     size = fft_size(sample_rate)
     hop = size // 2
     frames = audio.shape[1]
@@ -216,17 +239,17 @@ def mean_powers(
         left += np.sum(power[:, 0], axis=0)
         right += np.sum(power[:, 1], axis=0)
         cross += np.sum((spectra[:, 0] * np.conj(spectra[:, 1])).real, axis=0)
-        windows.append((power[:, 0] + power[:, 1]) / 2.0 @ thirds.T / energy)
+        windows.append((power[:, 0] + power[:, 1]) / 2.0 @ bands.third_weights.T / energy)
     scale = 1.0 / (len(starts) * energy)
-    typical = typical_spectrum(torch.from_numpy(np.concatenate(windows)).double())
     left, right, cross = (bands.weights @ (power * scale) for power in (left, right, cross))
-    return left, right, cross, tuple(typical.tolist())
+    return BandPowers(left, right, cross, np.concatenate(windows).astype(np.float64))
 
 
 def style_from_powers(
-    left: Float64, right: Float64, cross: Float64, bands: FineBands
+    powers: BandPowers, bands: FineBands
 ) -> tuple[Float64, float, tuple[float, ...], float]:
-    """Return spectrum, width, width by range and imbalance from powers per fine band."""
+    """Return spectrum, width, width by range and imbalance."""
+    left, right, cross = powers.left, powers.right, powers.cross
     middle = np.maximum((left + right + 2.0 * cross) / 4.0, 0.0)
     side = np.maximum((left + right - 2.0 * cross) / 4.0, 0.0)
     power = np.bincount(bands.third_octave, weights=(left + right) / 2.0)
@@ -261,7 +284,7 @@ def typical_spectrum(windows: torch.Tensor) -> torch.Tensor:
         ``(bands,)``: see :class:`Style`.
     """
     power = windows.sum(dim=1)
-    heard = windows[power >= power.max() * 10.0 ** (PAUSE_DB / 10.0)]
+    heard = windows[power >= power.max() * 10.0 ** (_PAUSE_DB / 10.0)]
     mean = power.mean().clamp_min(1e-20)
     return 10.0 * torch.log10((heard / mean).clamp_min(10.0 ** (TYPICAL_FLOOR_DB / 10.0))).mean(0)
 
@@ -287,9 +310,9 @@ def measure_style(audio: FloatArray, *, sample_rate: int) -> Style:
     if audio.shape[0] == 1:
         audio = np.repeat(audio, 2, axis=0)
     bands = FineBands.at(sample_rate)
-    left, right, cross, typical = mean_powers(audio, sample_rate)
+    powers = band_powers(audio, sample_rate=sample_rate)
     loudness = integrated_loudness(audio, sample_rate=sample_rate)
-    level, width, ranges, balance = style_from_powers(left, right, cross, bands)
+    level, width, ranges, balance = style_from_powers(powers, bands)
     return Style(
         spectrum_db=tuple(float(v) for v in level),
         width_db=width,
@@ -298,7 +321,7 @@ def measure_style(audio: FloatArray, *, sample_rate: int) -> Style:
         punch_by_range_db=_punch_by_range(audio, sample_rate),
         crest_db=median_crest_db(audio, sample_rate=sample_rate),
         loudness_lufs=loudness,
-        typical_spectrum_db=typical,
+        typical_spectrum_db=powers.typical_spectrum_db(),
         peak_to_loudness_db=peak_to_loudness_db(audio, loudness),
     )
 

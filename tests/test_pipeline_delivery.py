@@ -316,11 +316,13 @@ def test_for_a_crest_the_highest_peaks_come_no_nearer_to_the_loudness_than_is_wa
     assert loudness_lufs(out.audio) == pytest.approx(-30.0, abs=0.1)
 
 
-def test_peaks_that_are_low_already_are_not_lowered_for_a_crest() -> None:
+@pytest.mark.parametrize("over_db", [0.5, 3.0, 20.0])
+def test_peaks_that_are_low_already_are_not_lowered_for_a_crest(over_db: float) -> None:
     audio = SIGNALS["drums"]
-    plain = fit_delivery(audio, sample_rate=RATE, target_lufs=-23.0, ceiling_dbtp=-1.0)
+    plr_db = peak_to_loudness_db(audio, loudness_lufs(audio)) + over_db
+    plain = fit_delivery(audio, sample_rate=RATE, target_lufs=-40.0, ceiling_dbtp=-1.0)
     wanted = fit_delivery(
-        audio, sample_rate=RATE, target_lufs=-23.0, ceiling_dbtp=-1.0, density=Density(3.0, 40.0)
+        audio, sample_rate=RATE, target_lufs=-40.0, ceiling_dbtp=-1.0, density=Density(3.0, plr_db)
     )
     assert (wanted.drive_db, wanted.trim_db) == (plain.drive_db, plain.trim_db)
 

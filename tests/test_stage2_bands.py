@@ -157,6 +157,20 @@ def test_gain_pan_width_and_spread_are_exact(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(0, 80, 10))
+def test_typical_moments_agree_but_for_what_stems_have_in_common(seed: int) -> None:
+    aspects = LINEAR | {Aspect.EQ}
+    strips = [drawn(STRIP, seed + i, aspects=aspects) for i in range(3)]
+    bus = smooth_bus_eq(drawn(BUS, seed + 3, aspects=LINEAR), seed)
+    style = measure_style(rendered(strips, bus)[0], sample_rate=RATE)
+    spectrum = np.asarray(style.spectrum_db)
+    apart = figure(modelled(strips, bus), "typical_") - style.typical_spectrum_db
+    apart = apart[spectrum > spectrum.max() - 40.0]
+    # Windows are summed by power; stems that are correlated agree in the mean over them alone.
+    assert np.abs(apart).max() < 1.5
+    assert np.abs(apart).mean() < 0.5
+
+
+@pytest.mark.parametrize("seed", range(0, 80, 10))
 def test_strip_equalisers_agree(seed: int) -> None:
     aspects = LINEAR | {Aspect.EQ}
     strips = [drawn(STRIP, seed + i, aspects=aspects) for i in range(3)]

@@ -160,7 +160,9 @@ def test_a_reference_is_heard_as_the_mix_that_it_is() -> None:
     assert apart[:-33].max() < 0.1  # dB
     assert apart[-33:-29].max() < 2.0  # punch is modelled
     assert apart[-29:].max() < 0.5  # typical moments without what stems have in common
-    assert (np.abs(windows[0] - measured) * heard).max() < 1.5  # 7 s of 8
+    other = np.abs(windows[0] - measured) * heard
+    assert other[:-29].max() < 1.0
+    assert other[-29:].max() < 1.5  # 7 s of 8
 
 
 def test_windows_of_a_reference_leave_out_its_silence() -> None:
