@@ -41,8 +41,8 @@ _FLAT = 0.5
 #: Of the spectrum's price, that of typical moments.
 TYPICAL_SHARE = 0.4
 # Price of jumps between neighbouring bands of the bus: follow a tilt, not single notes.
-_ROUGH_EQ = 0.15
-_STRIP_EQ_EFFORT = 0.3
+_ROUGH_EQ = 0.2
+_STRIP_EQ_EFFORT = 0.4
 # What a compressor may take off on average: beyond it, it is a volume control.
 _STRIP_REDUCTION_DB, _BUS_REDUCTION_DB = 8.0, 4.0
 _REDUCTION_EFFORT = 0.1
@@ -156,7 +156,11 @@ def _near(error: torch.Tensor, *, within: float = 0.3) -> torch.Tensor:
 
 
 class Objective:
-    """The distance to the reference, with guardrails, as the optimiser sees it."""
+    """The distance to the reference, with guardrails, as the optimiser sees it.
+
+    ``origin`` holds the settings of strips and bus that moves are counted from: those predicted, or
+    neutral ones.
+    """
 
     def __init__(
         self,
@@ -165,6 +169,7 @@ class Objective:
         *,
         intended_lufs: torch.Tensor,
         aligned: torch.Tensor | None,
+        origin: tuple[torch.Tensor, torch.Tensor],
     ) -> None:
         self.spectrum = torch.tensor(reference.spectrum_db, dtype=torch.float64)
         self.width = max(reference.width_db, WIDTH_FLOOR_DB)
@@ -176,6 +181,7 @@ class Objective:
         typical = torch.tensor(reference.typical_spectrum_db, dtype=torch.float64)
         self.typical = _masked(typical)
         self.match = options.match
+        self.count_from(origin)
         self.intended = intended_lufs - intended_lufs.mean()
         self.corridor = options.corridor_lu
         self.aligned: torch.Tensor | None = None
@@ -187,6 +193,10 @@ class Objective:
         self.stem_offset = torch.zeros_like(intended_lufs)
         self.sum_offset = 0.0
         self.spared_db = 0.0
+
+    def count_from(self, origin: tuple[torch.Tensor, torch.Tensor]) -> None:
+        """Count moves from these settings of strips and bus."""
+        self.origin = origin
 
     def correct(self, modelled: ModelledMix, trial: Trial) -> None:
         """Add to the model what it was off a trial, from here on.
@@ -259,17 +269,18 @@ class Objective:
         bus = torch.relu(reductions_db[-1] - _BUS_REDUCTION_DB).square()
         return (strips + bus) * _REDUCTION_EFFORT
 
-    @staticmethod
-    def _effort(strips: torch.Tensor, bus: torch.Tensor) -> torch.Tensor:
+    def _effort(self, strips: torch.Tensor, bus: torch.Tensor) -> torch.Tensor:
         """Return the price of settings: of two ways to one sound, the smaller move."""
         column = _STRIP_COLUMN
-        bus_eq = bus[_BUS_EQ]
+        ratio = strips[:, column["ratio"]] / self.origin[0][:, column["ratio"]]
+        moved = strips - self.origin[0]
+        bus_eq = (bus - self.origin[1])[_BUS_EQ]
         return (
-            (strips[:, _STRIP_EQ] / 6.0).square().mean() * _STRIP_EQ_EFFORT
+            (moved[:, _STRIP_EQ] / 6.0).square().mean() * _STRIP_EQ_EFFORT
             + (bus_eq / 6.0).square().mean() * 0.03
             + (bus_eq.diff() / 6.0).square().mean() * _ROUGH_EQ
-            + torch.log(strips[:, column["ratio"]]).square().mean() * 0.01
-            + strips[:, column["pan"]].square().mean() * 0.05
-            + (strips[:, column["width"]] - 1.0).square().mean() * 0.03
-            + strips[:, column["spread"]].square().mean() * 0.02
+            + torch.log(ratio).square().mean() * 0.01
+            + moved[:, column["pan"]].square().mean() * 0.05
+            + moved[:, column["width"]].square().mean() * 0.03
+            + moved[:, column["spread"]].square().mean() * 0.02
         )

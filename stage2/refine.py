@@ -120,7 +120,9 @@ def refine(
         The delivery that the style is judged after.
     start
         Predicted settings to begin at, clamped into what the guardrails allow; None for neutral.
-        The corridor of the levels lies around the intended balance all the same.
+        The corridor of the levels lies around the intended balance all the same. With ``aligned``
+        it is judged and left: a mix of this very song tells more, and is followed more closely
+        from the balanced mix.
     digest
         Of the stems, where it is known already.
     aligned
@@ -154,8 +156,10 @@ def refine(
         aligned=aligned,
     )
     rounds, steps, rate = _effort(options, search)
-    descent = Descent(search.points)
     search.judge()
+    if search.is_aligned and search.begins_predicted:
+        search.start_over()
+    descent = Descent(search.points)
     for turn in range(rounds):
         for step in range(steps):
             descent.step(search.loss, rate * _COOLING**turn)
@@ -208,7 +212,6 @@ def settle(
 
 def _effort(options: RefineOptions, search: _Search) -> tuple[int, int, float]:
     """Return the rounds, the steps in each, and the rate of the first."""
-    # the levels of a mix of this very song are far from where any prediction may put them
     from_afar = search.is_aligned or not search.begins_predicted
     rounds, steps, rate = LONG if from_afar else SHORT
     if search.is_short and not from_afar:
@@ -278,7 +281,13 @@ class _Search:
         whole, cut = self._whole(strips, bus), self._cut(strips, bus)
         heard = torch.tensor(before.stem_lufs, dtype=torch.float64) - cut.stem_lufs
         self._intended = whole.stem_lufs + torch.where(torch.isfinite(heard), heard, 0.0)
-        self._objective = Objective(reference, options, intended_lufs=self._intended, aligned=truth)
+        self._neutral = origin = strips, bus
+        if start is not None:
+            with torch.no_grad():
+                origin = self._settings()
+        self._objective = Objective(
+            reference, options, intended_lufs=self._intended, aligned=truth, origin=origin
+        )
         self._objective.correct(cut, before)
         self._before = style_distance(self._objective.style(whole, before), reference)
 
@@ -299,6 +308,15 @@ class _Search:
     def judge(self) -> None:
         """Render passages where the search stands, correct the model, and keep what is best."""
         self._judge(self._some, self._cut)
+
+    def start_over(self) -> None:
+        """Begin at the balanced mix, whatever was tried, and judge it."""
+        with torch.no_grad():
+            self.points[0].copy_(self._strips.normalised_start())
+            self.points[1].copy_(self._bus.normalised_start())
+        self._objective.count_from(self._neutral)
+        self._best = None
+        self.judge()
 
     def judge_whole(self) -> bool:
         """Render all of the excerpt where the search stands; False where that is done."""
