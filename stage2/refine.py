@@ -17,7 +17,7 @@ import torch
 
 from pipeline.plan import BUS, STRIP, Aspect
 from pipeline.units import FloatArray, db_to_amplitude
-from stage2.bands import BandModel
+from stage2.bands import BandModel, ModelledMix
 from stage2.descent import Descent
 from stage2.digest import Digest, digest_stems, frame_powers
 from stage2.envelopes import band_envelope, loud_db
@@ -46,6 +46,8 @@ __all__ = [
     "settle",
 ]
 
+# A total distance by which it is worth going on.
+_FAR = 0.12
 # The rate falls by so much from one round to the next.
 _COOLING = 0.6
 # After the last render, which is of the whole excerpt: to go where that shows that it lies.
@@ -156,16 +158,21 @@ def refine(
         aligned=aligned,
     )
     rounds, steps, rate = _effort(options, search)
+    most = LONG[0] if options.rounds is None else rounds
     search.judge()
     if search.is_aligned and search.begins_predicted:
         search.start_over()
     descent = Descent(search.points)
-    for turn in range(rounds):
+    turn = 0
+    while turn < rounds:
         for step in range(steps):
             descent.step(search.loss, rate * _COOLING**turn)
             if on_step is not None:
                 on_step(turn * steps + step + 1, rounds * steps)
-        if turn < rounds - 1 or search.is_short:
+        turn += 1
+        if turn == rounds < most and search.distance().total > _FAR:
+            rounds += 1
+        if turn < rounds or search.is_short:
             search.judge()
     if search.judge_whole():
         descent = Descent(search.points)
@@ -334,11 +341,19 @@ class _Search:
         self._history.append(self.take())
 
     @torch.no_grad()
+    def distance(self) -> StyleDistance:
+        """Return how far the search stands from the reference, by the corrected model."""
+        return self._distance(self._whole(*self._settings()))
+
+    def _distance(self, whole: ModelledMix) -> StyleDistance:
+        return style_distance(self._objective.style(whole, self._trial), self._reference)
+
+    @torch.no_grad()
     def take(self) -> StyleDistance:
         """Keep where the search stands if it is best, by the corrected model; return how far."""
         strips, bus = self._settings()
         whole = self._whole(strips, bus, with_frames=self.is_aligned)
-        distance = style_distance(self._objective.style(whole, self._trial), self._reference)
+        distance = self._distance(whole)
         price = float(self._objective(whole, strips, bus)) + distance.crest_db / SCALES["crest_db"]
         if self._best is None or price < self._best.price:
             moved = whole.stem_lufs + self._objective.stem_offset - self._intended
