@@ -258,14 +258,7 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
 
 
 def _write(audio: FloatArray, path: Path, sample_rate: int, delivery: Delivery) -> None:
-    with AudioWriter(
-        path,
-        sample_rate=sample_rate,
-        channels=2,
-        format=delivery.format,
-        subtype=delivery.subtype,
-        dither_seed=delivery.dither_seed,
-    ) as mix:
+    with AudioWriter.of_delivery(path, delivery, sample_rate=sample_rate) as mix:
         mix.write(audio)
 
 

@@ -11,7 +11,7 @@ import os
 import uuid
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from pipeline.containers import WAV_HEADER_BYTES, wav_header
 from pipeline.kernels import kernel
 from pipeline.problems import InputError, Problem
 from pipeline.units import FloatArray
+
+if TYPE_CHECKING:
+    from pipeline.plan import Delivery
 
 __all__ = ["AudioWriter", "FileFormat", "Subtype", "rate_problem", "write"]
 
@@ -176,6 +179,18 @@ class AudioWriter:
         except BaseException:
             self._temporary.unlink()
             raise
+
+    @classmethod
+    def of_delivery(cls, path: Path, delivery: Delivery, *, sample_rate: int) -> Self:
+        """Return a writer of a stereo mix, as its delivery is specified."""
+        return cls(
+            path,
+            sample_rate=sample_rate,
+            channels=2,
+            format=delivery.format,
+            subtype=delivery.subtype,
+            dither_seed=delivery.dither_seed,
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -217,7 +217,10 @@ def median_crest_db(audio: FloatArray, *, sample_rate: int) -> float:
     float
         Peak of the louder channel over the RMS of all, in dB; 0 if every window is silent.
     """
-    peak, power = _windows(audio, sample_rate)
+    return _median_crest_db(*_windows(audio, sample_rate))
+
+
+def _median_crest_db(peak: FloatArray, power: FloatArray) -> float:
     return float(np.median(10.0 * np.log10(np.square(peak) / power))) if peak.size else 0.0
 
 
@@ -315,13 +318,14 @@ class _Search:
             silent_power=_SILENT_POWER,
         )
         self._at = cache(sketch.at)  # searches begin at the same ends
-        if density and (
-            median_crest_db(audio, sample_rate=sample_rate) <= density.crest_db
-            or peak_to_loudness_db(audio, meter.integrated_lufs) <= density.peak_to_loudness_db
-        ):
-            self._density = None
+        if density:
+            peaks, power = _windows(audio, sample_rate)
+            if (
+                _median_crest_db(peaks, power) <= density.crest_db
+                or peak_to_loudness_db(audio, meter.integrated_lufs) <= density.peak_to_loudness_db
+            ):
+                self._density = None
         if self._density:
-            peaks = _windows(audio, sample_rate)[0]
             most = ceiling_dbtp - amplitude_to_db(float(np.median(peaks)))
             self._most = max(most, self._open) + _MAX_CREST_LIMITING_DB
 

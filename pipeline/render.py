@@ -325,14 +325,7 @@ def render_to_files(
                 )
             )
 
-        mix = AudioWriter(
-            mix_path,
-            sample_rate=rate,
-            channels=2,
-            format=delivery.format,
-            subtype=delivery.subtype,
-            dither_seed=delivery.dither_seed,
-        )
+        mix = AudioWriter.of_delivery(mix_path, delivery, sample_rate=rate)
         stack.enter_context(mix)
         mix_meter = LoudnessMeter(sample_rate=rate, channels=2)
         mix_output = _Output(mix, mix_meter)

@@ -12,19 +12,21 @@ from pipeline.plan import BUS, STRIP
 from stage2.bands import ModelledMix
 from stage2.controller import Moves, floored
 from stage2.encoder import style_figures
-from stage2.envelopes import RANGES_HZ
-from stage2.objective import TYPICAL_SHARE
+from stage2.figures import (
+    IMBALANCE,
+    PUNCH,
+    RANGES,
+    SPECTRUM,
+    TYPICAL,
+    WIDTH,
+    near,
+    tilt_price,
+)
 from stage2.scenes import Example
-from stage2.style import SCALES, THIRD_OCTAVES_HZ
+from stage2.style import SCALES
 
 __all__ = ["Heard", "Lesson", "errors_of", "lesson_loss"]
 
-_BANDS = len(THIRD_OCTAVES_HZ)
-_WIDTH = _BANDS
-_RANGES = slice(_BANDS + 1, _BANDS + 1 + len(RANGES_HZ))
-_IMBALANCE = _RANGES.stop
-_PUNCH = slice(_IMBALANCE + 1, _IMBALANCE + 1 + len(RANGES_HZ))
-_TYPICAL = slice(_PUNCH.stop, _PUNCH.stop + _BANDS)
 _AUDIBLE_DB = 55.0
 _FREE_LEVEL_LU = 1.5
 _STRIP_COLUMN = {p.name: i for i, p in enumerate(STRIP)}
@@ -93,10 +95,6 @@ class Heard:
     gradient: Lesson
 
 
-def _near(error: Tensor, *, within: float = 0.3) -> Tensor:
-    return torch.sqrt(error.square() + within * within) - within
-
-
 def _frames_apart(mix: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     """Return differences of levels per frame and band in dB, and where they are audible."""
     level = 10.0 * torch.log10(truth + 1e-12)
@@ -119,15 +117,12 @@ def _stem_errors(mix: ModelledMix, example: Example) -> Tensor:
 
 def _style_loss(mix: ModelledMix, example: Example) -> Tensor:
     apart = floored(style_figures(mix.features)) - example.reference.double()
-    spectrum = apart[:_BANDS] - apart[:_BANDS].mean()
-    typical = apart[_TYPICAL] - apart[_TYPICAL].mean()
-    tilt = (1.0 - TYPICAL_SHARE) * _near(spectrum) + TYPICAL_SHARE * _near(typical)
     return (
-        2.0 * tilt.mean() / SCALES["spectrum_db"]
-        + _near(apart[_WIDTH]) / SCALES["width_db"]
-        + 0.5 * _near(apart[_RANGES]).mean() / SCALES["width_db"]
-        + _near(apart[_IMBALANCE], within=0.05) / SCALES["imbalance_db"]
-        + _near(apart[_PUNCH]).mean() / SCALES["crest_db"]
+        tilt_price(apart[SPECTRUM], apart[TYPICAL])
+        + near(apart[WIDTH]) / SCALES["width_db"]
+        + 0.5 * near(apart[RANGES]).mean() / SCALES["width_db"]
+        + near(apart[IMBALANCE], within=0.05) / SCALES["imbalance_db"]
+        + near(apart[PUNCH]).mean() / SCALES["crest_db"]
     )
 
 
@@ -178,8 +173,8 @@ def lesson_loss(example: Example, told: Lesson, index: int) -> Heard:
     truth = example.truth
     if truth is not None and mix.frames is not None:
         apart, audible = _frames_apart(mix.frames, truth.frames)
-        loss = loss + 0.5 * _near(apart, within=1.0).sum() / audible.sum() / SCALES["spectrum_db"]
-        loss = loss + 0.5 * _near(level).mean() / SCALES["spectrum_db"]
+        loss = loss + 0.5 * near(apart, within=1.0).sum() / audible.sum() / SCALES["spectrum_db"]
+        loss = loss + 0.5 * near(level).mean() / SCALES["spectrum_db"]
         parts = example.reach.parts(strips, bus)
         wanted = example.reach.parts(truth.strips, truth.bus)
         free = example.reach.free()
@@ -209,15 +204,15 @@ def errors_of(example: Example, told: Lesson, index: int) -> dict[str, float]:
     strips, bus = example.reach.settings(*told.of(index, example))
     mix = example.model(strips, bus, with_frames=example.truth is not None)
     apart = floored(style_figures(mix.features)) - example.reference.double()
-    spectrum = apart[:_BANDS] - apart[:_BANDS].mean()
-    typical = apart[_TYPICAL] - apart[_TYPICAL].mean()
+    spectrum = apart[SPECTRUM] - apart[SPECTRUM].mean()
+    typical = apart[TYPICAL] - apart[TYPICAL].mean()
     out = {
         "spectrum_db": float(spectrum.abs().mean()),
         "typical_spectrum_db": float(typical.abs().mean()),
-        "width_db": float(apart[_WIDTH].abs()),
-        "width_by_range_db": float(apart[_RANGES].abs().mean()),
-        "imbalance_db": float(apart[_IMBALANCE].abs()),
-        "punch_db": float(apart[_PUNCH].abs().mean()),
+        "width_db": float(apart[WIDTH].abs()),
+        "width_by_range_db": float(apart[RANGES].abs().mean()),
+        "imbalance_db": float(apart[IMBALANCE].abs()),
+        "punch_db": float(apart[PUNCH].abs().mean()),
         "frames_db": float("nan"),
         "level_lu": float("nan"),
     }

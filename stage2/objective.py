@@ -10,12 +10,23 @@ import torch
 
 from pipeline.plan import BUS, STRIP, Aspect
 from stage2.bands import ModelledMix
-from stage2.envelopes import RANGES_HZ
+from stage2.figures import (
+    CREST,
+    FIGURES,
+    IMBALANCE,
+    PEAK,
+    PUNCH,
+    RANGES,
+    SPECTRUM,
+    TYPICAL,
+    WIDTH,
+    near,
+    tilt_price,
+)
 from stage2.style import (
     MOST_IMBALANCE_DB,
     SCALES,
     SPECTRUM_FLOOR_DB,
-    THIRD_OCTAVES_HZ,
     TYPICAL_FLOOR_DB,
     WIDTH_CEILING_DB,
     WIDTH_FLOOR_DB,
@@ -27,7 +38,6 @@ __all__ = [
     "HIGHEST_STEM_LU",
     "LONG",
     "SHORT",
-    "TYPICAL_SHARE",
     "Objective",
     "RefineOptions",
     "figures_of",
@@ -38,8 +48,6 @@ __all__ = [
 _ALIGNED_CREST_DB = 2.5
 # Price of peaks that compressors took too far down: a limiter can lower them, nothing raises them.
 _FLAT = 0.5
-#: Of the spectrum's price, that of typical moments.
-TYPICAL_SHARE = 0.4
 # Price of jumps between neighbouring bands of the bus: follow a tilt, not single notes.
 _ROUGH_EQ = 0.2
 _STRIP_EQ_EFFORT = 0.4
@@ -48,14 +56,6 @@ _STRIP_REDUCTION_DB, _BUS_REDUCTION_DB = 8.0, 4.0
 _REDUCTION_EFFORT = 0.1
 #: No stem may be louder than this against the sum of all: a part is not the whole.
 HIGHEST_STEM_LU = -0.5
-_BANDS = len(THIRD_OCTAVES_HZ)
-_WIDTH = _BANDS
-_RANGES = slice(_BANDS + 1, _BANDS + 1 + len(RANGES_HZ))
-_IMBALANCE = _RANGES.stop
-_PUNCH = slice(_IMBALANCE + 1, _IMBALANCE + 1 + len(RANGES_HZ))
-_TYPICAL = slice(_PUNCH.stop, _PUNCH.stop + _BANDS)
-_CREST = _TYPICAL.stop
-_PEAK = _CREST + 1
 _STRIP_COLUMN = {p.name: i for i, p in enumerate(STRIP)}
 _STRIP_EQ = [i for name, i in _STRIP_COLUMN.items() if name.endswith("_gain_db")]
 _BUS_EQ = [i for i, p in enumerate(BUS) if p.name.startswith("eq_")]
@@ -130,17 +130,17 @@ def _style_of(figures: torch.Tensor, delivered: Style) -> Style:
         The style of the passages, for what is judged after the limiter.
     """
     values = figures.detach().numpy()
-    spectrum = np.maximum(values[:_BANDS], values[:_BANDS].max() + SPECTRUM_FLOOR_DB)
-    widths = np.clip(values[_WIDTH : _RANGES.stop], WIDTH_FLOOR_DB, WIDTH_CEILING_DB).tolist()
+    spectrum = np.maximum(values[SPECTRUM], values[SPECTRUM].max() + SPECTRUM_FLOOR_DB)
+    widths = np.clip(values[WIDTH : RANGES.stop], WIDTH_FLOOR_DB, WIDTH_CEILING_DB).tolist()
     return Style(
         spectrum_db=tuple(spectrum.tolist()),
         width_db=widths[0],
         width_by_range_db=tuple(widths[1:]),
-        imbalance_db=float(np.clip(values[_IMBALANCE], -MOST_IMBALANCE_DB, MOST_IMBALANCE_DB)),
-        punch_by_range_db=tuple(values[_PUNCH].tolist()),
+        imbalance_db=float(np.clip(values[IMBALANCE], -MOST_IMBALANCE_DB, MOST_IMBALANCE_DB)),
+        punch_by_range_db=tuple(values[PUNCH].tolist()),
         crest_db=delivered.crest_db,
         loudness_lufs=delivered.loudness_lufs,
-        typical_spectrum_db=tuple(np.maximum(values[_TYPICAL], TYPICAL_FLOOR_DB).tolist()),
+        typical_spectrum_db=tuple(np.maximum(values[TYPICAL], TYPICAL_FLOOR_DB).tolist()),
         peak_to_loudness_db=delivered.peak_to_loudness_db,
     )
 
@@ -148,11 +148,6 @@ def _style_of(figures: torch.Tensor, delivered: Style) -> Style:
 def _masked(spectrum_db: torch.Tensor) -> torch.Tensor:
     """Return a spectrum with nothing under what its loudest band masks."""
     return torch.maximum(spectrum_db, spectrum_db.detach().max() + SPECTRUM_FLOOR_DB)
-
-
-def _near(error: torch.Tensor, *, within: float = 0.3) -> torch.Tensor:
-    """Return an absolute value with a smooth bottom."""
-    return torch.sqrt(error.square() + within * within) - within
 
 
 class Objective:
@@ -181,7 +176,7 @@ class Objective:
         typical = torch.tensor(reference.typical_spectrum_db, dtype=torch.float64)
         self.typical = _masked(typical)
         self.match = options.match
-        self.count_from(origin)
+        self.origin = origin
         self.intended = intended_lufs - intended_lufs.mean()
         self.corridor = options.corridor_lu
         self.aligned: torch.Tensor | None = None
@@ -189,14 +184,10 @@ class Objective:
             self.corridor = options.aligned_corridor_lu
             self.aligned = 10.0 * torch.log10(aligned + 1e-12)
             self.audible = (self.aligned > self.aligned.max() - 55.0).double()
-        self.offset = torch.zeros(_PEAK + 1, dtype=torch.float64)
+        self.offset = torch.zeros(FIGURES, dtype=torch.float64)
         self.stem_offset = torch.zeros_like(intended_lufs)
         self.sum_offset = 0.0
         self.spared_db = 0.0
-
-    def count_from(self, origin: tuple[torch.Tensor, torch.Tensor]) -> None:
-        """Count moves from these settings of strips and bus."""
-        self.origin = origin
 
     def correct(self, modelled: ModelledMix, trial: Trial) -> None:
         """Add to the model what it was off a trial, from here on.
@@ -226,35 +217,32 @@ class Objective:
     def __call__(self, mix: ModelledMix, strips: torch.Tensor, bus: torch.Tensor) -> torch.Tensor:
         """Return the loss of a modelled mix and of the settings that made it."""
         figures = mix.features + self.offset
-        difference = _masked(figures[:_BANDS]) - self.spectrum
+        difference = _masked(figures[SPECTRUM]) - self.spectrum
         loss = torch.zeros((), dtype=torch.float64)
         if {Aspect.EQ, Aspect.LEVEL} & self.match:  # faders alone can tilt a spectrum, too
-            centred = difference - difference.mean()
-            typical = _masked(figures[_TYPICAL]) - self.typical
-            typical = typical - typical.mean()
-            apart = (1.0 - TYPICAL_SHARE) * _near(centred) + TYPICAL_SHARE * _near(typical)
-            loss = loss + apart.mean() / SCALES["spectrum_db"] * 2.0
+            typical = _masked(figures[TYPICAL]) - self.typical
+            loss = loss + tilt_price(difference, typical)
         if Aspect.WIDTH in self.match:
-            loss = loss + _near(figures[_WIDTH] - self.width) / SCALES["width_db"]
-            ranges = torch.clamp(figures[_RANGES], min=WIDTH_FLOOR_DB)
-            loss = loss + 0.5 * _near(ranges - self.ranges).mean() / SCALES["width_db"]
+            loss = loss + near(figures[WIDTH] - self.width) / SCALES["width_db"]
+            ranges = torch.clamp(figures[RANGES], min=WIDTH_FLOOR_DB)
+            loss = loss + 0.5 * near(ranges - self.ranges).mean() / SCALES["width_db"]
         if {Aspect.PAN, Aspect.WIDTH} & self.match:
-            imbalance = figures[_IMBALANCE] - self.imbalance
-            loss = loss + _near(imbalance, within=0.05) / SCALES["imbalance_db"]
+            imbalance = figures[IMBALANCE] - self.imbalance
+            loss = loss + near(imbalance, within=0.05) / SCALES["imbalance_db"]
         if Aspect.DYNAMICS in self.match:
-            flat = torch.relu(self.peak - figures[_PEAK])
+            flat = torch.relu(self.peak - figures[PEAK])
             loss = loss + _FLAT * flat / SCALES["crest_db"]
-            over = torch.relu(figures[_CREST] - self.spared_db - self.crest)
-            under = torch.relu(self.crest - figures[_CREST])
+            over = torch.relu(figures[CREST] - self.spared_db - self.crest)
+            under = torch.relu(self.crest - figures[CREST])
             loss = loss + (over + under) / SCALES["crest_db"]
-            punch = figures[_PUNCH] - self.punch
-            loss = loss + _near(punch).mean() / SCALES["crest_db"]
+            punch = figures[PUNCH] - self.punch
+            loss = loss + near(punch).mean() / SCALES["crest_db"]
         if self.aligned is not None and mix.frames is not None:
             level = 10.0 * torch.log10(mix.frames + 1e-12)
             apart = level - self.aligned
             count = self.audible.sum().clamp_min(1.0)
             apart = (apart - (apart * self.audible).sum() / count) * self.audible
-            loss = loss + 2.0 * _near(apart, within=1.0).sum() / count / SCALES["spectrum_db"]
+            loss = loss + 2.0 * near(apart, within=1.0).sum() / count / SCALES["spectrum_db"]
         level = mix.stem_lufs + self.stem_offset
         moved = level - level.mean() - self.intended
         outside = torch.relu(moved.abs() - self.corridor * 0.9)

@@ -321,7 +321,7 @@ class _Search:
         with torch.no_grad():
             self.points[0].copy_(self._strips.normalised_start())
             self.points[1].copy_(self._bus.normalised_start())
-        self._objective.count_from(self._neutral)
+        self._objective.origin = self._neutral
         self._best = None
         self.judge()
 
