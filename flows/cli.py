@@ -19,6 +19,7 @@ from flows.cache_commands import add_cache_commands
 from flows.catalogue_commands import add_catalogue_commands
 from flows.command_options import (
     BitsOption,
+    CollectOption,
     DaskOption,
     EngineOption,
     FormatOption,
@@ -90,6 +91,7 @@ def mix(
     format: FormatOption = None,
     bits: BitsOption = None,
     keep: KeepOption = None,
+    collect: CollectOption = None,
     f0: Annotated[
         str | None, typer.Option("--f0", help="windows (default) or full: where f0 is tracked.")
     ] = None,
@@ -123,6 +125,7 @@ def mix(
                 "format": format,
                 "subtype": bits,
                 "keep": keep,
+                "collect": collect,
                 "f0_mode": f0,
                 "seed": seed,
                 "skip_bad": skip_bad,

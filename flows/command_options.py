@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BitsOption",
+    "CollectOption",
     "DaskOption",
     "EngineOption",
     "FormatOption",
@@ -59,6 +60,10 @@ FormatOption = Annotated[str | None, typer.Option(help="wav, flac or mp3.")]
 BitsOption = Annotated[str | None, typer.Option(help="16, 24 or float; default 24.")]
 KeepOption = Annotated[
     bool | None, typer.Option("--keep", help="Write the stems before the console too.")
+]
+CollectOption = Annotated[
+    bool | None,
+    typer.Option("--collect", help="Put all audio inside the DAW session, to hand it on alone."),
 ]
 StrengthOption = Annotated[
     float | None, typer.Option(help="How much of the style, 0 to 1; default 1.")

@@ -162,7 +162,7 @@ def _recipe(
     rendered = engine.map(
         stem_step,
         [
-            StemJob(job, stem, settings_of[stem.name])
+            StemJob(job, stem, settings_of[stem.name], plan.bus["width"])
             for job, stem in zip(balances, stems, strict=True)
         ],
         name="console",
@@ -204,6 +204,14 @@ def _recipe(
                     if settings.keep
                     else None
                 ),
+                (
+                    None
+                    if stem.sides is None
+                    else copy_file(
+                        kept.local(stem.sides),
+                        part / "daw" / f"{Path(files[name]).stem} sides.flac",
+                    )
+                ),
             )
             for name, stem, before in zip(names, rendered, stems, strict=True)
         }
@@ -241,6 +249,7 @@ def _recipe(
                 summary,
                 path=_moved(summary.path, part, folder),
                 balanced_path=_moved(summary.balanced_path, part, folder),
+                sides_path=_moved(summary.sides_path, part, folder),
             )
             for name, summary in outcome.stems.items()
         },

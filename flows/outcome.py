@@ -238,6 +238,8 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
         stems={name: s.path for name, s in outcome.stems.items() if s.path is not None},
         session_root=session.root,
         reference=session.references[0] if session.references else None,
+        sides={name: s.sides_path for name, s in outcome.stems.items() if s.sides_path is not None},
+        collect=outcome.settings.collect,
         title=session.root.name,
         refer=partial(_referred, outcome) if outcome.url else None,
     )

@@ -26,11 +26,11 @@ from pipeline.delivery import Density, fit_delivery
 from pipeline.loudness import Loudness, LoudnessMeter, measure
 from pipeline.masking import MaskingMeter
 from pipeline.plan import Delivery
-from pipeline.processors import Bus, GainReduction, Strip
+from pipeline.processors import SIDES_DB, Bus, GainReduction, Strip
 from pipeline.render import BLOCK_FRAMES
 from pipeline.stereo import StereoField, measure_stereo
 from pipeline.true_peak import true_peaks_dbtp
-from pipeline.units import FloatArray
+from pipeline.units import FloatArray, db_to_amplitude
 from stage2.style import Style, measure_style
 
 __all__ = ["DeliverJob", "Mixdown", "RenderedStem", "StemJob", "deliver_step", "stem_step"]
@@ -43,6 +43,7 @@ RENDER_CODE = (
 )  # fmt: skip
 DELIVER_CODE = (*RENDER_CODE, *STYLE_CODE, "pipeline.masking", "pipeline.stereo")
 _THREADS = 2  # that read stems, write and measure the mix; sums are made in the plan's order
+_SIDES = "sides.flac"
 _LIBRARIES = ("numpy", "scipy", "numba", "soundfile")
 
 
@@ -56,21 +57,32 @@ class StemJob:
         How the balanced stem was made: it is made again where the store lost it.
     settings
         Of the strip.
+    bus_width
+        Gain of the side signal on the bus, for the sides that a DAW session plays.
     """
 
     balance: BalanceJob
     balanced: BalancedStem
     settings: Mapping[str, float]
+    bus_width: float = 1.0
 
 
 @dataclass(frozen=True)
 class RenderedStem:
-    """A stem after its strip: a file of the store, 32-bit float WAV, and what it was made from."""
+    """A stem after its strip: a file of the store, 32-bit float WAV, and what it was made from.
+
+    Parameters
+    ----------
+    sides
+        What width and spread add to it, 24-bit FLAC, :data:`pipeline.processors.SIDES_DB` lower;
+        None where they add nothing.
+    """
 
     path: Path
     key: str
     loudness: Loudness
     compression: GainReduction
+    sides: Path | None = None
 
 
 def stem_step(job: StemJob) -> RenderedStem:
@@ -78,32 +90,60 @@ def stem_step(job: StemJob) -> RenderedStem:
     store = Store(job.balance.store)
     key = store.key(
         "console",
-        inputs={"balanced": job.balanced.key, "settings": dict(job.settings)},
+        inputs={
+            "balanced": job.balanced.key,
+            "settings": dict(job.settings),
+            "bus_width": job.bus_width,
+        },
         code_version=code_version(*RENDER_CODE, distributions=_LIBRARIES),
     )
     with store.entry("console", key) as entry:
         if not entry.done:
             whole = store.local(balance_step(job.balance).whole)
-            entry.commit(_through_strip(job, whole, entry.path / "stem.wav"))
+            entry.commit(_through_strip(job, whole, entry.path))
         return RenderedStem(
             entry.path / "stem.wav",
             key,
             _loudness(entry.record["loudness"]),
             _reduction(entry.record["compression"]),
+            entry.path / _SIDES if entry.record["has_sides"] else None,
         )
 
 
-def _through_strip(job: StemJob, balanced: Path, path: Path) -> dict[str, Any]:
-    plan = job.balance.plan
-    strip = Strip(job.settings, sample_rate=plan.sample_rate)
-    meter = LoudnessMeter(sample_rate=plan.sample_rate, channels=2)
-    with AudioStream(balanced) as source, float_wav(path, plan.sample_rate) as writer:
+def _through_strip(job: StemJob, balanced: Path, folder: Path) -> dict[str, Any]:
+    plan, settings = job.balance.plan, job.settings
+    rate = plan.sample_rate
+    strip = Strip(settings, sample_rate=rate)
+    meter = LoudnessMeter(sample_rate=rate, channels=2)
+    has_sides = settings["width"] != 1.0 or settings["spread"] != 0.0 or job.bus_width != 1.0
+    lower = np.float32(db_to_amplitude(SIDES_DB))
+    with ExitStack() as stack:
+        source = stack.enter_context(AudioStream(balanced))
+        writer = stack.enter_context(float_wav(folder / "stem.wav", rate))
+        sides_writer = (
+            stack.enter_context(
+                AudioWriter(
+                    folder / _SIDES, sample_rate=rate, channels=2, format="flac", subtype="PCM_24"
+                )
+            )
+            if has_sides
+            else None
+        )
         for start in range(0, plan.frames, BLOCK_FRAMES):
-            block = strip.process(source.read(min(BLOCK_FRAMES, plan.frames - start)))
+            balanced_block = source.read(min(BLOCK_FRAMES, plan.frames - start))
+            if sides_writer is None:
+                block = strip.process(balanced_block)
+            else:
+                block, sides = strip.process_apart(balanced_block, bus_width=job.bus_width)
+                sides_writer.write(lower * sides)
             meter.process(block)
             writer.write(block)
     reduction = strip.compressor.gain_reduction
-    return {"loudness": _loudness_record(meter.result()), "compression": asdict(reduction)}
+    return {
+        "loudness": _loudness_record(meter.result()),
+        "compression": asdict(reduction),
+        "has_sides": has_sides,
+    }
 
 
 @dataclass(frozen=True)

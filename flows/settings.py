@@ -68,6 +68,9 @@ class MixSettings(BaseModel):
         Of the delivered file; ``subtype`` counts for WAV and FLAC.
     keep
         Keep the balanced stems of stage 1 too.
+    collect
+        Put the raw tracks and the reference inside the DAW session, so that it can be handed on
+        alone.
     skip_bad
         Leave out tracks that cannot be used instead of stopping.
     engine, workers
@@ -93,6 +96,7 @@ class MixSettings(BaseModel):
     format: Literal["wav", "flac", "mp3"] = "wav"
     subtype: Literal["16", "24", "float"] = "24"
     keep: _Switch = False
+    collect: _Switch = False
     skip_bad: _Switch = False
     engine: Literal["auto", "local", "prefect", "dask"] = "auto"
     dask: str | None = None

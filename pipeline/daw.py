@@ -11,7 +11,9 @@ Studio One and Cubase read it (https://github.com/bitwig/dawproject). Two kinds 
     One track a stem that plays the rendered audio, which travels inside the file; the strips are
     in that audio already, so the faders are neutral. Only the bus is left to turn.
 
-What the format has no word for (width, spread, the knee, the detector) is said in comments.
+All stems run into one group, the mix bus, and the reference past it. Width and spread, for which
+the format has no word, are a track of audio beside the strip; the knee, the detector and a flipped
+polarity are said in comments.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ def write_dawproject(
     stems: Mapping[str, Path],
     session_root: Path,
     reference: Path | None = None,
+    sides: Mapping[str, Path] | None = None,
     content: Content = "tracks",
+    collect: bool = False,
     title: str = "",
     refer: Callable[[Path], str | None] | None = None,
 ) -> None:
@@ -64,8 +68,14 @@ def write_dawproject(
         The folder that the plan's track paths are relative to.
     reference
         A recording to add as a muted track.
+    sides
+        Stem name to the file of what width and spread add to it,
+        :data:`pipeline.processors.SIDES_DB` lower; such stems sound as wide as in the mix.
     content
         ``"tracks"`` or ``"stems"``, see the module.
+    collect
+        Put the raw tracks, the sides and the reference inside the file too, so that it can be
+        handed on alone.
     title
         The name of the song in the metadata; empty for the name of ``session_root``.
     refer
@@ -87,7 +97,9 @@ def write_dawproject(
         )
     document = Document(path.parent, refer)
     if content == "tracks":
-        document.add_groups(plan, session_root)
+        document.add_groups(plan, session_root, sides=sides, embed=collect)
+    else:
+        document.add_bus(plan)
     for stem in (stem for stem in plan.stems if stem.name in stems):
         name, audio = spoken(stem.name), stems[stem.name]
         if content == "tracks":
@@ -96,8 +108,9 @@ def write_dawproject(
             document.add_audio_track(name, audio, mute=stem.mute, embed=True)
     if reference is not None:
         name = f"Reference: {reference.name}"
-        document.add_audio_track(name, reference, mute=True, embed=content == "stems")
-    document.add_master(plan)
+        embed = collect or content == "stems"
+        document.add_audio_track(name, reference, mute=True, embed=embed, through_bus=False)
+    document.add_master()
     project = _serialise(document.project)
     metadata = _serialise(_metadata(title or session_root.resolve().name, content))
     _write_zip(path, {"project.xml": project, "metadata.xml": metadata}, document.embedded)
@@ -108,7 +121,10 @@ def _metadata(title: str, content: Content) -> ET.Element:
     ET.SubElement(metadata, "Title").text = xml_text(title)
     comment = "Mixed by Stemwright. " + APPROXIMATE
     if content == "tracks":
-        comment += "Width and spread are not in the format; each group's comment names them."
+        comment += (
+            "Width and spread are not in the format: where a stem has them, its sides play as "
+            "audio beside its strip."
+        )
     ET.SubElement(metadata, "Comment").text = comment.strip()
     return metadata
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipeline.audio import probe
 from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand, Plan, StemPlan, TrackPlan
+from pipeline.processors import SIDES_DB
 from pipeline.response import band_values
 from pipeline.units import amplitude_to_db, db_to_amplitude
 from pipeline.words import spoken
@@ -52,7 +53,6 @@ class Document:
         self._refer = refer
         self.embedded: dict[str, Path] = {}
         self._ids = count(1)
-        self._given_db = 0.0  # what the group faders hand on to the master
         self.project = ET.Element("Project", version="1.0")
         ET.SubElement(self.project, "Application", name="Stemwright", version=_own_version())
         transport = ET.SubElement(self.project, "Transport")
@@ -64,14 +64,31 @@ class Document:
         arrangement = ET.SubElement(self.project, "Arrangement", id=self._new_id())
         self.lanes = ET.SubElement(arrangement, "Lanes", timeUnit="seconds", id=self._new_id())
         self.master_track, self.master_id = self._new_id(), self._new_id()
+        self._bus, self._bus_id = self.structure, self.master_id  # until add_bus
 
-    def add_groups(self, plan: Plan, session_root: Path) -> None:
-        """Add one group a stem with its raw tracks.
+    def add_groups(
+        self,
+        plan: Plan,
+        session_root: Path,
+        *,
+        sides: Mapping[str, Path] | None = None,
+        embed: bool = False,
+    ) -> None:
+        """Add the mix bus, and in it one group a stem with its raw tracks.
 
         A fader ends at +6 dB; what a track needs beyond is handed on to its group, and from the
         groups to the limiter's input. Thresholds follow, so that the sum stays the same.
+
+        Parameters
+        ----------
+        sides
+            Stem name to the file of what width and spread add to it,
+            :data:`pipeline.processors.SIDES_DB` lower: such a stem is a group of two, its strip
+            and these sides, under one fader.
+        embed
+            Put the raw tracks inside the file.
         """
-        root = session_root.resolve()
+        root, sides = session_root.resolve(), sides or {}
         members = {
             stem.name: [t for t in plan.tracks if t.subgroup == stem.name] for stem in plan.stems
         }
@@ -84,40 +101,110 @@ class Document:
             stem.name: stem.settings["gain_db"] + shares_db[stem.name] + _plain_makeup_db(stem)
             for stem in plan.stems
         }
-        self._given_db = max([0.0, *(level - top_db for level in faders_db.values())])
+        given_db = max([0.0, *(level - top_db for level in faders_db.values())])
+        self.add_bus(plan, given_db=given_db)
         for stem in plan.stems:
-            element, channel_id = self._group(
+            parent, destination, name = self._bus, self._bus_id, spoken(stem.name)
+            mute = stem.mute
+            if stem.name in sides:
+                parent, channel = self._group(
+                    self._bus, name, stem.reason, destination=self._bus_id
+                )
+                self._mixer(channel, volume=1.0, pan=0.0, mute=stem.mute)
+                destination, name, mute = channel.get("id", ""), f"{name}: strip", False
+            element, channel = self._group(
+                parent, name, _strip_comment(stem), destination=destination
+            )
+            self._strip(
+                channel,
                 stem,
-                fader_db=faders_db[stem.name] - self._given_db,
+                fader_db=faders_db[stem.name] - given_db,
                 before_db=stem.settings["gain_db"] + shares_db[stem.name],
+                mute=mute,
             )
             for track in members[stem.name]:
-                self._raw_track(element, channel_id, track, root, -shares_db[stem.name])
+                self._raw_track(
+                    element, channel.get("id", ""), track, root, -shares_db[stem.name], embed=embed
+                )
+            if stem.name in sides:
+                self._sides(parent, destination, stem, sides[stem.name], -given_db, embed=embed)
+
+    def add_bus(self, plan: Plan, *, given_db: float = 0.0) -> None:
+        """Add the group that every stem runs into: equaliser, compressor, limiter and the trim.
+
+        It stands before the master, so that a reference beside it is played as it is.
+
+        Parameters
+        ----------
+        given_db
+            Gain that the stems' faders hand on to the limiter's input.
+        """
+        bus = plan.bus
+        self._bus, channel = self._group(
+            self.structure, "Mix bus", APPROXIMATE.strip(), destination=self.master_id
+        )
+        self._bus_id = channel.get("id", "")
+        devices = ET.SubElement(channel, "Devices")
+        self._equalisers(devices, "Bus EQ", BUS_EQ_BANDS, bus)
+        self._compressor(devices, bus, threshold_db=bus["threshold_db"] - given_db)
+        drive_db = bus["gain_db"] + given_db + (bus["makeup_db"] if bus["ratio"] <= 1 else 0)
+        limiter = self._device(devices, "Limiter", "Limiter")
+        self._real(limiter, "InputGain", drive_db, "decibel")
+        self._real(limiter, "Threshold", plan.delivery.limiter_ceiling_dbtp, "decibel")
+        self._mixer(channel, volume=db_to_amplitude(plan.delivery.trim_db), pan=0.0, mute=False)
 
     def _group(
-        self, stem: StemPlan, *, fader_db: float, before_db: float
-    ) -> tuple[ET.Element, str]:
+        self, parent: ET.Element, name: str, comment: str, *, destination: str
+    ) -> tuple[ET.Element, ET.Element]:
+        """Add an empty group; return it and its channel, which still lacks devices and fader."""
+        attributes = {"contentType": "tracks", "loaded": "true", "id": self._new_id()}
+        attributes |= {"name": xml_text(name), "comment": xml_text(comment)}
+        group = ET.SubElement(parent, "Track", attributes)
+        return group, self._channel(group, role="submix", destination=destination)
+
+    def _strip(
+        self,
+        channel: ET.Element,
+        stem: StemPlan,
+        *,
+        fader_db: float,
+        before_db: float,
+        mute: bool,
+    ) -> None:
         settings = stem.settings
-        group = ET.SubElement(
-            self.structure,
-            "Track",
-            contentType="tracks",
-            loaded="true",
-            id=self._new_id(),
-            name=xml_text(spoken(stem.name)),
-            comment=xml_text(_strip_comment(stem)),
-        )
-        channel = self._channel(group, role="submix", destination=self.master_id)
         devices = ET.SubElement(channel, "Devices")
         self._equalisers(devices, f"{spoken(stem.name)} EQ", STRIP_EQ_BANDS, settings)
         # The strip's gain stands on the fader, behind the devices: a threshold lowered by the
         # gain that comes later compresses the same.
         self._compressor(devices, settings, threshold_db=settings["threshold_db"] - before_db)
-        self._mixer(channel, volume=db_to_amplitude(fader_db), pan=settings["pan"], mute=stem.mute)
-        return group, channel.get("id", "")
+        self._mixer(channel, volume=db_to_amplitude(fader_db), pan=settings["pan"], mute=mute)
+
+    def _sides(
+        self,
+        parent: ET.Element,
+        destination: str,
+        stem: StemPlan,
+        audio: Path,
+        gain_db: float,
+        *,
+        embed: bool,
+    ) -> None:
+        name = f"{spoken(stem.name)}: width and spread"
+        comment = "What no device of the format can do, as audio: the sides of this stem."
+        element = self._audio_track(parent, name, comment)
+        channel = self._channel(element, role="regular", destination=destination)
+        self._mixer(channel, volume=db_to_amplitude(gain_db - SIDES_DB), pan=0.0, mute=False)
+        self._clip(element.get("id", ""), name, audio, embed=embed)
 
     def _raw_track(
-        self, group: ET.Element, destination: str, track: TrackPlan, root: Path, share_db: float
+        self,
+        group: ET.Element,
+        destination: str,
+        track: TrackPlan,
+        root: Path,
+        share_db: float,
+        *,
+        embed: bool,
     ) -> None:
         name = track.path.rpartition("/")[2]
         comment = f"{track.role}: {track.reason}" if track.reason else track.role
@@ -129,19 +216,27 @@ class Document:
             pan=track.pan,
             mute=track.mute,
         )
-        self._clip(element.get("id", ""), name, root / track.path, time_s=track.offset_s)
+        self._clip(
+            element.get("id", ""), name, root / track.path, time_s=track.offset_s, embed=embed
+        )
 
-    def add_audio_track(self, name: str, audio: Path, *, mute: bool, embed: bool = False) -> None:
-        """Add one track at neutral settings that plays one file from the start."""
-        element = self._audio_track(self.structure, name, "")
-        channel = self._channel(element, role="regular", destination=self.master_id)
+    def add_audio_track(
+        self, name: str, audio: Path, *, mute: bool, embed: bool = False, through_bus: bool = True
+    ) -> None:
+        """Add one track at neutral settings that plays one file from the start.
+
+        ``through_bus=False`` sends it straight to the master, past the mix's own devices.
+        """
+        parent, destination = self.structure, self.master_id
+        if through_bus:
+            parent, destination = self._bus, self._bus_id
+        element = self._audio_track(parent, name, "")
+        channel = self._channel(element, role="regular", destination=destination)
         self._mixer(channel, volume=1.0, pan=0.0, mute=mute)
         self._clip(element.get("id", ""), name, audio, embed=embed)
 
-    def add_master(self, plan: Plan) -> None:
-        """Add the master with the bus: equaliser, compressor, limiter and the final trim."""
-        bus = plan.bus
-        width = f"Side gain {bus['width']:.2f} on the bus. " if bus["width"] != 1.0 else ""
+    def add_master(self) -> None:
+        """Add the master, which changes nothing."""
         master = ET.SubElement(
             self.structure,
             "Track",
@@ -149,17 +244,9 @@ class Document:
             loaded="true",
             id=self.master_track,
             name="Master",
-            comment=f"{width}{APPROXIMATE}",
         )
         channel = self._channel(master, role="master", identity=self.master_id)
-        devices = ET.SubElement(channel, "Devices")
-        self._equalisers(devices, "Bus EQ", BUS_EQ_BANDS, bus)
-        self._compressor(devices, bus, threshold_db=bus["threshold_db"] - self._given_db)
-        drive_db = bus["gain_db"] + self._given_db + (bus["makeup_db"] if bus["ratio"] <= 1 else 0)
-        limiter = self._device(devices, "Limiter", "Limiter")
-        self._real(limiter, "InputGain", drive_db, "decibel")
-        self._real(limiter, "Threshold", plan.delivery.limiter_ceiling_dbtp, "decibel")
-        self._mixer(channel, volume=db_to_amplitude(plan.delivery.trim_db), pan=0.0, mute=False)
+        self._mixer(channel, volume=1.0, pan=0.0, mute=False)
 
     def _audio_track(self, parent: ET.Element, name: str, comment: str) -> ET.Element:
         attributes = {"contentType": "audio", "loaded": "true", "id": self._new_id()}

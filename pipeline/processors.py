@@ -24,6 +24,7 @@ from pipeline.response import Sections, decorrelator_sections, eq_sections
 from pipeline.units import FloatArray, db_to_amplitude
 
 __all__ = [
+    "SIDES_DB",
     "Bus",
     "Compressor",
     "Equaliser",
@@ -33,6 +34,9 @@ __all__ = [
     "TruePeakLimiter",
     "pan_gains",
 ]
+
+SIDES_DB = -6.0
+"""Level of a file of sides: 24-bit files end at full scale, sides may go beyond."""
 
 
 def pan_gains(pan: float) -> tuple[float, float]:
@@ -310,15 +314,51 @@ class Strip:
     def process(self, x: FloatArray) -> FloatArray:
         """Return the processed block, shape (2, frames)."""
         y = as_float64(x)
+        self._through_devices(y)
+        self._place(y)
+        return y.astype(x.dtype, copy=False)
+
+    def process_apart(self, x: FloatArray, *, bus_width: float) -> tuple[FloatArray, FloatArray]:
+        """Return the processed block, and what of it no equaliser, compressor or pan explains.
+
+        Parameters
+        ----------
+        x
+            Shape (2, frames).
+        bus_width
+            Gain of the side signal on the bus, which counts to the second.
+
+        Returns
+        -------
+        processed, sides
+            Each (2, frames): the second, added to the strip without width and spread, gives the
+            first through the bus's width.
+        """
+        y = as_float64(x)
+        self._through_devices(y)
+        plain = y.copy()
+        self._pan_over(plain)
+        self._place(y)
+        half = 0.5 * (bus_width - 1.0) * (y[0] - y[1])
+        sides = y - plain
+        sides[0] += half
+        sides[1] -= half
+        return y.astype(x.dtype, copy=False), sides.astype(x.dtype, copy=False)
+
+    def _through_devices(self, y: Float64Array) -> None:
         if self._gain != 1.0:
             y *= self._gain
         self._equaliser.run(y)
         self.compressor.run(y)
+
+    def _place(self, y: Float64Array) -> None:
         self._image.run(y)
+        self._pan_over(y)
+
+    def _pan_over(self, y: Float64Array) -> None:
         if self._pan != (1.0, 1.0):
             y[0] *= self._pan[0]
             y[1] *= self._pan[1]
-        return y.astype(x.dtype, copy=False)
 
 
 class Bus:

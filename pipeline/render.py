@@ -225,13 +225,15 @@ def apply_console(plan: Plan, balanced: Mapping[str, FloatArray]) -> RenderedBlo
 class StemSummary:
     """What was rendered of one stem, after its strip.
 
-    ``path`` and ``balanced_path`` are None where the file was not asked for.
+    ``path`` and ``balanced_path`` are None where the file was not asked for, ``sides_path``, what
+    width and spread add, where they add nothing.
     """
 
     loudness: Loudness
     compression: GainReduction
     path: Path | None
     balanced_path: Path | None
+    sides_path: Path | None = None
 
 
 @dataclass(frozen=True)

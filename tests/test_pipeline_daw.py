@@ -17,6 +17,7 @@ from pipeline.compressor import Compressor
 from pipeline.daw import write_dawproject
 from pipeline.plan import BUS, BUS_EQ_HZ, Delivery, Plan, StemPlan, TrackPlan
 from pipeline.problems import InputError
+from pipeline.processors import SIDES_DB, StereoImage, Strip, pan_gains
 
 RATE = 48000
 
@@ -236,21 +237,74 @@ def test_strip_settings_are_the_devices(root: Path) -> None:
     assert neutral.find("Mute").get("value") == "true"  # type: ignore[union-attr]
 
 
-def test_bus_is_on_the_master(root: Path) -> None:
-    project = _write(root)
-    master = _track(project, "Master").find("Channel")
+def test_bus_is_a_group_before_the_master(root: Path) -> None:
+    reference = _sound(root.parent / "reference.wav", channels=2)
+    project = _write(root, reference=reference)
+    master = _track(project, "Mix bus").find("Channel")
     assert master is not None
     (band,) = master.iter("Band")
     assert (_value(band, "Freq"), _value(band, "Gain")) == (1000.0, 1.5)
     assert _value(master, "Devices/Limiter/InputGain") == 3.0
     assert _value(master, "Devices/Limiter/Threshold") == -1.0
     assert _db(_value(master, "Volume")) == pytest.approx(-2.0, abs=1e-6)
+    last = _track(project, "Master").find("Channel")
+    assert last is not None
+    assert last.find("Devices") is None
+    assert _value(last, "Volume") == 1.0
+    assert master.get("destination") == last.get("id")
+    for name in ("Drums", "Bass"):
+        group = _track(project, name).find("Channel")
+        assert group is not None
+        assert group.get("destination") == master.get("id")
+    past = _track(project, "Reference: reference.wav").find("Channel")
+    assert past is not None
+    assert past.get("destination") == last.get("id")
+
+
+def test_width_and_spread_are_heard_as_in_the_mix(root: Path, tmp_path: Path) -> None:
+    """Strip and sides, read back from the XML, null against the console's stem to 24 bits."""
+    strip = {"width": 1.4, "spread": 0.5, "pan": -0.3, "gain_db": 3.0, "makeup_db": 1.0}
+    plan = _plan(
+        stems=(StemPlan(name="drums", settings=strip), StemPlan(name="bass")),
+        bus={"width": 1.25},
+    )
+    audio = 0.1 * np.random.default_rng(1).standard_normal((2, RATE)).astype(np.float32)
+    stem, sides = Strip(plan.stems[0].settings, sample_rate=RATE).process_apart(
+        audio, bus_width=1.25
+    )
+    wide = StereoImage(width=1.25, sample_rate=RATE).process(stem)
+    file = tmp_path / "drums sides.flac"
+    soundfile.write(file, sides.T * 10 ** (SIDES_DB / 20), RATE, subtype="PCM_24")
+    project = _write(root, plan, sides={"drums": file})
+    outer, inner = _track(project, "Drums"), _track(project, "Drums: strip")
+    assert inner in outer.findall("Track")
+    track = _track(project, "Drums: width and spread")
+    assert track in outer.findall("Track")
+    (lane,) = (x for x in project.iter("Lanes") if x.get("track") == track.get("id"))
+    path = lane.find("Clips/Clip/Audio/File")
+    assert path is not None
+    read = soundfile.read(root.parent / "out" / path.attrib["path"], always_2d=True)[0].T
+    pan = 2.0 * _value(inner, "Channel/Pan") - 1.0
+    plain = audio * np.asarray(pan_gains(pan))[:, None] * _value(inner, "Channel/Volume")
+    total = plain + read * _value(track, "Channel/Volume")
+    assert np.abs(total * _value(outer, "Channel/Volume") - wide).max() < 4 / 2**23
+
+
+def test_all_audio_can_be_collected_in_the_file(root: Path) -> None:
+    reference = _sound(root.parent / "reference.wav", channels=2)
+    project = _write(root, reference=reference, collect=True)
+    with zipfile.ZipFile(root.parent / "out" / "session.dawproject") as archive:
+        inside = archive.namelist()[2:]
+        assert archive.read(inside[0]) == (root / "kick.wav").read_bytes()
+    assert len(inside) == 4
+    assert [f.get("path") for f in project.iter("File")] == inside
+    assert all(f.get("external") is None for f in project.iter("File"))
 
 
 def test_many_bus_bands_spread_over_small_equalisers(root: Path) -> None:
     bus = {p.name: 1.0 for p in BUS if p.name.startswith("eq_")}
     project = _write(root, _plan(bus=bus))
-    equalisers = list(_track(project, "Master").iter("Equalizer"))
+    equalisers = list(_track(project, "Mix bus").find("Channel").iter("Equalizer"))
     assert max(len(list(e.iter("Band"))) for e in equalisers) == 8
     assert [_value(b, "Freq") for e in equalisers for b in e.iter("Band")] == list(BUS_EQ_HZ)
 
@@ -280,7 +334,7 @@ def test_faders_beyond_their_end_still_give_the_same_sum(
     y = _compressed(y, plan.bus) * 10 ** (plan.bus["gain_db"] / 20)
 
     project = _write(root, plan)
-    group, master = _track(project, "Drums"), _track(project, "Master")
+    group, master = _track(project, "Drums"), _track(project, "Mix bus")
     for volume in project.iter("Volume"):
         assert float(volume.attrib["value"]) <= 2.0 + 1e-6
     z = _through(x * _value(group, "Track/Channel/Volume"), group, plan.stems[0].settings)
