@@ -35,6 +35,7 @@ from pipeline.plan import Plan
 from pipeline.render import StemSummary
 from pipeline.report import Curve, FileNote, Report, StemLevel, describe, write_report
 from pipeline.stereo import StereoField
+from pipeline.units import power_to_db
 from stage2.style import THIRD_OCTAVES_HZ, Style, style_distance
 
 __all__ = ["MixOutcome", "track_rows", "versions", "write_outcome"]
@@ -101,6 +102,16 @@ class MixOutcome:
     def masking(self) -> Masking:
         """What of the stems covers what."""
         return Masking.from_record(self.mixdown.masking, list(self.stems))
+
+    @property
+    def stem_levels_lu(self) -> dict[str, float]:
+        """Loudness of each stem after its strip against all stems together, powers added."""
+        lufs = {name: stem.loudness.integrated_lufs for name, stem in self.stems.items()}
+        together = power_to_db(sum(10.0 ** (level / 10.0) for level in lufs.values()))
+        return {
+            name: level - together if math.isfinite(level) else -math.inf
+            for name, level in lufs.items()
+        }
 
     def findings(self) -> tuple[Finding, ...]:
         """Return what an engineer would look at in the mix."""
@@ -255,13 +266,13 @@ def _referred(outcome: MixOutcome, audio: Path) -> str | None:
 
 
 def _stem_rows(outcome: MixOutcome) -> list[dict[str, object]]:
-    whole = outcome.mixdown.stem_sum_lufs
+    levels = outcome.stem_levels_lu
     planned = {stem.name: stem for stem in outcome.plan.stems}
     return [
         {
             "stem": name,
             "loudness_lufs": summary.loudness.integrated_lufs,
-            "level_lu": summary.loudness.integrated_lufs - whole,
+            "level_lu": levels[name],
             "intended_lu": outcome.stem_targets_lu.get(name),
             "true_peak_dbtp": summary.loudness.true_peak_dbtp,
             "compression_max_db": summary.compression.max_db,
@@ -321,7 +332,6 @@ def _report(
     outcome: MixOutcome, rows: list[dict[str, str | int | float | bool]], mix: Path
 ) -> Report:
     session = outcome.analysed.session
-    whole = outcome.mixdown.stem_sum_lufs
     return Report(
         title=session.root.name,
         plan=outcome.plan,
@@ -347,10 +357,10 @@ def _report(
         distances=outcome.distances(),
         stem_levels={
             name: StemLevel(
-                mix_lu=summary.loudness.integrated_lufs - whole,
+                mix_lu=level,
                 start_lu=outcome.stem_targets_lu.get(name, math.nan),
             )
-            for name, summary in outcome.stems.items()
+            for name, level in outcome.stem_levels_lu.items()
         },
         words=describe(outcome.plan),
         tracks=rows,

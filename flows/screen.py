@@ -138,7 +138,7 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
     screen.result(record)
     if screen.quiet or screen.as_json:
         return
-    whole = outcome.mixdown.stem_sum_lufs
+    levels = outcome.stem_levels_lu
     table = Table(title=f"{session.root.name}: {len(session.tracks)} tracks", title_justify="left")
     for heading in ("stem", "tracks", "level LU", "intended LU", "compression dB"):
         table.add_column(heading, justify="left" if heading == "stem" else "right")
@@ -148,7 +148,7 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
         table.add_row(
             Text(printable(name)),
             str(count),
-            _figure(summary.loudness.integrated_lufs - whole),
+            _figure(levels[name]),
             _figure(math.nan if intended is None else intended),
             f"{summary.compression.max_db:.1f}",
         )

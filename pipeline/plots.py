@@ -9,9 +9,10 @@ writes the legend, from :func:`line_sample` and its own text.
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from html import escape
@@ -37,6 +38,7 @@ __all__ = [
     "correlation_plot",
     "equaliser_plot",
     "line_sample",
+    "line_styles",
     "loudness_plot",
     "reduction_plot",
     "spectrum_plot",
@@ -57,6 +59,7 @@ _CSS = {
     **{colour: f"var(--series-{number})" for number, colour in enumerate(_SERIES, 1)},
 }
 _DASHES: tuple[tuple[float, ...], ...] = ((), (6.0, 2.5), (1.5, 2.0), (7.0, 2.0, 1.5, 2.0))
+_USUAL_LABELS = ("this mix", "reference", "balanced start")
 _MARKERS = ("o", "s", "^", "D")
 _WIDTHS = (2.0, 1.8, 1.8, 1.6)
 
@@ -97,7 +100,7 @@ class Curve:
 def spectrum_plot(spectra: Mapping[str, Curve], *, alt: str) -> str:
     """Draw spectra over each other, one line style each, in the order given."""
     figure, axes = _figure(_HEIGHT)
-    for style, curve in enumerate(spectra.values()):
+    for style, curve in zip(line_styles(spectra), spectra.values(), strict=True):
         axes.plot(curve.frequencies_hz, curve.level_db, **_style(style))
     _frequency_axis(axes)
     axes.set_ylabel("Level in dB")
@@ -183,6 +186,7 @@ def loudness_plot(
     high = max([*levels, float(heard.max()) if heard.size else -20.0])
     low = min([*levels, float(np.percentile(heard, 2)) if heard.size else -40.0])
     axes.set_ylim(max(low - 3.0, high - 40.0), high + 2.0)
+    axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(6, integer=True, prune="lower"))
     _time_axis(axes, float(times[-1]) if times.size else 0.0)
     axes.set_ylabel("Loudness in LUFS")
     return _svg(figure, alt)
@@ -203,6 +207,7 @@ def true_peak_plot(
     low = float(np.percentile(heard, 5)) if heard.size else -12.0
     high = max(ceiling_dbtp, float(heard.max()) if heard.size else ceiling_dbtp)
     axes.set_ylim(max(min(low - 2.0, ceiling_dbtp - 5.0), high - 40.0), high + 1.0)
+    axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(6, integer=True, prune="lower"))
     _time_axis(axes, float(edges[-1]))
     axes.set_ylabel("True peak in dBTP")
     return _svg(figure, alt)
@@ -218,7 +223,8 @@ def reduction_plot(course_db: Sequence[float], *, interval_s: float, alt: str) -
     axes.axhline(0.0, color=_MUTED, linewidth=1.0)
     deepest = float(course.max()) if course.size else 0.0
     axes.set_ylim(-max(3.0, 1.1 * deepest), 0.3)
-    axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, integer=True))
+    # No label at the bottom: it would stand on that of the time axis.
+    axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, integer=True, prune="lower"))
     _time_axis(axes, float(edges[-1]))
     axes.set_ylabel("Gain in dB")
     return _svg(figure, alt)
@@ -237,7 +243,7 @@ def correlation_plot(correlations: Mapping[str, Curve], *, alt: str) -> str:
     """Draw the correlation of left and right over frequency, one line style a recording."""
     figure, axes = _figure(_HEIGHT)
     axes.axhline(0.0, color=_MUTED, linewidth=1.2)
-    for style, curve in enumerate(correlations.values()):
+    for style, curve in zip(line_styles(correlations), correlations.values(), strict=True):
         axes.plot(curve.frequencies_hz, curve.level_db, **_style(style))
     _frequency_axis(axes)
     axes.set_ylim(-1.05, 1.05)
@@ -263,7 +269,7 @@ def width_plot(widths: Mapping[str, Mapping[str, float]], *, alt: str) -> str:
     """
     figure, axes = _figure(_HEIGHT)
     bands = list(next(iter(widths.values()), {}))
-    for style, values in enumerate(widths.values()):
+    for style, values in zip(line_styles(widths), widths.values(), strict=True):
         level = [values.get(band, math.nan) for band in bands]
         shown = [v if math.isfinite(v) else math.nan for v in level]
         look = _style(style) | {"marker": _MARKERS[style % len(_MARKERS)], "markersize": 6.0}
@@ -272,6 +278,20 @@ def width_plot(widths: Mapping[str, Mapping[str, float]], *, alt: str) -> str:
     axes.set_xlim(-0.4, max(len(bands) - 0.6, 0.4))
     axes.set_ylabel("Side to mid in dB")
     return _svg(figure, alt)
+
+
+def line_styles(labels: Iterable[str]) -> list[int]:
+    """Return the line style of each label: what every report has looks alike in all of them.
+
+    Examples
+    --------
+    >>> line_styles(["this mix", "balanced start"])
+    [0, 2]
+    """
+    names = list(labels)
+    usual = {name: style for style, name in enumerate(_USUAL_LABELS)}
+    free = (style for style in itertools.count(1) if style not in {usual.get(n) for n in names})
+    return [usual[name] if name in usual else next(free) for name in names]
 
 
 def line_sample(style: int, *, marker: bool = False) -> str:

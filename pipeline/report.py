@@ -32,8 +32,11 @@ from pipeline.plots import (
     waveform_path,
 )
 from pipeline.report_tables import (
+    ConsoleRow,
+    console_table,
     distance_table,
     masking_table,
+    measures_table,
     moves_table,
     number,
     setting_rows,
@@ -48,7 +51,7 @@ from pipeline.report_views import (
     width_view,
 )
 from pipeline.stereo import StereoField
-from pipeline.words import bus_phrase, describe, spoken, stem_phrase
+from pipeline.words import bus_phrase, describe, spoken, stem_phrase, typeset
 
 __all__ = ["Curve", "FileNote", "Report", "StemLevel", "describe", "write_report"]
 
@@ -66,14 +69,14 @@ class FileNote:
 
 @dataclass(frozen=True)
 class StemLevel:
-    """How loud a stem is against the whole mix.
+    """How loud a stem is against all stems together, whose powers are added.
 
     Parameters
     ----------
     mix_lu
-        Its loudness minus the mix's, after the console; at most about 0.
+        After the strips; at most 0.
     start_lu
-        The same in the balanced start, before stage 2; NaN if not known.
+        The same as it was intended before stage 2; NaN if not known.
     """
 
     mix_lu: float
@@ -175,6 +178,7 @@ def write_report(path: Path, report: Report) -> None:
 def _render(report: Report) -> str:
     environment = page_environment()
     environment.filters["spoken"] = spoken
+    environment.filters["typeset"] = typeset
     with ThreadPoolExecutor(1) as pool:  # encoding goes on while the plots are drawn
         players = pool.submit(_players, report)
         shown = _shown(report)
@@ -201,6 +205,8 @@ def _shown(report: Report) -> dict[str, Any]:
         bus=_bus_view(report),
         moves=moves_table(plan_moves(plan)[:MOVES_SHOWN]),
         tracks=track_table(report.tracks),
+        measures=measures_table(report.tracks),
+        console=console_table(_console_rows(report)),
         settings=setting_rows(report.settings),
         versions=setting_rows(report.versions),
     )
@@ -210,7 +216,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     loudness = report.loudness
     target = report.target_lufs
     asked = "" if target is None else f" (target {number(target, 1)})"
-    minutes, seconds = divmod(round(report.plan.frames / report.plan.sample_rate), 60)
+    minutes, seconds = divmod(int(report.plan.frames / report.plan.sample_rate), 60)
     heard = sum(not track.mute for track in report.plan.tracks)
     return [
         ("Loudness", f"{number(loudness.integrated_lufs, 1)} LUFS{asked}"),
@@ -231,6 +237,7 @@ class _Player:
     wave: Markup
     columns: int
     seconds: float
+    whole: bool
 
 
 def _players(report: Report) -> list[_Player]:
@@ -251,6 +258,7 @@ def _players(report: Report) -> list[_Player]:
             Markup(waveform_path(excerpt.audio, columns=WAVE_COLUMNS, full_scale=peak)),
             WAVE_COLUMNS,
             excerpt.duration_s,
+            excerpt.whole,
         )
         for label, path, excerpt in zip(labels, paths, excerpts, strict=True)
     ]
@@ -267,14 +275,32 @@ def _excerpt_note(excerpt: Excerpt) -> str:
     return f"{piece}, played {abs(excerpt.gain_db):.1f} dB lower"
 
 
+def _console_rows(report: Report) -> list[ConsoleRow]:
+    rows = []
+    for stem in report.plan.stems:
+        level = report.stem_levels.get(stem.name, StemLevel(math.nan))
+        rows.append(
+            ConsoleRow(
+                name=spoken(stem.name),
+                tracks=sum(t.subgroup == stem.name for t in report.plan.tracks if not t.mute),
+                level_lu=level.mix_lu,
+                start_lu=level.start_lu,
+                settings=stem.settings,
+                reduction=report.reductions.get(stem.name),
+                muted=stem.mute,
+            )
+        )
+    return rows
+
+
 def _level_words(level: StemLevel | None) -> str:
     if level is None:
         return ""
     if not math.isfinite(level.mix_lu):
         return "Silent in this mix."
-    text = f"{_under(level.mix_lu)} the mix"
+    text = f"{_under(level.mix_lu)} all stems together"
     if math.isfinite(level.start_lu):
-        text += f", {_under(level.start_lu)} it in the balanced start"
+        text += f", {_under(level.start_lu)} them as balanced"
     return text + "."
 
 
@@ -287,7 +313,7 @@ def _stem_view(report: Report, stem: StemPlan) -> dict[str, Any]:
     name = str(visible(title))
     return {
         "title": title,
-        "words": stem_phrase(stem),
+        "words": stem_phrase(stem, report.plan.tracks),
         "reason": stem.reason,
         "level": _level_words(report.stem_levels.get(stem.name)),
         "count": sum(track.subgroup == stem.name for track in report.plan.tracks),

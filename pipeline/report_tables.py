@@ -7,16 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
+from pipeline.compressor import GainReduction
 from pipeline.masking import Masking
 from pipeline.moves import Move
-from pipeline.plan import Parameter
+from pipeline.plan import STRIP_EQ_BANDS, Parameter
 from pipeline.words import spoken
 
 __all__ = [
     "Cell",
+    "ConsoleRow",
     "Table",
+    "console_table",
     "distance_table",
     "masking_table",
+    "measures_table",
     "moves_table",
     "number",
     "setting_rows",
@@ -38,9 +42,7 @@ UNITS = {
 _NAME = ("path", "track", "file", "name")
 _CONFIDENCE = ("confidence", "role_confidence")
 _UNSURE = ("unsure", "role_unsure")
-_HEADINGS = (
-    "Track", "Role", "Subgroup", "Sure?", "Recognised by", "Gain, dB", "Pan", "Flags", "Why"
-)  # fmt: skip
+_HEADINGS = ("Track", "Role", "Sure?", "Gain, dB", "Pan", "Flags", "Why")
 _FIGURES = (
     ("f0_hz", "f0, Hz"),
     ("centroid_hz", "Centroid, Hz"),
@@ -49,7 +51,7 @@ _FIGURES = (
 )
 _MARKS = ("clips", "DC offset", "silent", "polarity inverted")
 _LOUDNESS = "loudness_"
-_WORTH_A_ROW = 0.1
+_WORTH_A_COLUMN = 0.1
 _FLAGS = {
     "clips": "clips",
     "clipped": "clips",
@@ -66,13 +68,14 @@ _FLAGS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: what it says, the number or text that it is sorted by, and what marks it."""
+    """One cell: what it says, what it is sorted by, the marks beside it and a note under it."""
 
     text: str
     sort: str = ""
     numeric: bool = False
     strong: bool = False
     marks: tuple[str, ...] = ()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,12 @@ def distance_table(distances: Mapping[str, Mapping[str, float]]) -> Table:
 
 
 def track_table(tracks: Sequence[Mapping[str, object]]) -> Table:
-    """Return what the page shows of each track; rows may have any keys, and lack any.
+    """Return what each track was taken for and what it got; rows may lack any key."""
+    return Table(_HEADINGS, tuple(_track_row(row) for row in tracks))
+
+
+def measures_table(tracks: Sequence[Mapping[str, object]]) -> Table:
+    """Return what was measured of each track; rows may have any keys, and lack any.
 
     Every key that ends in ``lufs``, or names a method after ``loudness_``, becomes a column, so all
     loudness methods stand side by side.
@@ -139,19 +147,26 @@ def track_table(tracks: Sequence[Mapping[str, object]]) -> Table:
     loudness = [key for key in dict.fromkeys(order) if _is_loudness(key)]
     figures = [(key, label) for key, label in _FIGURES if key in present]
     figures += [(key, _loudness_heading(key)) for key in loudness]
-    headings = (*_HEADINGS, *(label for _, label in figures))
-    return Table(headings, tuple(_track_row(row, figures) for row in tracks))
+    return Table(
+        ("Track", *(label for _, label in figures)),
+        tuple(
+            (
+                _words(_first(row, _NAME)),
+                *(_figure(row.get(key), 0 if key.endswith("_hz") else 1) for key, _ in figures),
+            )
+            for row in tracks
+        ),
+    )
 
 
 def masking_table(masking: Masking) -> Table:
     """Return how much of each stem each other covers; what is over half is strong.
 
-    Stems that nothing covers by a tenth are left out of the rows, those that cover nothing of the
-    columns.
+    Every stem has a row; those that cover no other by a tenth are left out of the columns.
     """
     shares = masking.shares
-    rows = [i for i, whole in enumerate(masking.by_all) if whole >= _WORTH_A_ROW]
-    columns = [j for j in range(len(shares)) if any(shares[i][j] >= _WORTH_A_ROW for i in rows)]
+    rows = range(len(shares))
+    columns = [j for j in rows if any(shares[i][j] >= _WORTH_A_COLUMN for i in rows)]
     names = [spoken(name) for name in masking.stems]
     headings = ("Stem", "By all the others", *(f"By {names[j].lower()}" for j in columns))
     return Table(
@@ -163,6 +178,67 @@ def masking_table(masking: Masking) -> Table:
                 *(Cell("–", numeric=True) if i == j else _share(shares[i][j]) for j in columns),
             )
             for i in rows
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class ConsoleRow:
+    """One strip as a mixing desk shows it.
+
+    Parameters
+    ----------
+    name
+        In words.
+    tracks
+        How many are heard in it.
+    level_lu, start_lu
+        Its loudness against all stems together, in the mix and as it was balanced; NaN if unknown.
+    settings
+        Of the strip.
+    reduction
+        What its compressor did; None if not known.
+    """
+
+    name: str
+    tracks: int
+    level_lu: float
+    start_lu: float
+    settings: Mapping[str, float]
+    reduction: GainReduction | None = None
+    muted: bool = False
+
+
+def console_table(rows: Sequence[ConsoleRow]) -> Table:
+    """Return the strips side by side: level, fader, pan, sides, equaliser and compressor."""
+    headings = ("Stem", "Tracks", "Level, LU", "Balanced, LU", "Fader, dB", "Pan", "Sides",
+                "Equaliser, dB", "Reduction, dB")  # fmt: skip
+    return Table(headings, tuple(_console_row(row) for row in rows))
+
+
+def _console_row(row: ConsoleRow) -> tuple[Cell, ...]:
+    settings = row.settings
+    gains = [settings[band.gain_name] for band in STRIP_EQ_BANDS]
+    low, high = min(0.0, *gains), max(0.0, *gains)
+    equaliser = "flat" if high - low < 0.05 else f"{number(low, 1)} … {number(high, 1, sign=True)}"
+    width_db = 20.0 * math.log10(max(settings["width"], 1e-3))
+    sides = [] if abs(width_db) < 0.1 else [f"{number(width_db, 1, sign=True)} dB"]
+    sides += [f"spread {settings['spread']:.0%}"] if settings["spread"] >= 0.01 else []
+    most = 0.0 if row.reduction is None else row.reduction.max_db
+    typical = 0.0 if row.reduction is None else row.reduction.mean_db
+    return (
+        replace(_words(row.name), marks=("muted",) if row.muted else ()),
+        _figure(row.tracks, 0),
+        _figure(row.level_lu, 1),
+        _figure(row.start_lu, 1),
+        _figure(settings["gain_db"], 1, sign=True),
+        _pan(settings["pan"]),
+        _words(", ".join(sides) or "as they are"),
+        _words(equaliser),
+        Cell(
+            "none" if most < 0.05 else f"{typical:.1f} mean, {most:.1f} most",
+            f"{most:g}",
+            numeric=True,
         ),
     )
 
@@ -206,20 +282,17 @@ def setting_rows(settings: Mapping[str, object]) -> list[tuple[str, str]]:
     return [(str(name), _plain(value)) for name, value in settings.items()]
 
 
-def _track_row(row: Mapping[str, object], figures: list[tuple[str, str]]) -> tuple[Cell, ...]:
-    cells = [
+def _track_row(row: Mapping[str, object]) -> tuple[Cell, ...]:
+    role, subgroup = (str(row.get(key, "")).replace("_", " ") for key in ("role", "subgroup"))
+    return (
         replace(_words(_first(row, _NAME)), marks=_marks(row)),
-        _words(str(row.get("role", "")).replace("_", " ")),
-        _words(str(row.get("subgroup", "")).replace("_", " ")),
-        _sureness(row),
-        _words(row.get("recognised_by", "") or ""),
+        replace(_words(role), note="" if subgroup == role else subgroup),
+        replace(_sureness(row), note=str(row.get("recognised_by", "") or "")),
         _figure(row.get("gain_db"), 1, sign=True),
         _pan(row.get("pan")),
         _words(_flags(row)),
         _words(row.get("reason", "") or ""),
-    ]
-    cells += [_figure(row.get(key), 0 if key.endswith("_hz") else 1) for key, _ in figures]
-    return tuple(cells)
+    )
 
 
 def _sureness(row: Mapping[str, object]) -> Cell:

@@ -15,6 +15,7 @@ from pipeline.plots import (
     Curve,
     correlation_plot,
     line_sample,
+    line_styles,
     loudness_plot,
     reduction_plot,
     spectrum_plot,
@@ -43,7 +44,15 @@ TRUE_PEAK_INTERVAL_S = 1.0
 def _legend(labels: Sequence[str], *, markers: bool = False) -> list[tuple[Markup, str]]:
     # line_sample and the plots below are elements that the drawing code made; nothing in them
     # comes from a name.
-    return [(Markup(line_sample(i, marker=markers)), label) for i, label in enumerate(labels)]
+    return [
+        (Markup(line_sample(style, marker=markers)), label)
+        for style, label in zip(line_styles(labels), labels, strict=True)
+    ]
+
+
+def _samples(labels: Sequence[str]) -> list[tuple[Markup, str]]:
+    """Return the legend of lines that are styled in their order."""
+    return [(Markup(line_sample(style)), label) for style, label in enumerate(labels)]
 
 
 def spectrum_view(report: Report) -> dict[str, Any] | None:
@@ -94,7 +103,7 @@ def loudness_view(report: Report) -> dict[str, Any]:
         labels.append(f"Target: {number(report.target_lufs, 1)} LUFS")
     return {
         "plot": Markup(plot),
-        "legend": _legend(labels),
+        "legend": _samples(labels),
     }
 
 
@@ -115,7 +124,7 @@ def peaks_view(report: Report) -> dict[str, Any]:
             )
         )
     # The second style of line is that of the loudness' whole; the ceiling has the third.
-    samples = _legend(["Highest in each second", "", f"Ceiling: {number(ceiling, 1)} dBTP"])
+    samples = _samples(["Highest in each second", "", f"Ceiling: {number(ceiling, 1)} dBTP"])
     return {"plot": plot, "legend": [samples[0], samples[2]], "words": f"{told}."}
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 
-from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand, Plan, StemPlan
+from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand, Plan, StemPlan, TrackPlan
 from pipeline.response import band_values
 
-__all__ = ["bus_phrase", "describe", "listed", "spoken", "spoken_hz", "stem_phrase"]
+__all__ = ["bus_phrase", "describe", "listed", "spoken", "spoken_hz", "stem_phrase", "typeset"]
 
 HEARD_GAIN_DB = 0.5  # a smaller change of a band or a level is not worth a word
 BUS_BANDS_NAMED = 3
 NAMES_LISTED = 12
+
+_HYPHEN_MINUS = re.compile(r"(?<![\w.)\-])-(?=\d)")
 
 
 def listed(names: Sequence[str]) -> str:
@@ -42,12 +45,16 @@ def describe(plan: Plan) -> tuple[str, ...]:
     >>> describe(plan)[0]
     'Lead vocals: 2.1 dB louder; compressed 2:1 above 0 dBFS.'
     """
-    stems = (f"{spoken(stem.name)}: {stem_phrase(stem)}." for stem in plan.stems)
+    stems = (f"{spoken(stem.name)}: {stem_phrase(stem, plan.tracks)}." for stem in plan.stems)
     return (*stems, f"Whole mix: {bus_phrase(plan)}.")
 
 
-def stem_phrase(stem: StemPlan) -> str:
-    """Return what one strip does to the balanced stem, without the stem's name."""
+def stem_phrase(stem: StemPlan, tracks: Sequence[TrackPlan] = ()) -> str:
+    """Return what one strip does to the balanced stem, without the stem's name.
+
+    Where it does nothing, what the balance did is said: the fader, and how its ``tracks``, those of
+    the plan, stand in it.
+    """
     if stem.mute:
         return "muted"
     settings = stem.settings
@@ -62,7 +69,28 @@ def stem_phrase(stem: StemPlan) -> str:
     if abs(settings["pan"]) >= 0.01:
         side = "left" if settings["pan"] < 0.0 else "right"
         parts.append(f"panned {abs(settings['pan']):.0%} {side}")
-    return "; ".join(parts) if parts else "left as balanced"
+    return "; ".join(parts) if parts else _balance(stem, tracks)
+
+
+def _balance(stem: StemPlan, tracks: Sequence[TrackPlan]) -> str:
+    parts = [f"balanced, fader {_signed(round(stem.settings['gain_db'], 1), '+.1f')} dB"]
+    mine = [track for track in tracks if track.subgroup == stem.name and not track.mute]
+    if mine:
+        low, high = (f(track.gain_db for track in mine) for f in (min, max))
+        gains = _signed(low, "+.1f") + (f" to {_signed(high, '+.1f')}" if high - low > 0.05 else "")
+        left, right = (f(track.pan for track in mine) for f in (min, max))
+        place = f"from {_place(left)} to {_place(right)}"
+        if right - left < 0.005:
+            place = _place(left) if abs(left) >= 0.005 else "in the centre"
+        count = "one track" if len(mine) == 1 else f"{len(mine)} tracks"
+        parts.append(f"{count} at {gains} dB, {place}")
+    return "; ".join(parts)
+
+
+def _place(pan: float) -> str:
+    if abs(pan) < 0.005:
+        return "the centre"
+    return f"{abs(pan):.0%} {'left' if pan < 0.0 else 'right'}"
 
 
 def bus_phrase(plan: Plan) -> str:
@@ -85,6 +113,17 @@ def bus_phrase(plan: Plan) -> str:
     if delivery.trim_db <= -0.05:
         parts.append(f"then {-delivery.trim_db:.1f} dB quieter for delivery")
     return "; ".join(parts)
+
+
+def typeset(text: str) -> str:
+    """Return prose with a true minus sign before its numbers.
+
+    Examples
+    --------
+    >>> typeset("fader -3.2 dB, 2-4 kHz")
+    'fader −3.2 dB, 2-4 kHz'
+    """
+    return _HYPHEN_MINUS.sub("\N{MINUS SIGN}", text)
 
 
 def spoken(name: str) -> str:

@@ -37,6 +37,7 @@ from pipeline.report import Curve, FileNote, Report, StemLevel, describe, write_
 from pipeline.report_tables import (
     distance_table,
     masking_table,
+    measures_table,
     number,
     setting_rows,
     track_table,
@@ -209,7 +210,7 @@ def test_every_part_is_there(page: _Page) -> None:
     shown = " ".join(" ".join(page.text).split())
     for words in (
         "Drums: 1.5 dB louder; compressed 2:1 above −20 dBFS.",
-        "4.2 LU under the mix, 6.0 LU under it in the balanced start.",
+        "4.2 LU under all stems together, 6.0 LU under them as balanced.",
         "Silent in this mix.",
         "Bass: 2.0 dB less below 100 Hz.",
         "unsure (0.40)",
@@ -271,7 +272,9 @@ def test_a_report_without_a_reference(report: Report, tmp_path: Path) -> None:
     write_report(tmp_path / "r.html", bare)
     page = _Page((tmp_path / "r.html").read_text(encoding="utf-8"))
     assert len(page.all("audio")) == 1
-    assert "No reference was given" in "".join(page.text)
+    shown = "".join(page.text)
+    assert "How close it came" not in shown
+    assert "Spectrum" in shown
 
 
 def test_nothing_is_said_of_a_prediction_where_there_was_none(
@@ -346,9 +349,28 @@ def test_words_of_a_strip() -> None:
         "Lead vocals: 2.1 dB quieter; 3.0 dB less around 320 Hz; 1.5 dB more above 9 kHz; "
         "compressed 2.5:1 above −24 dBFS; +3.0 dB make-up gain; sides 6.0 dB narrower; "
         "spread by 20%; panned 25% left.",
-        "Bass: left as balanced.",
+        "Bass: balanced, fader +0.0 dB.",
         "Keys: muted.",
         "Whole mix: true peaks limited to −1 dBTP.",
+    )
+
+
+def test_where_a_strip_does_nothing_the_balance_is_told() -> None:
+    tracks = (
+        TrackPlan(path="l.wav", role="electric_guitar", subgroup="guitars", gain_db=-3.0, pan=-0.6),
+        TrackPlan(path="r.wav", role="electric_guitar", subgroup="guitars", gain_db=1.5, pan=0.6),
+        TrackPlan(path="off.wav", role="electric_guitar", subgroup="guitars", gain_db=9, mute=True),
+        TrackPlan(path="b.wav", role="bass", subgroup="bass", gain_db=-2.0),
+    )
+    stems = (
+        StemPlan(name="guitars", balance_gain_db=-5.5, settings={"gain_db": -5.5}),
+        StemPlan(name="bass"),
+    )
+    plan = Plan(session="s", sample_rate=48000, frames=1, tracks=tracks, stems=stems)
+    assert describe(plan)[:2] == (
+        "Guitars: balanced, fader −5.5 dB; 2 tracks at −3.0 to +1.5 dB, "
+        "from 60% left to 60% right.",
+        "Bass: balanced, fader +0.0 dB; one track at −2.0 dB, in the centre.",
     )
 
 
@@ -407,14 +429,17 @@ def test_the_closest_mix_is_strong() -> None:
 
 
 def test_track_rows_may_be_of_any_shape() -> None:
-    table = track_table(
-        [
-            {"file": "a", "our_lufs": np.float64(-20.0), "dc": np.True_, "muted": "True"},
-            {"file": "b", "p_lufs": -math.inf, "pan": -1.0, "flags": ["silent"], "other": object()},
-        ]
-    )
-    assert table.headings[-2:] == ("Our, LUFS", "P, LUFS")
-    rows = [dict(zip(table.headings, row, strict=True)) for row in table.rows]
+    tracks = [
+        {"file": "a", "our_lufs": np.float64(-20.0), "dc": np.True_, "muted": "True"},
+        {"file": "b", "p_lufs": -math.inf, "pan": -1.0, "flags": ["silent"], "other": object()},
+    ]
+    measures = measures_table(tracks)
+    assert measures.headings == ("Track", "Our, LUFS", "P, LUFS")
+    rows = [
+        dict(zip((*table.headings, *measures.headings), (*row, *figures), strict=True))
+        for table in (track_table(tracks),)
+        for row, figures in zip(table.rows, measures.rows, strict=True)
+    ]
     assert rows[0]["Flags"].text == "DC offset, muted"
     assert rows[0]["Our, LUFS"].text == "−20.0"
     assert rows[0]["P, LUFS"].text == "–"
@@ -427,9 +452,10 @@ def test_track_rows_may_be_of_any_shape() -> None:
 
 def test_every_loudness_method_and_a_flipped_polarity_are_shown() -> None:
     row = {"track": "a", "loudness_lufs": -20.0, "loudness_sones": -21.0, "loudness_range_lu": 3.0}
-    table = track_table([{**row, "invert": True}, {**row, "invert": False}])
-    assert table.headings[-2:] == ("By lufs, LUFS", "By sones, LUFS")
-    assert table.rows[0][-1].text == "−21.0"
+    tracks = [{**row, "invert": True}, {**row, "invert": False}]
+    measures, table = measures_table(tracks), track_table(tracks)
+    assert measures.headings == ("Track", "By lufs, LUFS", "By sones, LUFS")
+    assert measures.rows[0][-1].text == "−21.0"
     flags = [cells[table.headings.index("Flags")].text for cells in table.rows]
     assert flags == ["polarity inverted", ""]
 
@@ -438,8 +464,8 @@ def test_it_says_what_a_track_was_recognised_by() -> None:
     table = track_table(
         [{"track": "a", "recognised_by": "sounds like kick (0.94)"}, {"track": "b"}]
     )
-    told = [row[table.headings.index("Recognised by")].text for row in table.rows]
-    assert told == ["sounds like kick (0.94)", ""]
+    notes = [row[table.headings.index("Sure?")].note for row in table.rows]
+    assert notes == ["sounds like kick (0.94)", ""]
 
 
 def test_numbers_and_settings_as_text() -> None:
@@ -506,13 +532,15 @@ def test_a_long_course_is_drawn_by_its_maxima() -> None:
     assert "−9" in svg or "−8" in svg  # the axis reaches down to the one deep moment
 
 
-def test_what_covers_what_leaves_out_what_is_free() -> None:
+def test_every_stem_stands_in_what_covers_what() -> None:
     masking = Masking(("a", "b", "c"), ((0.0, 0.0, 0.0), (0.55, 0.0, 0.0), (0.04, 0.0, 0.0)),
                       (0.0, 0.6, 0.04))  # fmt: skip
     table = masking_table(masking)
     assert table.headings == ("Stem", "By all the others", "By a")
-    assert [[cell.text for cell in row] for row in table.rows] == [["B", "60%", "55%"]]
-    assert [cell.strong for cell in table.rows[0]] == [False, True, True]
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["A", "0%", "–"], ["B", "60%", "55%"], ["C", "4%", "4%"],
+    ]  # fmt: skip
+    assert [cell.strong for cell in table.rows[1]] == [False, True, True]
 
 
 def test_tracks_are_marked_where_a_reader_should_look() -> None:

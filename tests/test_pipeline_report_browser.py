@@ -189,22 +189,22 @@ def test_the_transport_is_reached_and_used_by_keys_alone(page: Any) -> None:
     assert "0:00 of 0:08" in page.get_attribute("[data-seek]", "aria-valuetext")
 
 
-def _column(page: Any, name: str) -> list[str]:
+def _column(page: Any, name: str, *, table: int = 0) -> list[str]:
     return list(
         page.evaluate(
-            """(name) => {
-              const table = document.querySelector('#tracks table');
+            """([name, number]) => {
+              const table = document.querySelectorAll('#tracks table')[number];
               const heads = [...table.tHead.rows[0].cells];
               const at = heads.findIndex((head) => head.textContent.trim() === name);
               return [...table.tBodies[0].rows].map((row) => row.cells[at].dataset.sort);
             }""",
-            name,
+            [name, table],
         )
     )
 
 
 def _sort_by(page: Any, name: str) -> None:
-    button = page.locator("#tracks thead button", has_text=name)
+    button = page.locator("#tracks thead button", has_text=name).first
     button.focus()
     page.keyboard.press("Enter")
 
@@ -219,7 +219,7 @@ def test_the_table_is_sorted_by_any_column_both_ways(page: Any) -> None:
     assert page.locator("#tracks th[aria-sort=descending]").count() == 1
     _sort_by(page, "f0, Hz")
     _sort_by(page, "f0, Hz")
-    pitches = _column(page, "f0, Hz")
+    pitches = _column(page, "f0, Hz", table=1)
     known = [float(value) for value in pitches if value]
     assert known == sorted(known, reverse=True)
     assert pitches[len(known) :] == [""] * (112 - len(known))  # what has none stays at the end
@@ -231,6 +231,26 @@ def test_unsure_and_flagged_tracks_are_marked_beside_their_names(page: Any) -> N
     marked = page.locator("#tracks tbody th", has=page.locator(".mark", has_text="unsure"))
     assert marked.count() == 5
     assert page.locator("#tracks .mark", has_text="clips").count() == 13
+
+
+@pytest.mark.parametrize("page", [1440], indirect=True)
+def test_a_wide_screen_shows_every_column_of_the_tracks(page: Any) -> None:
+    hidden = page.evaluate(
+        """() => [...document.querySelectorAll('#tracks .scroll, #stems .scroll')].map(
+          (box) => box.scrollWidth - box.clientWidth)"""
+    )
+    assert hidden == [0] * len(hidden)
+    assert len(hidden) == 3
+
+
+def test_paper_shows_every_column_of_the_tracks(page: Any) -> None:
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 1030, "height": 700})  # A4 across, less its margins
+    over = page.evaluate(
+        """() => [...document.querySelectorAll('.scroll table')].filter(
+          (table) => table.getBoundingClientRect().right > innerWidth + 0.5).length"""
+    )
+    assert over == 0
 
 
 @pytest.mark.parametrize("page", [390, 1440], indirect=True)
