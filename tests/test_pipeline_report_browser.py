@@ -61,7 +61,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
         {"track": LONG_NAME if n == 7 else f"Track {n}.wav", "role": "kick", "subgroup": "drums",
          "confidence": round(n / 112, 2), "unsure": n < 5, "flags": "clips 3 times" * (n % 9 == 0),
          "gain_db": (n * 37 % 112) / 4 - 14, "pan": 0.0, "reason": "a reason", "f0_hz":
-         math.nan if n % 3 else 50.0 + n, "loudness_lufs": -20.0 - n}
+         math.nan if n % 3 else 50.0 + n, "loudness_lufs": -20.0 - n,
+         **dict.fromkeys(("centroid_hz", "crest_db", "true_peak_dbtp", "integrated_lufs",
+                          "max_short_term_lufs", "loudness_centroid", "loudness_p_lufs",
+                          "loudness_informed", "loudness_sones"), -12345.6)}
         for n in range(112)
     ]  # fmt: skip
     field = measure_stereo(audio, sample_rate=RATE)
