@@ -28,6 +28,7 @@ from pipeline.time_stamps import LONGEST_GAP_S, starts_from_stamps
 
 __all__ = [
     "SHORTEST_REFERENCE_S",
+    "TO_KEEP",
     "FoundSession",
     "LeftOut",
     "Session",
@@ -43,6 +44,9 @@ SHORTEST_REFERENCE_S = 3.0
 
 # A bounce lasts about as long as what it is a bounce of.
 _BOUNCE_LENGTH = 0.8
+
+TO_KEEP = f"(to keep it, give it use = true in {SESSION_TOML})"
+"""What is said of each file that is left out and might yet be a track."""
 
 _OR_SKIP = ", or leave it out with --skip-bad"
 
@@ -181,11 +185,13 @@ def find_session(
         except InputError as error:
             faults.extend(error.problems)
     files, left_out = session_files(root, references=references)
+    files, refused = _without_refused(files, settings)
+    left_out += refused
     tracks, bad_tracks = _probe_tracks(files)
     tracks, bounces = _without_bounces(tracks, root.name, settings)
     # A glob that finds only a bad track is no mistake in session.toml.
     names = [*(track.name for track in tracks), *(problem.subject for problem in bad_tracks)]
-    overrides, unmatched = settings.overrides(names)
+    overrides, unmatched = settings.overrides([*names, *(item.name for item in refused)])
     return FoundSession(
         root=root,
         tracks=tuple(replace(track, overrides=overrides[track.name]) for track in tracks),
@@ -196,6 +202,18 @@ def find_session(
         sample_rate=settings.sample_rate if sample_rate is None else sample_rate,
         notes=tuple(f"{SESSION_TOML}: {glob!r} matches no track" for glob in unmatched),
         offsets=settings.offsets,
+    )
+
+
+def _without_refused(
+    files: Mapping[str, Path], settings: SessionSettings
+) -> tuple[dict[str, Path], list[LeftOut]]:
+    """Return the files that ``session.toml`` does not leave out, and those that it does."""
+    refused = [name for name in files if settings.uses(name) is False]
+    why = f"{SESSION_TOML} says use = false"
+    return (
+        {name: path for name, path in files.items() if name not in refused},
+        [LeftOut(name, why) for name in refused],
     )
 
 
@@ -284,12 +302,11 @@ def _without_bounces(
         if (
             sure is Bounce.NO
             or (sure is Bounce.LIKELY and not (telling and whole_song))
-            or settings.names_exactly(track.name)
+            or settings.uses(track.name)
         ):
             kept.append(track)
         else:
-            why = f"looks like a mix of the whole song (to keep it, name it in {SESSION_TOML})"
-            out.append(LeftOut(track.name, why))
+            out.append(LeftOut(track.name, f"looks like a mix of the whole song {TO_KEEP}"))
     return kept, out
 
 

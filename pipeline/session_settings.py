@@ -13,6 +13,7 @@
     pan = 0.0
     invert = false                 # polarity; without this line it is decided by the sound
     mute = false
+    use = true                     # keeps what would be left out; false leaves it out
 
     [offsets.role]                 # optional: levels that the balance aims at, in LU
     hi_hat = -6.0
@@ -53,7 +54,7 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 _MOST_GAIN_DB = 60.0
 _MOST_OFFSET_LU = 40.0
-_RULE_KEYS = ("match", "role", "subgroup", "presence", "gain_db", "pan", "invert", "mute")
+_RULE_KEYS = ("match", "role", "subgroup", "presence", "gain_db", "pan", "invert", "mute", "use")
 _SUBGROUP_NAME = re.compile(r"[A-Za-z0-9_ -]*[A-Za-z0-9][A-Za-z0-9_ -]*")
 
 
@@ -81,6 +82,8 @@ class TrackOverrides:
         From -1, left, to 1, right.
     invert
         Whether its polarity is turned over.
+    use
+        True keeps a file that would be left out, false leaves it out.
     """
 
     role: Role | None = None
@@ -90,6 +93,7 @@ class TrackOverrides:
     pan: float | None = None
     mute: bool = False
     invert: bool | None = None
+    use: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class TrackRule:
     pan: float | None = None
     mute: bool | None = None
     invert: bool | None = None
+    use: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -145,9 +150,19 @@ class SessionSettings:
                 found[name] = _applied(rule, found[name])
         return found, tuple(unmatched)
 
-    def names_exactly(self, name: str) -> bool:
-        """Whether an entry gives this very track, without a wildcard."""
-        return any(_literal(rule.match) == name for rule in self.rules)
+    def uses(self, name: str) -> bool | None:
+        """Whether a file is to be a track: what the last entry with ``use`` that matches it says.
+
+        An entry that names the file exactly, without a wildcard, keeps it too. None where nothing
+        was said.
+        """
+        use = None
+        for rule in self.rules:
+            if rule.use is not None and _hits(rule.match, [name]):
+                use = rule.use
+        if use is None and any(_literal(rule.match) == name for rule in self.rules):
+            return True
+        return use
 
 
 def _applied(rule: TrackRule, overrides: TrackOverrides) -> TrackOverrides:
@@ -159,6 +174,7 @@ def _applied(rule: TrackRule, overrides: TrackOverrides) -> TrackOverrides:
         pan=overrides.pan if rule.pan is None else rule.pan,
         invert=overrides.invert if rule.invert is None else rule.invert,
         mute=overrides.mute if rule.mute is None else rule.mute,
+        use=overrides.use if rule.use is None else rule.use,
     )
 
 
@@ -278,6 +294,7 @@ class _Reader:
             pan=self._number(where, table, "pan", 1.0),
             invert=self._switch(where, table, "invert"),
             mute=self._switch(where, table, "mute"),
+            use=self._switch(where, table, "use"),
         )
 
     def _choice(

@@ -175,7 +175,7 @@ BAD = {
     "no_tracks": ["{song}: has no tracks: put WAV, AIFF, FLAC, Ogg, MP3 or CAF files into it"],
     "only_a_bounce": [
         "{song}: has no tracks (1 left out; Rough Mix.wav: looks like a mix of the whole song "
-        "(to keep it, name it in session.toml)): add tracks, or rename what is one"
+        "(to keep it, give it use = true in session.toml)): add tracks, or rename what is one"
     ],
     "unknown_keys": [
         "session.toml: unknown key 'sampel_rate': did you mean 'sample_rate'?",

@@ -17,7 +17,7 @@ import soundfile
 from pipeline.check import TrackCheck
 from pipeline.problems import InputError
 from pipeline.roles import Presence, Role
-from pipeline.session import Session, TrackOverrides, find_session, open_session
+from pipeline.session import LeftOut, Session, TrackOverrides, find_session, open_session
 from pipeline.units import FloatArray
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "audio"
@@ -165,7 +165,7 @@ def test_what_is_no_track_is_left_out_and_said(tmp_path: Path) -> None:
     assert [track.name for track in session.tracks] == [
         "Bass.wav", "Jonas Master.wav", "Kick.wav", "Lieder Master.wav", "other/Snare.wav",
     ]  # fmt: skip
-    bounce = "looks like a mix of the whole song (to keep it, name it in session.toml)"
+    bounce = "looks like a mix of the whole song (to keep it, give it use = true in session.toml)"
     assert {item.name: item.why for item in session.left_out} == {
         "._Kick.wav": "is a macOS resource file",
         ".hidden.wav": "is a hidden file",
@@ -201,10 +201,30 @@ def test_a_bounce_that_the_user_names_is_a_track(tmp_path: Path) -> None:
     put(tmp_path, "Mix.wav")
     assert messages(tmp_path) == [
         f"{tmp_path}: has no tracks (1 left out; Mix.wav: looks like a mix of the whole song "
-        "(to keep it, name it in session.toml)): add tracks, or rename what is one"
+        "(to keep it, give it use = true in session.toml)): add tracks, or rename what is one"
     ]
     (tmp_path / "session.toml").write_text('[[track]]\nmatch = "Mix.wav"\n')
     assert [track.name for track in opened(tmp_path).tracks] == ["Mix.wav"]
+
+
+def test_use_keeps_what_would_be_left_out_and_leaves_out_what_would_be_kept(
+    tmp_path: Path,
+) -> None:
+    for name in ("Kick.wav", "Old/Bass.wav", "Rough Mix.wav", "Rough Mix 2.wav"):
+        put(tmp_path, name, audio=noise(channels=2))
+    (tmp_path / "session.toml").write_text(
+        '[[track]]\nmatch = "rough*"\nuse = true\n'
+        '[[track]]\nmatch = "Rough Mix 2.wav"\nuse = false\n'
+        '[[track]]\nmatch = "Old/*"\nuse = false\n'
+    )
+    session = opened(tmp_path)
+    assert [track.name for track in session.tracks] == ["Kick.wav", "Rough Mix.wav"]
+    assert session.tracks[1].overrides.use is True
+    assert session.left_out == (
+        LeftOut("Old/Bass.wav", "session.toml says use = false"),
+        LeftOut("Rough Mix 2.wav", "session.toml says use = false"),
+    )
+    assert session.notes == ()
 
 
 def test_a_word_that_most_names_have_makes_no_bounce(tmp_path: Path) -> None:
