@@ -20,6 +20,8 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from flows.interpreters import folder_kept_out
+
 __all__ = ["Died", "work_in_processes"]
 
 A = TypeVar("A")
@@ -51,7 +53,8 @@ class _Seat(Generic[A, B]):
         self.process: SpawnProcess = context.Process(
             target=_serve, args=(theirs, function), name="catalogue-session"
         )
-        self.process.start()
+        with folder_kept_out():
+            self.process.start()
         theirs.close()
         self.index = -1
         self.began_s = 0.0

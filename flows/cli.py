@@ -397,6 +397,10 @@ def dashboard(
         str,
         typer.Option(help="Address of this machine to serve on, without a login; 0.0.0.0 for all."),
     ] = "127.0.0.1",
+    name: Annotated[
+        list[str] | None,
+        typer.Option(help="Further name it is reached by, of a proxy for instance; repeatable."),
+    ] = None,
     database: Annotated[
         str | None,
         typer.Option(
@@ -412,7 +416,7 @@ def dashboard(
 
     def work() -> int:
         from flows.dashboard import running_server, start_server
-        from flows.server_process import is_loopback
+        from flows.host_check import is_loopback
         from flows.team_database import chosen_database
 
         found = running_server()
@@ -430,7 +434,14 @@ def dashboard(
             screen.say(f"dashboard: {page} (runs started now appear in it; Ctrl-C stops it)")
 
         chosen = chosen_database(database)
-        start_server(port, host=host, database=chosen, foreground=True, on_ready=present)
+        start_server(
+            port,
+            host=host,
+            names=name or (),
+            database=chosen,
+            foreground=True,
+            on_ready=present,
+        )
         return 0
 
     guard(screen, work)

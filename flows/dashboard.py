@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,9 @@ def quiet_prefect(home: Path | None = None) -> None:
         home = Path(os.environ.setdefault("PREFECT_HOME", str(home or default_home())))
         with contextlib.suppress(OSError):
             home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # Else a file in the current folder may name one, and what configures logging calls anything.
+    files = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    os.environ.setdefault("PREFECT_LOGGING_SETTINGS_PATH", str(files / "logging.yml"))
     os.environ.update(past_the_proxy())
 
 
@@ -92,6 +95,7 @@ def start_server(
     home: Path | None = None,
     *,
     host: str = "127.0.0.1",
+    names: Sequence[str] = (),
     database: str | None = None,
     foreground: bool = False,
     on_ready: Callable[[str], None] | None = None,
@@ -107,6 +111,9 @@ def start_server(
     host
         Address of this machine to serve on; other machines reach what is not loopback, and there
         is no login.
+    names
+        Further names of the host that it is reached by, such as that of a proxy; requests for
+        others are refused.
     database
         Address of a PostgreSQL database to keep runs in, instead of a file in ``home``; see
         :func:`flows.team_database.check_database`.
@@ -126,13 +133,15 @@ def start_server(
     home = home or default_home()
     url = running_server(home)
     if url is not None:
-        _accept_running(url, port, host, database)
+        _accept_running(url, port, host, names, database)
         if on_ready is not None:
             on_ready(url)
         return url
     if database is not None:
         database = check_database(database)
-    process, url = launch(port, home, host=host, database=database, with_parent=foreground)
+    process, url = launch(
+        port, home, host=host, names=names, database=database, with_parent=foreground
+    )
     _write_state(home, url, process.pid)
     try:
         if on_ready is not None:
@@ -150,10 +159,13 @@ def start_server(
     return url
 
 
-def _accept_running(url: str, port: int | None, host: str, database: str | None) -> None:
+def _accept_running(
+    url: str, port: int | None, host: str, names: Sequence[str], database: str | None
+) -> None:
     asked = {
         "--port": None if port in (None, 0, port_of(url)) else port,
         "--host": None if host in LOOPBACK else host,
+        "--name": names[0] if names else None,
         "--database": database and "another",
     }
     problems = [

@@ -36,6 +36,7 @@ from flows.dask_workers import (
     work,
 )
 from flows.engine import LocalEngine, Unwatched
+from flows.interpreters import folder_kept_out
 from flows.output_folder import is_dead
 from flows.places import Place, parse_place
 from flows.progress import Progress
@@ -69,6 +70,9 @@ _CONFIG = {
     "distributed.worker.memory.terminate": False,
     "distributed.admin.system-monitor.interval": "2s",
     "distributed.worker.profile.enabled": False,
+    # Nobody but this run is to ask its cluster for anything.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
 }
 
 
@@ -114,7 +118,8 @@ def begin_fork_server() -> None:
     before = {name: os.environ.get(name) for name in told}
     os.environ.update(told)
     try:
-        forkserver.ensure_running()
+        with folder_kept_out():
+            forkserver.ensure_running()
     finally:
         for name, value in before.items():
             if value is None:
@@ -140,7 +145,8 @@ class DaskEngine(Unwatched):
         Told of each phase and item.
     address
         Of a running scheduler, such as ``"tcp://10.0.0.5:8786"``; None starts a cluster of our
-        own on the loopback interface, which ends with this process however that ends.
+        own on the loopback interface, which ends with this process however that ends; it takes
+        no one without the key of this run.
     reads, writes
         Folders, and files to read, that the workers of a running cluster must see as this process
         does; a file is left for a moment in folders that are written to.
@@ -317,10 +323,11 @@ class DaskEngine(Unwatched):
         """Start a cluster on this machine, beside what the run does meanwhile."""
         try:
             import dask
-            from distributed import Client, LocalCluster
+            from distributed import Client, LocalCluster, Security
 
             self._quieten()
             scratch = str(_scratch())
+            self._stack.enter_context(folder_kept_out())  # workers that died are started anew
             self._stack.enter_context(dask.config.set(_CONFIG | {"temporary-directory": scratch}))
             self._cluster = self._stack.enter_context(
                 LocalCluster(  # type: ignore[no-untyped-call]
@@ -330,6 +337,8 @@ class DaskEngine(Unwatched):
                     dashboard_address="127.0.0.1:0",
                     scheduler_kwargs={"dashboard": False},
                     memory_limit=0,
+                    # A certificate of this run's own, known to its processes alone.
+                    security=Security.temporary(),  # type: ignore[no-untyped-call]
                     silence_logs=logging.CRITICAL,
                     local_directory=scratch,
                 )

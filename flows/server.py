@@ -16,9 +16,10 @@ import threading
 import time
 from pathlib import Path
 
+from flows.host_check import HostCheck
 from flows.report_shelf import Shelf
 from flows.run_register import settle_all, watch_for_ever
-from flows.server_pages import Application, quiet_files, with_reports
+from flows.server_pages import quiet_files, with_reports
 
 __all__ = ["HOME_IS_TAKEN", "LOCK", "main"]
 
@@ -38,7 +39,8 @@ def main() -> int:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--socket", type=int, required=True, help="bound to the port")
     parser.add_argument("--with-parent", action="store_true")
-    parser.add_argument("--host-name", action="append", default=[], help="only these are served")
+    parser.add_argument("--host", required=True, help="that the socket is bound to")
+    parser.add_argument("--name", action="append", default=[], help="that it is known by too")
     options = parser.parse_args()
     if options.with_parent:
         end = threading.Thread(
@@ -53,16 +55,13 @@ def main() -> int:
 
     import uvicorn
     from prefect.server.api.server import create_app
-    from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     pages = Path(os.environ["PREFECT_UI_STATIC_DIRECTORY"])
     pages.mkdir(exist_ok=True)
     prefect = create_app(final=True)
     quiet_files(pages)
-    app: Application = with_reports(prefect, Shelf(options.home))
-    if options.host_name:
-        # A page elsewhere whose name is made to point here may not ask in the user's browser.
-        app = TrustedHostMiddleware(app, allowed_hosts=options.host_name, www_redirect=False)
+    pages_and_reports = with_reports(prefect, Shelf(options.home))
+    app = HostCheck(pages_and_reports, options.host, options.name)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GRACE_S)
     watch_for_ever(options.home, options.url)
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=options.socket)])

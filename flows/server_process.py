@@ -6,16 +6,17 @@ See :mod:`flows.server` for what runs in it.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
+from flows.host_check import parse_authority
 from flows.prefect_api import ask
 from flows.server import HOME_IS_TAKEN
 from flows.team_database import VARIABLE
@@ -29,7 +30,6 @@ __all__ = [
     "ServerError",
     "end",
     "is_healthy",
-    "is_loopback",
     "launch",
     "past_the_proxy",
     "port_of",
@@ -73,6 +73,7 @@ def launch(
     home: Path,
     *,
     host: str = "127.0.0.1",
+    names: Sequence[str] = (),
     database: str | None = None,
     with_parent: bool,
 ) -> tuple[subprocess.Popen[bytes], str]:
@@ -81,6 +82,8 @@ def launch(
     The parameters are those of :func:`flows.dashboard.start_server`; with ``with_parent`` it ends
     when this process does.
     """
+    _check_names(names)
+    home = home.absolute()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     script = Path(__file__).with_name("server.py")
     # The port is ours before the server has loaded: nobody else can answer on it meanwhile.
@@ -89,8 +92,7 @@ def launch(
         near = _EVERYWHERE.get(host, host)
         url = f"http://{f'[{near}]' if ':' in near else near}:{port}/api"
         options = ["--url", url, "--home", str(home), "--socket", str(listener.fileno())]
-        if host in LOOPBACK:
-            options += [part for name in LOOPBACK for part in ("--host-name", name)]
+        options += ["--host", host, *(f"--name={name}" for name in names)]
         process = subprocess.Popen(
             [sys.executable, "-P", str(script), *options, *["--with-parent"] * with_parent],
             env=_server_environment(url, home, database),
@@ -98,6 +100,8 @@ def launch(
             stdin=subprocess.PIPE if with_parent else subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
+            # Prefect takes settings from files of the current folder, which may be anybody's.
+            cwd=home,
             # Ctrl-C is for us to hear: the server has to record how the run ended.
             start_new_session=True,
         )
@@ -156,6 +160,16 @@ def _bound(host: str, port: int | None) -> socket.socket:
     raise _wrong_port(wishes[0], f"of {host} is in use", "choose another, or none")
 
 
+def _check_names(names: Sequence[str]) -> None:
+    problems = [
+        Problem("--name", f"{name!r} is no name of a host", "write it as in mixes.example.org")
+        for name in names
+        if parse_authority(name) is None
+    ]
+    if problems:
+        raise InputError(problems)
+
+
 def _wrong_port(port: int, what: str, remedy: str) -> InputError:
     return InputError([Problem("--port", f"port {port} {what}", remedy)])
 
@@ -164,14 +178,6 @@ def _not_here(host: str, error: OSError) -> InputError:
     what = f"{host!r} is no address of this machine ({error.strerror})"
     remedy = "give one that it has, or 0.0.0.0 for all of them"
     return InputError([Problem("--host", what, remedy)])
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address of this machine is for this machine alone."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def port_of(url: str) -> int:

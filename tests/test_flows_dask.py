@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -171,6 +173,49 @@ def test_an_item_that_kills_every_worker_is_given_up(engine: DaskEngine) -> None
     assert "while working on" in caught.value.__notes__[0]
 
 
+def listeners(pids: set[int]) -> list[int]:
+    """Return the TCP ports that processes listen on."""
+    held = set()
+    for pid in pids:
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                held.add(str(entry.readlink()))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [
+        int(row[1].rpartition(":")[2], 16)
+        for row in rows
+        if row[3] == "0A" and f"socket:[{row[9]}]" in held
+    ]
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="asks /proc for ports")
+def test_a_cluster_of_our_own_takes_no_stranger(engine: DaskEngine) -> None:
+    from distributed import Client, Security
+
+    engine.map(here, [0, 1], name="begin", labels=["a", "b"])
+    address = engine._cluster.scheduler_address
+    assert address.startswith("tls://127.0.0.1:")
+    with pytest.raises((OSError, TimeoutError)):
+        Client(address.replace("tls:", "tcp:"), timeout=3, set_as_default=False)
+    with pytest.raises((OSError, TimeoutError)):
+        Client(address, security=Security.temporary(), timeout=3, set_as_default=False)
+
+    ours = listeners({os.getpid(), *children(os.getpid())})
+    assert len(ours) >= 3
+    told = b"GET /%s HTTP/1.0\r\n\r\n"
+    for port in ours:
+        for page in (b"", b"info/main/workers.html", b"json/identity.json", b"metrics", b"api/v1"):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
+                answer = b""
+                with contextlib.suppress(ConnectionError):
+                    line.sendall(told % page)
+                    answer = line.recv(1000)
+            assert b" 200 " not in answer, (port, page, answer)
+    scratch = Path(engine._cluster.scheduler.local_directory).parents[1]
+    assert scratch.stat().st_mode & 0o077 == 0
+    assert not [path for path in scratch.rglob("*") if path.suffix in (".pem", ".key", ".crt")]
+
+
 def test_a_scheduler_that_is_not_there_is_told_before_any_work() -> None:
     with pytest.raises(InputError) as caught:
         run_recipe("x", lambda _: pytest.fail("begun"), dask="tcp://127.0.0.1:1")
@@ -180,11 +225,27 @@ def test_a_scheduler_that_is_not_there_is_told_before_any_work() -> None:
     assert "dask scheduler" in problem.remedy
 
 
+@pytest.fixture
+def cluster(engine: DaskEngine, tmp_path: Path) -> Iterator[str]:
+    """Give the address of a scheduler that somebody else has started, with two workers."""
+    import dask
+    from distributed import LocalCluster
+
+    assert engine.map(here, range(2), name="start", labels=["a", "b"])  # its fork server is there
+    with (
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}),
+        LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False}, memory_limit=0, local_directory=str(tmp_path),
+        ) as started,
+    ):  # fmt: skip
+        yield started.scheduler_address
+
+
 def test_a_running_cluster_is_used_and_looked_at_first(
-    engine: DaskEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert engine.map(here, range(2), name="start", labels=["a", "b"])
-    address = engine._cluster.scheduler_address
+    address = cluster
     (tmp_path / "like this.wav").touch()
     folders = {
         "reads": [tmp_path, tmp_path / "like this.wav", tmp_path / "not there.wav"],

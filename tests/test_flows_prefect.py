@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import http.server
 import json
 import os
 import re
@@ -481,16 +482,110 @@ def test_pages_keep_to_themselves(server: str, environment: Path) -> None:
             assert answer.read() == script.read_bytes()
 
 
-def test_another_name_for_this_machine_is_refused(server: str) -> None:
-    def asked_as(host: str) -> Any:
-        request = urllib.request.Request(f"{server}/health", headers={"Host": host})
-        return urllib.request.urlopen(request, timeout=10)
+def raw(server: str, head: str, body: str = "") -> tuple[int, str]:
+    """Send a request as it is written; return the status and the rest of the answer."""
+    place = urlsplit(server)
+    lines = [*head.splitlines(), f"Content-Length: {len(body)}", "Connection: close", "", body]
+    with socket.create_connection((place.hostname, place.port), timeout=20) as line:
+        line.sendall("\r\n".join(lines).encode())
+        answer = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := line.recv(65536):
+                answer += part
+    status, _, rest = answer.decode().partition(" ")[2].partition(" ")
+    return int(status), rest
 
-    with asked_as("localhost:4200") as answer:
-        assert answer.read() == b"true"
-    with pytest.raises(urllib.error.HTTPError, match="400") as refused:
-        asked_as("evil.example")
-    refused.value.close()
+
+def test_another_name_for_this_machine_is_refused(server: str) -> None:
+    for host in ("localhost:4200", "127.0.0.1", "[::1]:80", "LOCALHOST"):
+        assert raw(server, f"GET /api/health HTTP/1.1\nHost: {host}")[0] == 200, host
+    for page in ("/api/health", "/", "/v2/", "/reports/x/"):
+        status, text = raw(server, f"GET {page} HTTP/1.1\nHost: evil.example:4200")
+        assert status == 400
+        assert "stemwright dashboard --name evil.example" in text
+    hosts = "Host: localhost\nHost: evil.example"
+    assert raw(server, f"GET /api/health HTTP/1.1\n{hosts}")[0] == 400
+    assert raw(server, "GET /api/health HTTP/1.0")[0] == 400
+
+
+FOREIGN = ["http://evil.example", "null", "http://localhost:1", "https://127.0.0.1", "http://127.1"]
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+def test_pages_of_other_origins_make_and_read_nothing(server: str, origin: str) -> None:
+    host = server.split("/")[2]
+    before = dashboard.ask(f"{server}/flows/count", {})
+    # A simple request: the browser asks nobody before it sends this.
+    head = f"POST /api/flows/ HTTP/1.1\nHost: {host}\nOrigin: {origin}"
+    assert raw(server, head, '{"name": "of a stranger"}')[0] == 403
+    assert dashboard.ask(f"{server}/flows/count", {}) == before
+    head = f"OPTIONS /api/flows/ HTTP/1.1\nHost: {host}\nOrigin: {origin}"
+    assert raw(server, f"{head}\nAccess-Control-Request-Method: POST")[0] == 403
+    socket_head = (
+        "Upgrade: websocket\nSec-WebSocket-Version: 13\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\nSec-WebSocket-Protocol: prefect"
+    )
+    for path in ("events/out", "events/in", "logs/out"):
+        head = f"GET /api/{path} HTTP/1.1\nHost: {host}\nOrigin: {origin}\n{socket_head}"
+        assert raw(server, head)[0] == 403, path
+
+
+def test_strangers_pages_in_a_browser_get_nowhere_and_the_dashboard_s_own_work(
+    server: str,
+) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs a browser")
+    chromium = Path("/usr/bin/chromium")
+    if not chromium.exists():
+        pytest.skip("needs /usr/bin/chromium")
+
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<!doctype html><title>stranger</title>")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    stranger = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
+    threading.Thread(target=stranger.serve_forever, daemon=True).start()
+    base = server.removesuffix("/api")
+    attempt = """async base => {
+        // Of a type that is not told: with one, the browser would ask first.
+        const body = new Blob([JSON.stringify({name: "made in a browser"})])
+        await fetch(base + "/api/flows/", {method: "POST", mode: "no-cors", body}).catch(() => 0)
+        const socket = new WebSocket(base.replace("http", "ws") + "/api/events/out", ["prefect"])
+        return await new Promise(resolve => {
+            socket.onopen = () => resolve("open")
+            socket.onerror = () => resolve("refused")
+        })
+    }"""
+    made = {"flows": {"name": {"any_": ["made in a browser"]}}}
+    try:
+        with playwright.sync_playwright() as player:
+            browser = player.chromium.launch(
+                executable_path=str(chromium), args=["--no-sandbox", "--disable-gpu"]
+            )
+            page = browser.new_page()
+            page.goto(f"http://127.0.0.1:{stranger.server_port}/")
+            assert page.evaluate(attempt, base) == "refused"
+            assert dashboard.ask(f"{server}/flows/count", made) == 0
+
+            refused: list[str] = []
+            page.on(
+                "response",
+                lambda answer: refused.append(answer.url) if answer.status in (400, 403) else None,
+            )
+            page.goto(f"{base}/v2/runs")
+            page.get_by_text("Dashboard").first.wait_for(timeout=60_000)
+            assert page.evaluate(attempt, base) == "open"
+            assert dashboard.ask(f"{server}/flows/count", made) == 1
+            assert refused == []
+            browser.close()
+    finally:
+        stranger.shutdown()
+        stranger.server_close()
 
 
 def test_what_cannot_be_had_from_a_running_dashboard_is_said(
