@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import tomllib
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from flows.places import Place, is_url, name_of, parse_place
 from flows.settings import MixSettings, checked_settings
 from pipeline.problems import InputError, Problem, suggest
 from pipeline.session_files import session_files
+from pipeline.text_files import parse_toml, read_text, shown
 
 __all__ = ["RESERVED_NAMES", "CatalogueEntry", "CatalogueSource", "read_catalogue"]
 
@@ -89,11 +89,7 @@ def read_catalogue(
     if source.suffix.lower() not in readers:
         remedy = "name a folder of sessions, a .csv or a .toml"
         raise InputError([Problem(str(source), "is no list of sessions", remedy)])
-    try:
-        text = source.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        remedy = "name a list that can be read, in UTF-8"
-        raise InputError([Problem(str(source), f"cannot be read ({error})", remedy)]) from error
+    text = read_text(source, remedy="name a list that can be read")
     rows = list(readers[source.suffix.lower()](text, source))
     if not rows:
         raise InputError([Problem(str(source), "lists no session", "add one")])
@@ -234,13 +230,10 @@ def _number(text: str) -> int | float | str:
 
 
 def _toml_rows(text: str, path: Path) -> Iterator[_Row]:
-    try:
-        told = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError([Problem(str(path), f"is not TOML ({error})", "mend it there")]) from error
+    told = parse_toml(text, str(path))
     tables = told.pop(_TABLE, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        what = f"[{_TABLE}] is {tables!r:.60}"
+        what = f"[{_TABLE}] is {shown(tables)}"
         raise InputError([Problem(str(path), what, f"write [[{_TABLE}]] before each session")])
     known = [_TABLE, *MixSettings.model_fields, "reference"]
     # Keys at the top are of every session.
@@ -305,10 +298,10 @@ def _references(values: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, 
 def _own_problems(row: _Row, names: _Names) -> Iterator[Problem]:
     session = row.values.get("session")
     if not isinstance(session, str) or not session:
-        given = "is missing" if session is None else f"is {session!r}"
+        given = "is missing" if session is None else f"is {shown(session)}"
         yield Problem(row.subject("session"), given, "give the path of the session's folder")
     elif "\0" in session:
-        yield Problem(row.subject("session"), f"is {session!r}", "leave the zero byte out")
+        yield Problem(row.subject("session"), f"is {shown(session)}", "leave the zero byte out")
     elif is_url(session):
         try:
             parse_place(session, subject=row.subject("session"))
@@ -321,7 +314,7 @@ def _own_problems(row: _Row, names: _Names) -> Iterator[Problem]:
         return
     if not isinstance(name, str) or not name or name != _as_name(name) or "/" in name:
         remedy = "give a plain folder name, without separators or a dot before it"
-        yield Problem(row.subject("name"), f"is {name!r}", remedy)
+        yield Problem(row.subject("name"), f"is {shown(name)}", remedy)
     elif names.is_taken(name):
         yield Problem(row.subject("name"), f"is {name!r}, as before", "give each its own")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, LiteralString
@@ -21,6 +20,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from flows.places import Place, is_url, parse_place
 from pipeline.plan import Aspect
 from pipeline.problems import InputError, Problem, suggest
+from pipeline.text_files import parse_toml, read_text, shown
 
 __all__ = ["MixSettings", "checked_settings", "from_toml"]
 
@@ -241,14 +241,7 @@ def checked_settings(values: Mapping[str, Any], subject: Callable[[str], str]) -
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        told = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            [Problem(str(path), f"cannot be read ({error})", "name a TOML file that exists")]
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError([Problem(str(path), f"is not TOML ({error})", "mend it there")]) from error
+    told = parse_toml(read_text(path, remedy="name a TOML file that exists"), str(path))
     references = told.get("references")
     if isinstance(references, str):
         references = [references]
@@ -279,10 +272,10 @@ def _problem(subject: str, key: str, value: object, detail: ErrorDetails) -> Pro
     context = detail.get("ctx", {})
     if detail["type"] == "extra_forbidden":
         remedy = suggest(key, list(MixSettings.model_fields))
-        return Problem(subject, f"is no setting (given {value!r})", remedy)
+        return Problem(subject, f"is no setting (given {shown(value)})", remedy)
     if "remedy" in context:
         return Problem(subject, str(context["what"]), str(context["remedy"]))
-    return Problem(subject, f"is {value!r}", _accepted(key, value))
+    return Problem(subject, f"is {shown(value)}", _accepted(key, value))
 
 
 def _accepted(key: str, value: object) -> str:
@@ -290,7 +283,7 @@ def _accepted(key: str, value: object) -> str:
     schema = MixSettings.model_json_schema()["properties"][key]
     schema = next(kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null")
     if "enum" in schema:
-        return suggest(str(value), schema["enum"])
+        return suggest(shown(value).strip("'\""), schema["enum"])
     if "minimum" in schema:
         number = "a whole number" if schema["type"] == "integer" else "a number"
         low, high = (f"{schema[end]:.10g}" for end in ("minimum", "maximum"))

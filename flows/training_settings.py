@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
@@ -12,6 +11,7 @@ from pydantic import field_validator as check
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from pipeline.problems import InputError, Problem, suggest
+from pipeline.text_files import parse_toml, read_text
 from stage2.controller import ControllerSize
 from stage2.encoder import SHARES
 from stage2.training import TrainingOptions
@@ -169,14 +169,7 @@ def load_training_settings(
     InputError
         With all that is wrong in the file.
     """
-    try:
-        told: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            [Problem(str(path), f"cannot be read ({error})", "name a TOML file that exists")]
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError([Problem(str(path), f"is not TOML ({error})", "mend it there")]) from error
+    told = parse_toml(read_text(path, remedy="name a TOML file that exists"), str(path))
     if output is not None:
         told["output"] = output.absolute()
     if workers is not None:

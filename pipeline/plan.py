@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.problems import InputError, Problem, suggest
+from pipeline.text_files import parse_json, read_text
 
 __all__ = [
     "BUS",
@@ -307,7 +308,7 @@ class TrackPlan(_Record):
     gain_db: float = Field(default=0.0, ge=-120.0, le=120.0)
     pan: float = Field(default=0.0, ge=-1.0, le=1.0)
     invert: bool = False
-    offset_s: float = Field(default=0.0, ge=0.0)
+    offset_s: float = Field(default=0.0, ge=0.0, le=1e6)
     mute: bool = False
     reason: str = ""
 
@@ -352,7 +353,7 @@ class Delivery(_Record):
     trim_db: float = Field(default=0.0, ge=-80.0, le=0.0)
     format: Literal["wav", "flac", "mp3"] = "wav"
     subtype: Literal["PCM_16", "PCM_24", "FLOAT"] = "PCM_24"
-    dither_seed: int = 0
+    dither_seed: int = Field(default=0, ge=0, lt=2**32)
 
 
 class Plan(_Record):
@@ -373,7 +374,7 @@ class Plan(_Record):
     version: Literal[1] = PLAN_VERSION
     session: str
     sample_rate: int = Field(ge=8000, le=768000)
-    frames: int = Field(ge=1)
+    frames: int = Field(ge=1, le=2**40)
     references: tuple[str, ...] = ()
     tracks: tuple[TrackPlan, ...]
     stems: tuple[StemPlan, ...]
@@ -408,23 +409,8 @@ def load_plan(path: Path) -> Plan:
     InputError
         With every key and value that is wrong, each with its remedy.
     """
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise InputError(
-            [Problem(str(path), f"cannot be read ({why})", "name a plan.json that exists")]
-        ) from error
-    except json.JSONDecodeError as error:
-        raise InputError(
-            [
-                Problem(
-                    str(path),
-                    f"is not JSON (line {error.lineno}, column {error.colno}: {error.msg})",
-                    "mend it there, or render the session again",
-                )
-            ]
-        ) from error
+    text = read_text(path, remedy="name a plan.json that exists")
+    raw = parse_json(text, str(path), "mend it there, or render the session again")
     try:
         return Plan.model_validate(raw)
     except ValidationError as error:

@@ -25,9 +25,7 @@ key by key.
 from __future__ import annotations
 
 import fnmatch
-import math
 import re
-import tomllib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +36,7 @@ from typing import Any, TypeVar
 from pipeline.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from pipeline.problems import InputError, Problem, suggest
 from pipeline.roles import Presence, Role, Subgroup
+from pipeline.text_files import parse_toml, read_text, shown
 
 __all__ = [
     "OFFSET_KEYS",
@@ -208,16 +207,7 @@ def load_settings(path: Path) -> SessionSettings:
     InputError
         With every key and value that is wrong, each with its remedy.
     """
-    try:
-        raw = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        what = f"cannot be read ({error.strerror or error})"
-        raise InputError([Problem(path.name, what, "make it readable")]) from error
-    except UnicodeDecodeError as error:
-        what = f"is not UTF-8 text (byte {error.start})"
-        raise InputError([Problem(path.name, what, "save it as UTF-8")]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError([Problem(path.name, f"is not TOML ({error})", "mend it there")]) from error
+    raw = parse_toml(read_text(path, subject=path.name), path.name)
     reader = _Reader(path.name)
     settings = reader.settings(raw)
     if reader.problems:
@@ -239,7 +229,7 @@ class _Reader:
     def _keys(self, where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
         for key in table:
             if key not in known:
-                self._wrong(where, f"unknown key {key!r}", suggest(key, known))
+                self._wrong(where, f"unknown key {shown(key)}", suggest(key, known))
 
     def settings(self, raw: Mapping[str, Any]) -> SessionSettings:
         self._keys("", raw, ("sample_rate", "track", "offsets"))
@@ -249,7 +239,7 @@ class _Reader:
         ):
             self._wrong(
                 "",
-                f"sample_rate is {sample_rate!r}",
+                f"sample_rate is {shown(sample_rate)}",
                 f"use a whole number of Hz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}",
             )
             sample_rate = None
@@ -282,7 +272,7 @@ class _Reader:
         self._keys(where, table, _RULE_KEYS)
         match = table.get("match")
         if not isinstance(match, str) or not match:
-            what = "match is missing" if match is None else f"match is {match!r}"
+            what = "match is missing" if match is None else f"match is {shown(match)}"
             self._wrong(where, what, 'give a glob, such as match = "Drums/*kick*"')
             match = ""
         return TrackRule(
@@ -306,7 +296,11 @@ class _Reader:
         known = [str(member) for member in kind]
         if isinstance(value, str) and _canonical(value) in known:
             return kind(_canonical(value))
-        self._wrong(where, f"unknown {key} {value!r}", suggest(str(value).lower(), known))
+        self._wrong(
+            where,
+            f"unknown {key} {shown(value)}",
+            suggest(shown(value).strip("'\"").lower(), known),
+        )
         return None
 
     def _subgroup(self, where: str, table: Mapping[str, Any]) -> str | None:
@@ -317,7 +311,7 @@ class _Reader:
             return _canonical(value)
         self._wrong(
             where,
-            f"subgroup is {value!r}",
+            f"subgroup is {shown(value)}",
             "use letters, digits, spaces, '_' and '-', such as 'room mics'",
         )
         return None
@@ -326,16 +320,16 @@ class _Reader:
         value = table.get(key)
         if value is None:
             return None
-        if type(value) in (int, float) and math.isfinite(value) and abs(value) <= most:
+        if type(value) in (int, float) and -most <= value <= most:  # no NaN, however large
             return float(value)
-        self._wrong(where, f"{key} is {value!r}", f"use a number from {-most:g} to {most:g}")
+        self._wrong(where, f"{key} is {shown(value)}", f"use a number from {-most:g} to {most:g}")
         return None
 
     def _switch(self, where: str, table: Mapping[str, Any], key: str) -> bool | None:
         value = table.get(key)
         if value is None or isinstance(value, bool):
             return value
-        self._wrong(where, f"{key} is {value!r}", "use true or false")
+        self._wrong(where, f"{key} is {shown(value)}", "use true or false")
         return None
 
 

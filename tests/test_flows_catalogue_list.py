@@ -189,4 +189,4 @@ def test_a_source_that_is_no_list_is_said(tmp_path: Path) -> None:
     assert "does not exist" in problems(tmp_path / "none")[0]
     assert "is no list of sessions" in problems(write(tmp_path / "a.txt", ""))[0]
     (tmp_path / "latin.csv").write_bytes("session\nMüller".encode("latin-1"))
-    assert "in UTF-8" in problems(tmp_path / "latin.csv")[0]
+    assert "is not UTF-8" in problems(tmp_path / "latin.csv")[0]

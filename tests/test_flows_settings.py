@@ -128,14 +128,14 @@ def test_a_mistake_in_the_file_counts_under_a_flag_too(tmp_path: Path) -> None:
     assert found.startswith(f"{path} [strength]: is 7")
 
 
-@pytest.mark.parametrize("content", [b"strength = ", b"a = 1\na = 2", b"\xff\xfe", None])
+@pytest.mark.parametrize("content", [b"strength = ", b"a = 1\na = 2", b"\xff", None])
 def test_unreadable_file(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "mix.toml"
     if content is not None:
         path.write_bytes(content)
     (found,) = problems_of(path)
     assert found.startswith(f"{path}: {'is not TOML' if content else 'cannot be read'}") or (
-        content == b"\xff\xfe" and "cannot be read" in found
+        content == b"\xff" and "is not UTF-8" in found
     )
 
 

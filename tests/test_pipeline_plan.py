@@ -280,7 +280,7 @@ def test_a_missing_file_and_one_that_is_no_text_are_said_so(tmp_path: Path) -> N
     with pytest.raises(InputError, match="cannot be read"):
         load_plan(tmp_path / "none.json")
     (tmp_path / "plan.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"is not UTF-16 text \(byte 2\)"):
         load_plan(tmp_path / "plan.json")
 
 
