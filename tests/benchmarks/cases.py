@@ -2,10 +2,10 @@
 
     python tests/benchmarks/cases.py FOLDER [--cases ../shared/cases] [--only TEXT]
 
-Each row makes a small session in FOLDER, runs ``stemwright`` on it as a user would and measures what
-came: lengths, places in time, levels, pans, spectra, in the delivered files where it can. With
-``--cases`` the scripts of that folder make some of the sessions; the others are made here. Some need
-ffmpeg. The last line counts; the exit status is 1 where a row does not hold.
+Each row makes a small session in FOLDER, runs ``stemwright`` on it as a user would and measures
+what came: lengths, places in time, levels, pans, spectra, in the delivered files where it can.
+With ``--cases`` the scripts of that folder make some of the sessions; the others are made here.
+Some need ffmpeg. The last line counts; the exit status is 1 where a row does not hold.
 """
 
 from __future__ import annotations
@@ -284,7 +284,7 @@ def direct_current(place: Path) -> Iterator[Row]:
 def bandlimited(place: Path) -> Iterator[Row]:
     """References that lack treble."""
     for quality in ("fast", "best"):
-        good = mix(place, "-r", place / "ref.wav", "--quality", quality)
+        good = mix(place, "-r", place / "ref.wav", "--quality", quality, name="good")
         for name in ("ref22k.wav", "ref8k.wav", "ref64.mp3", "ref128.mp3"):
             mixed = mix(place, "-r", place / name, "--quality", quality)
             if not (ends_well(good) and ends_well(mixed)):
@@ -305,7 +305,7 @@ def bandlimited(place: Path) -> Iterator[Row]:
 def faulty(place: Path) -> Iterator[Row]:
     """References with a dead or inverted channel, with rumble, or very quiet."""
     for quality in ("fast", "best"):
-        good = mix(place, "-r", place / "ref.wav", "--quality", quality)
+        good = mix(place, "-r", place / "ref.wav", "--quality", quality, name="good")
         for name in ("left_only", "inverted", "vinyl", "quiet"):
             mixed = mix(place, "-r", place / f"{name}.wav", "--quality", quality)
             if not (ends_well(good) and ends_well(mixed)):
