@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flows.engine import Engine
@@ -39,6 +39,8 @@ class AnalysedSession:
         Numpy files: each track's K-weighted power every 10 ms, float32.
     relations
         Copies, and microphones of one source; None where they were not looked for.
+    contents
+        A hash of what was read of each track, by its name.
     """
 
     session: Session
@@ -49,6 +51,7 @@ class AnalysedSession:
     placements: tuple[Placement, ...]
     envelopes: tuple[Path, ...] = ()
     relations: Relations | None = None
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 def analyse_session(
@@ -167,6 +170,7 @@ def _analyse(
         placements,
         tuple(envelopes),
         relations,
+        {name: content for name in names if (content := examined[name].content)},
     )
 
 

@@ -30,6 +30,8 @@ from flows.places import Place, inside
 from flows.progress import Progress
 from flows.session_notes import track_notes
 from flows.settings import MixSettings
+from flows.source_files import refuse_changed
+from flows.store import Store, made_whole
 from pipeline.plan import Plan
 from pipeline.problems import InputError
 from stage1.narrowband import METHODS
@@ -188,8 +190,11 @@ def balance_session(
         what = f"unknown method {unknown[0]!r}" if unknown else "no method"
         raise ValueError(f"{what}: use one of {', '.join(METHODS)}")
     chosen, faults = choose_folder(folder, root, "balances")
-    analysed = analyse_session(
-        engine, root, settings=settings, store=store, faults=faults, progress=progress
+    analysed = made_whole(
+        lambda: analyse_session(
+            engine, root, settings=settings, store=store, faults=faults, progress=progress
+        ),
+        store,
     )
     decided = {m: decide_method(analysed, m, mixed_by=settings.method) for m in methods}
     plans = {
@@ -261,6 +266,11 @@ def balance_session(
             tested=bool(trials),
             mixed_by=settings.method,
             warnings=warnings,
+        )
+        refuse_changed(
+            Store(store),
+            {track.name: track.path for track in analysed.session.tracks},
+            analysed.contents,
         )
     return BalanceOutcome(chosen, table, by_method, sums, analysed, tuple(warnings))
 

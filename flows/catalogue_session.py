@@ -135,6 +135,8 @@ def _attempt(job: SessionJob, mix: Callable[[SessionJob], None]) -> bool:
     with _set_aside(job.folder, record):
         _write(record, made_from)
         mix(job)
+        if made_from is not None and _fingerprint(job) != made_from:
+            _write(record, None)  # which of both it was made from is not known
     return False
 
 

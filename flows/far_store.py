@@ -1,23 +1,22 @@
 """The far side of a store that several machines share: step results as objects.
 
 An entry is ``<url>/<step>/<key>/`` with the files of the entry and ``done.json``, which lists them
-with their sizes. Objects cannot be renamed, so ``done.json`` is written last: an entry is there
-when it is there and every file has its size. When ``done.json`` was written tells when the entry
-was last used, to the day: who uses one whose mark is older writes it again.
+with their sizes and checksums. Objects cannot be renamed, so ``done.json`` is written last: an
+entry is there when it is there and every file is as it says. When ``done.json`` was written tells
+when the entry was last used, to the day: who uses one whose mark is older writes it again.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from flows.object_storage import ObjectFolder, RemoteError, StoredObject, in_parallel
+from flows.store_manifest import Manifest, is_intact
 from pipeline.problems import Problem
 
 __all__ = ["FarStore"]
@@ -57,8 +56,8 @@ class FarStore:
     def fetch(self, step: str, key: str, folder: Path) -> bool:
         """Download an entry into a folder that is there; return whether all of it was."""
         raw = self._objects.read(f"{step}/{key}/{_DONE}")
-        sizes = None if raw is None else _sizes(raw)
-        if raw is None or sizes is None:
+        manifest = None if raw is None else Manifest.parse(raw)
+        if raw is None or manifest is None:
             return False
 
         def one(name: str) -> None:
@@ -67,10 +66,12 @@ class FarStore:
             self._objects.download(f"{step}/{key}/{name}", path)
 
         try:
-            in_parallel(one, list(sizes))
+            in_parallel(one, list(manifest.files))
         except FileNotFoundError:
             return False
-        if any((folder / name).stat().st_size != size for name, size in sizes.items()):
+        if not all(is_intact(folder / name, told) for name, told in manifest.files.items()):
+            # Their sizes do not tell: whoever makes it again would leave it as it is.
+            self._objects.remove([f"{step}/{key}/{_DONE}"])
             return False
         (folder / _DONE).write_bytes(raw)
         return True
@@ -81,8 +82,8 @@ class FarStore:
         What another run has published is left as it is; what is damaged is replaced.
         """
         raw = (folder / _DONE).read_bytes()
-        sizes = _sizes(raw)
-        if sizes is None:
+        manifest = Manifest.parse(raw)
+        if manifest is None:
             raise ValueError(f"{folder} is no entry")
         prefix = f"{step}/{key}/"
         there = {
@@ -90,14 +91,21 @@ class FarStore:
             for name, stored in self._objects.list(f"{step}/{key}").items()
         }
         done = there.get(_DONE)
-        if any(name not in there or there[name].size != size for name, size in sizes.items()):
+        if done is None or any(
+            name not in there or there[name].size != told.size
+            for name, told in manifest.files.items()
+        ):
             if done is not None:
                 self._objects.remove([prefix + _DONE])
-            in_parallel(lambda name: self._objects.upload(folder / name, prefix + name), [*sizes])
-        elif done is not None and time.time() - done.modified_s < _MARK_S:
+            in_parallel(
+                lambda name: self._objects.upload(folder / name, prefix + name),
+                list(manifest.files),
+            )
+        elif time.time() - done.modified_s < _MARK_S:
             same = done.size == len(raw)
             # Another run's record may be longer; what does not list these files is damaged.
-            if same or sizes == _sizes(self._objects.read(prefix + _DONE) or b""):
+            theirs = None if same else Manifest.parse(self._objects.read(prefix + _DONE) or b"")
+            if same or (theirs is not None and theirs.files.keys() == manifest.files.keys()):
                 return
         self._objects.write(prefix + _DONE, raw)
 
@@ -162,19 +170,3 @@ class FarStore:
             if stored[0].name.endswith(f"/{_DONE}"):
                 size = sum(part.size for part in stored)
                 yield stored[0].modified_s, size, [part.name for part in stored]
-
-
-def _sizes(done: bytes) -> dict[str, int] | None:
-    """Return the files that a ``done.json`` lists; None for what is none of ours."""
-    try:
-        told: dict[str, Any] = json.loads(done)
-        sizes = {str(name): int(size) for name, size in told["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-    # Others write there too: no name in it may lead out of the entry.
-    return None if any(_leads_out(name) for name in sizes) else sizes
-
-
-def _leads_out(name: str) -> bool:
-    parts = name.split("/")
-    return any(part in ("", ".", "..") or "\\" in part or ":" in part for part in parts)

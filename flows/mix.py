@@ -35,8 +35,9 @@ from flows.remote_files import shared_file, shared_folder
 from flows.render_steps import DeliverJob, Mixdown, StemJob, deliver_step, stem_step
 from flows.session_notes import track_notes
 from flows.settings import MixSettings
+from flows.source_files import refuse_changed
 from flows.steps import BalanceJob, TrackJob, balance_step, passages
-from flows.store import Store, chosen_root
+from flows.store import Store, chosen_root, made_whole
 from flows.style_steps import ConsoleJob, HeardReference, style_step
 from pipeline.delivery import DEFAULT_LUFS, Density, parse_target
 from pipeline.plan import Aspect, Delivery
@@ -88,7 +89,7 @@ def _recipe(
         title="What each track is, and what was decided for it; search ⚠ for what to look at",
     )
 
-    balances = [BalanceJob(plan, name, places[name], store) for name in names]
+    balances = [BalanceJob(plan, name, places[name], store, analysed.contents) for name in names]
     stems = engine.map(
         balance_step,
         balances,
@@ -235,6 +236,7 @@ def _recipe(
             url=folder if isinstance(folder, str) else "",
         )
         written = engine.run(write_outcome, outcome, name="report", label="plan, tables, report")
+        refuse_changed(kept, *_sources(analysed, heard))
         engine.publish_page(
             f"mix-{session.root.name}",
             functools.partial(mix_page, outcome, folder),
@@ -258,6 +260,19 @@ def _recipe(
             name: inside(folder, *path.relative_to(part).parts) for name, path in written.items()
         },
     )
+
+
+def _sources(
+    analysed: AnalysedSession, heard: Sequence[HeardReference]
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Return the files that a mix is made from, and what was seen in them, by name."""
+    session = analysed.session
+    files = {track.name: track.path for track in session.tracks}
+    contents = dict(analysed.contents)
+    for path, reference in zip(session.references, heard, strict=False):
+        files[f"reference {path}"] = path
+        contents[f"reference {path}"] = reference.content
+    return files, contents
 
 
 def _refuse_unheard(references: Sequence[Path], styles: Sequence[Style]) -> None:
@@ -340,15 +355,18 @@ def mix_session(
     chosen, faults = choose_folder(folder, session, name)
 
     def recipe(engine: Engine) -> MixOutcome:
-        return _recipe(
-            engine,
-            root=session,
-            settings=settings,
-            folder=chosen,
-            faults=faults,
-            store=store,
-            progress=progress or SilentProgress(),
-            began=began,
+        return made_whole(
+            lambda: _recipe(
+                engine,
+                root=session,
+                settings=settings,
+                folder=chosen,
+                faults=faults,
+                store=store,
+                progress=progress or SilentProgress(),
+                began=began,
+            ),
+            store,
         )
 
     outcome = run_recipe(

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from flows.disk_space import space_told
 from flows.interrupts import lost_interrupts
 from flows.places import Place, inside, parse_place
 from pipeline.problems import InputError, Problem
@@ -31,6 +32,7 @@ __all__ = [
 # Killed processes leave theirs behind: the name tells whose it was.
 _PART = re.compile(r"\..*\.[0-9a-f]{8}\.(?P<pid>\d+)@(?P<host>.+)\.part", re.DOTALL)
 _LONGEST_NAME = 30
+_ROOM = "make room there, or name a folder on another disk with --output"
 _COPIED_AT_ONCE = 1 << 20
 
 
@@ -60,7 +62,7 @@ def new_folder(folder: Place) -> Iterator[Path]:
     part = folder.with_name(f".{folder.name[:_LONGEST_NAME]}.{uuid.uuid4().hex[:8]}.{owner}.part")
     part.mkdir()
     try:
-        with lost_interrupts() as raise_lost:
+        with space_told(folder.parent, _ROOM), lost_interrupts() as raise_lost:
             yield part
             raise_lost()
         _refuse(folder)

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from flows.disk_space import space_told
 from flows.interrupts import lost_interrupts
 from flows.object_storage import ObjectFolder, RemoteError, in_parallel
 from flows.places import cache_root
@@ -27,6 +28,7 @@ __all__ = ["UPLOADED", "new_remote_folder", "remote_folder_problems", "staging"]
 
 UPLOADED = "uploaded.json"
 _PLAN = "plan.json"
+_ROOM = "make room there, or set STEMWRIGHT_STAGING to a folder on another disk"
 _ABANDONED_S = 3 * 86400.0
 
 
@@ -75,7 +77,7 @@ def new_remote_folder(url: str) -> Iterator[Path]:
     staging().mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix="output-", suffix=f".{owner}", dir=staging()))
     try:
-        with lost_interrupts() as raise_lost:
+        with space_told(staging(), _ROOM), lost_interrupts() as raise_lost:
             yield part
             raise_lost()
         _refuse(url)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from flows.places import Place
 from flows.remote_files import FolderPlace, near_folder
+from flows.source_files import SourceFiles
 from flows.store import Store, code_version
 from flows.track_steps import (
     AUDIO_CODE,
@@ -85,12 +86,19 @@ def cut(audio: FloatArray, start: int, length: int, sample_rate: int) -> FloatAr
 
 @dataclass(frozen=True)
 class BalanceJob:
-    """One subgroup to sum: the plan holds its tracks' gains and pans."""
+    """One subgroup to sum: the plan holds its tracks' gains and pans.
+
+    Parameters
+    ----------
+    contents
+        What analysis saw in the tracks, by their paths in the session: a hash each.
+    """
 
     plan: Plan
     subgroup: str
     session: FolderPlace
     store: Place
+    contents: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,12 +149,12 @@ def balance_step(job: BalanceJob) -> BalancedStem:
     store, session = Store(job.store), near_folder(job.session)
     plan = _subgroup_plan(job.plan, job.subgroup)
     heard = [track for track in plan.tracks if not track.mute]
+    sources = SourceFiles(store, {t.path: session / t.path for t in heard}, job.contents)
     key = store.key(
         "balance",
         inputs={
             "tracks": [
-                [store.content_hash(session / t.path), t.gain_db, t.pan, t.offset_s, t.invert]
-                for t in heard
+                [sources.contents[t.path], t.gain_db, t.pan, t.offset_s, t.invert] for t in heard
             ],
             "sample_rate": plan.sample_rate,
             "frames": plan.frames,
@@ -157,7 +165,8 @@ def balance_step(job: BalanceJob) -> BalancedStem:
     )
     with store.entry("balance", key) as entry:
         if not entry.done:
-            entry.commit({"loudness_lufs": _sum_tracks(plan, session, entry.path)})
+            loudness_lufs = sources.read(lambda: _sum_tracks(plan, session, entry.path))
+            entry.commit({"loudness_lufs": loudness_lufs})
         return BalancedStem(
             job.subgroup,
             entry.record["loudness_lufs"],

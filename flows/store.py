@@ -4,9 +4,9 @@ It is a folder, or the URL of one that several machines share; then this machine
 a store like any other, of the entries that were made or used here.
 
 An entry is a folder ``<store>/<step>/<key>/`` whose ``done.json`` lists the files in it with their
-sizes. It is written in ``<store>/.unfinished/`` and renamed into place when whole, so an entry is
-either complete or not there; a run that is killed leaves only an unfinished folder, which the next
-run removes.
+sizes and checksums: what a disk has damaged is not there, and is made again. It is written in
+``<store>/.unfinished/`` and renamed into place when whole, so an entry is either complete or not
+there; a run that is killed leaves only an unfinished folder, which the next run removes.
 """
 
 from __future__ import annotations
@@ -26,18 +26,32 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from flows.disk_space import space_told
 from flows.output_folder import place_problems
 from flows.places import Place, cache_root, is_url, parse_place
-from pipeline.problems import InputError, Problem
+from flows.store_manifest import Manifest, is_intact, list_files
+from pipeline.problems import InputError, Problem, StemwrightError
 
 if TYPE_CHECKING:
     from flows.far_store import FarStore
 
 from flows.step_counts import note_lookup
 
-__all__ = ["Entry", "Store", "chosen_root", "code_version", "default_root"]
+__all__ = [
+    "CLOCK_TICK_S",
+    "DamagedEntryError",
+    "Entry",
+    "Store",
+    "chosen_root",
+    "code_version",
+    "default_root",
+    "identity",
+    "made_whole",
+]
+
+T = TypeVar("T")
 
 _DONE = "done.json"
 _UNFINISHED = ".unfinished"
@@ -54,11 +68,38 @@ _TIDY_S = 1800.0
 # An unfinished folder whose process cannot be asked (another machine, a recycled id) is given up
 # after this long; no step works on one entry for days.
 _ABANDONED_S = 3 * 86400.0
+_ROOM = (
+    "make room there, with stemwright cache prune for instance, or name a store on another disk "
+    "with --store"
+)
+_NEAR_ROOM = "make room there, or set STEMWRIGHT_NEAR_STORE to a folder on another disk"
+# A larger file's checksum is looked at when the file is used, not whenever its entry is found.
+_SMALL_BYTES = 1 << 20
+# Times that a run begins anew where the store has lost or damaged what it needs.
+_REPAIRS = 4
 # Each attempt can lose against another run that replaces the same damaged entry.
 _PUBLISH_ATTEMPTS = 8
 # Clocks of file systems tick as coarsely as 2 s (FAT): a file written this recently may change
 # again without its time stamp telling.
-_CLOCK_TICK_S = 2.0
+CLOCK_TICK_S = 2.0
+
+
+class DamagedEntryError(StemwrightError):
+    """A result is damaged or not in the store any more; it has been taken out, to be made again."""
+
+
+def made_whole(work: Callable[[], T], store: Place) -> T:
+    """Do what takes results from a store; from its beginning where one was found damaged.
+
+    All that is whole is found, so that only the damaged ones are made again.
+    """
+    began = time.time()
+    for _ in range(_REPAIRS):
+        try:
+            return work()
+        except DamagedEntryError:
+            Store(store).discard_damaged(used_since=began - CLOCK_TICK_S)
+    return work()
 
 
 def chosen_root(place: Place | None) -> Place:
@@ -160,20 +201,15 @@ class Entry:
         """
         if self.done:
             raise RuntimeError(f"{self._place} is committed already: write only when not done")
-        files = {
-            path.relative_to(self.path).as_posix(): path.stat().st_size
-            for path in sorted(self.path.rglob("*"))
-            if path.is_file()
-        }
-        whole = json.dumps({"record": dict(record or {}), "files": files})
+        manifest = Manifest(list_files(self.path), dict(record or {}))
         draft = self.path / f"{_DONE}.draft"
-        draft.write_text(whole, encoding="utf-8")
+        draft.write_bytes(manifest.dump())
         draft.replace(self.path / _DONE)
         self._place.parent.mkdir(parents=True, exist_ok=True)
         published = _publish(self.path, self._place)
         note_lookup(self._place.parent.name, self._place.name, done=True)
         # What is read back is what a later hit will see: tuples are lists by then.
-        self.done, self.path, self.record = True, self._place, published
+        self.done, self.path, self.record = True, self._place, published.record
         if self._share is not None:
             self._share()
         return self._place
@@ -273,28 +309,31 @@ class Store:
         # Marked before it is looked at: what another run prunes meanwhile is not taken for there.
         with contextlib.suppress(OSError):
             os.utime(place / _DONE)  # last used, for prune
-        record = _read_whole(place)
+        manifest = _read_whole(place)
         if self._far is not None:
-            if record is None:
-                record = self._fetch(self._far, place)
+            if manifest is None:
+                manifest = self._fetch(self._far, place)
             else:
                 self._share(self._far, place)
-        if record is not None:
+        if manifest is not None:
             note_lookup(step, key, done=False)
-            yield Entry(done=True, path=place, record=record, _place=place)
+            yield Entry(done=True, path=place, record=manifest.record, _place=place)
             return
         workshop = self._new_unfinished()
         try:
-            workshop.mkdir(parents=True)
-            share = None
-            if self._far is not None:
-                share = functools.partial(self._share, self._far, place, made=True)
-            yield Entry(done=False, path=workshop, _place=place, _share=share)
+            with space_told(self.root, _ROOM):
+                workshop.mkdir(parents=True)
+                share = None
+                if self._far is not None:
+                    share = functools.partial(self._share, self._far, place, made=True)
+                yield Entry(done=False, path=workshop, _place=place, _share=share)
         finally:
             shutil.rmtree(workshop, ignore_errors=True)
 
     def local(self, path: Path) -> Path:
         """Return where a file of an entry lies on this machine, which may have to get it first.
+
+        It is looked through, so that nothing damaged is worked on or delivered.
 
         Parameters
         ----------
@@ -303,36 +342,39 @@ class Store:
 
         Raises
         ------
-        OSError
-            If the entry is not in the store any more.
+        DamagedEntryError
+            If the entry is damaged or not in the store any more; see :func:`made_whole`.
         """
-        if self._far is None:
-            return path
         parts = path.relative_to(self.root).parts if path.is_relative_to(self.root) else path.parts
         keys = [n for n, part in enumerate(parts) if n and _KEY.fullmatch(part)]
-        if not keys:
+        if not keys or (self._far is None and not path.is_relative_to(self.root)):
             return path
         place = self.root.joinpath(*parts[keys[-1] - 1 : keys[-1] + 1])
-        if _read_whole(place) is None and self._fetch(self._far, place) is None:
-            name = place.relative_to(self.root).as_posix()
-            raise OSError(f"{self.place}/{name} is not in the store any more: run again")
-        return place.joinpath(*parts[keys[-1] + 1 :])
+        inside = parts[keys[-1] + 1 :]
+        if not _is_whole(place, inside):
+            if place.exists():
+                _discard(place, self._new_unfinished())
+            if self._far is None or self._fetch(self._far, place) is None:
+                name = place.relative_to(self.root).as_posix()
+                raise DamagedEntryError(
+                    f"{self.place}/{name} is damaged or not in the store any more: run again"
+                )
+        return place.joinpath(*inside)
 
-    def _fetch(self, far: FarStore, place: Path) -> dict[str, Any] | None:
-        """Copy an entry from the far side; return its record, None where it is not whole there."""
+    def _fetch(self, far: FarStore, place: Path) -> Manifest | None:
+        """Copy an entry from the far side; return what is in it, None where it is not whole."""
         workshop = self._new_unfinished()
         try:
-            workshop.mkdir(parents=True)
-            if not far.fetch(place.parent.name, place.name, workshop):
-                return None
-            if _read_whole(workshop) is None:
-                return None
+            with space_told(self.root, _NEAR_ROOM):
+                workshop.mkdir(parents=True)
+                if not far.fetch(place.parent.name, place.name, workshop):
+                    return None
             place.parent.mkdir(parents=True, exist_ok=True)
-            record = _publish(workshop, place)
+            manifest = _publish(workshop, place)
         finally:
             shutil.rmtree(workshop, ignore_errors=True)
         self._share(far, place)
-        return record
+        return manifest
 
     def _share(self, far: FarStore, place: Path, *, made: bool = False) -> None:
         """See to it that an entry of this machine is on the far side too, and marked as used."""
@@ -360,22 +402,22 @@ class Store:
         path = Path(path).resolve()
         name = hashlib.blake2b(os.fsencode(path), digest_size=_DIGEST_BYTES).hexdigest()
         memo = self.root / _HASHES / name[:2] / name
-        identity = _identity(path)
+        before = identity(path)
         with contextlib.suppress(OSError, ValueError):
             known, _, digest = memo.read_text(encoding="ascii").partition(" ")
-            if known == identity and len(digest) == 2 * _DIGEST_BYTES:
+            if known == before and len(digest) == 2 * _DIGEST_BYTES:
                 return digest
         with path.open("rb") as file:
             digest = hashlib.file_digest(
                 file, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)
             ).hexdigest()
-        settled = time.time() - path.stat().st_mtime > _CLOCK_TICK_S
-        if settled and _identity(path) == identity:
+        settled = time.time() - path.stat().st_mtime > CLOCK_TICK_S
+        if settled and identity(path) == before:
             # A store that cannot be written to costs time, not the result.
             with contextlib.suppress(OSError):
                 memo.parent.mkdir(parents=True, exist_ok=True)
                 draft = memo.with_name(f"{name}.{uuid.uuid4().hex}")
-                draft.write_text(f"{identity} {digest}", encoding="ascii")
+                draft.write_text(f"{before} {digest}", encoding="ascii")
                 draft.replace(memo)
         return digest
 
@@ -415,6 +457,16 @@ class Store:
                     _discard(place, self._new_unfinished())
                     freed += size
         return freed
+
+    def discard_damaged(self, *, used_since: float) -> None:
+        """Take what is damaged of the entries used since a time out, on this machine."""
+        for used, _, place in list(self._near_entries()):
+            manifest = _read_whole(place)
+            if used >= used_since and not (
+                manifest is not None
+                and all(is_intact(place / name, told) for name, told in manifest.files.items())
+            ):
+                _discard(place, self._new_unfinished())
 
     @property
     def mark_lag_s(self) -> float:
@@ -471,27 +523,40 @@ def _far_store(url: str, process: int) -> FarStore:
     return FarStore(url)
 
 
-def _identity(path: Path) -> str:
+def identity(path: Path) -> str:
+    """Return what tells a file from one that took its place or that was written to since."""
     stat = path.stat()
     # The change time tells of a rewrite that put the old modification time back.
     return f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}:{stat.st_ino}"
 
 
-def _read_whole(place: Path) -> dict[str, Any] | None:
-    """Return the record of a complete, undamaged entry, else ``None``."""
+def _read_whole(place: Path) -> Manifest | None:
+    """Return what is in a complete entry that shows no damage, else ``None``."""
     try:
-        done = json.loads((place / _DONE).read_text(encoding="utf-8"))
-        for name, size in done["files"].items():
-            if (place / name).stat().st_size != size:
+        manifest = Manifest.parse((place / _DONE).read_bytes())
+        if manifest is None:
+            return None
+        for name, expected in manifest.files.items():
+            if (place / name).stat().st_size != expected.size:
                 return None
-        record = done["record"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            if expected.size <= _SMALL_BYTES and not is_intact(place / name, expected):
+                return None
+    except OSError:
         return None
-    return record if isinstance(record, dict) else None
+    return manifest
 
 
-def _publish(finished: Path, place: Path) -> dict[str, Any]:
-    """Rename a finished folder to its place, unless an undamaged one is there; return its record.
+def _is_whole(place: Path, inside: tuple[str, ...]) -> bool:
+    """Whether an entry is complete, and a file of it undamaged."""
+    manifest = _read_whole(place)
+    if manifest is None:
+        return False
+    expected = manifest.files.get("/".join(inside))
+    return expected is None or is_intact(place.joinpath(*inside), expected)
+
+
+def _publish(finished: Path, place: Path) -> Manifest:
+    """Rename a finished folder to its place, unless an undamaged one is there; return what it has.
 
     A folder is never renamed over one with files in it, so of two runs the first wins.
     """
@@ -501,9 +566,9 @@ def _publish(finished: Path, place: Path) -> dict[str, Any]:
             finished.rename(place)
         except OSError as error:
             failure = error
-        record = _read_whole(place)
-        if record is not None:
-            return record
+        manifest = _read_whole(place)
+        if manifest is not None:
+            return manifest
         if place.exists():
             owner = finished.name.partition(".")[2]
             _discard(place, finished.with_name(f"{uuid.uuid4().hex}.{owner}"))

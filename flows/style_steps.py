@@ -13,6 +13,7 @@ import numpy as np
 from flows.engine import one_torch_thread
 from flows.places import Place
 from flows.remote_files import FilePlace, near_file
+from flows.source_files import SourceFiles
 from flows.steps import BalancedStem, cut
 from flows.store import Store, code_version
 from flows.track_steps import AUDIO_CODE, METER_CODE, TrackJob
@@ -61,36 +62,45 @@ class HeardReference:
         ``(windows, stage2.encoder.REFERENCE_FIGURES)`` float32.
     stereo
         The stereo field of the whole recording.
+    content
+        A hash of the file's content.
     """
 
     style: Style
     windows: Path
     stereo: StereoField
+    content: str = ""
 
 
 def style_step(job: TrackJob) -> HeardReference:
     """Measure the style of a reference, and what the controller hears of it, in one read."""
     store, path = Store(job.store), near_file(job.path)
+    source = SourceFiles(store, {job.name: path})
     key = store.key(
         "style",
-        inputs={"content": store.content_hash(path), "suffix": path.suffix.lower()},
+        inputs={"content": source.contents[job.name], "suffix": path.suffix.lower()},
         code_version=code_version(
             *STYLE_CODE, "pipeline.stereo", distributions=("numpy", "scipy", "soundfile", "torch")
         ),
     )
     with store.entry("style", key) as entry:
         if not entry.done:
-            audio = read(path)
-            rate = probe(path).sample_rate
-            style = measure_style(audio, sample_rate=rate)
-            np.save(entry.path / "windows.npy", reference_windows(audio, sample_rate=rate))
-            stereo = measure_stereo(audio, sample_rate=rate)
-            entry.commit({"style": style.to_record(), "stereo": stereo.to_record()})
+            entry.commit(source.read(lambda: _style_record(path, entry.path / "windows.npy")))
         return HeardReference(
             Style.from_record(entry.record["style"]),
             entry.path / "windows.npy",
             StereoField.from_record(entry.record["stereo"]),
+            source.contents[job.name],
         )
+
+
+def _style_record(path: Path, windows: Path) -> dict[str, Any]:
+    audio = read(path)
+    rate = probe(path).sample_rate
+    np.save(windows, reference_windows(audio, sample_rate=rate))
+    style = measure_style(audio, sample_rate=rate)
+    stereo = measure_stereo(audio, sample_rate=rate)
+    return {"style": style.to_record(), "stereo": stereo.to_record()}
 
 
 @dataclass(frozen=True)
@@ -230,8 +240,9 @@ def _remembered(
         if not entry.done:
             # On one thread the settings do not depend on the machine, and on a busy one the many
             # small operations do not wait for each other.
+            paths = {str(place): place for place in map(near_file, job.references)}
             with one_torch_thread():
-                refined, note = work(job)
+                refined, note = SourceFiles(store, paths).read(lambda: work(job))
             entry.commit({"refined": asdict(refined), "note": note})
         return _refined_from(entry.record["refined"]), entry.record["note"]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from flows.places import Place
 from flows.remote_files import FilePlace, near_file
+from flows.source_files import SourceFiles
 from flows.store import Store, code_version
 from pipeline.check import TrackCheck, check_track
 from stage1.f0 import Mode
@@ -54,18 +55,18 @@ def check_step(job: TrackJob) -> TrackCheck:
     """Decode a file from end to end and say what is wrong with it."""
     store, path = Store(job.store), near_file(job.path)
     try:
-        content = store.content_hash(path)
+        source = SourceFiles(store, {job.name: path})
     except OSError:
         return check_track(path)  # says what keeps it from being read
     key = store.key(
         "check",
         # MP3 and CAF are told from raw data by their suffix too
-        inputs={"content": content, "suffix": path.suffix.lower()},
+        inputs={"content": source.contents[job.name], "suffix": path.suffix.lower()},
         code_version=code_version(*CHECK_CODE),
     )
     with store.entry("check", key) as entry:
         if not entry.done:
-            check = check_track(path)
+            check = source.read(lambda: check_track(path))
             if not _lasts(check):
                 return check
             entry.commit(asdict(check))
@@ -84,20 +85,24 @@ class Examined:
         None where the check failed.
     envelope
         A numpy file: K-weighted power of each 10 ms, float32; None where the check failed.
+    content
+        A hash of the file's content: what is done with the track later is done with the same.
     """
 
     check: TrackCheck
     features: TrackFeatures | None
     envelope: Path | None
+    content: str = ""
 
 
 def examine_step(job: TrackJob) -> Examined:
     """Check a track and measure everything about it, in one decode."""
     store, path = Store(job.store), near_file(job.path)
     try:
-        content = store.content_hash(path)
+        source = SourceFiles(store, {job.name: path})
     except OSError:
         return Examined(check_track(path), None, None)  # says what keeps it from being read
+    content = source.contents[job.name]
     key = store.key(
         "analyse",
         inputs={
@@ -112,15 +117,15 @@ def examine_step(job: TrackJob) -> Examined:
     )
     with store.entry("analyse", key) as entry:
         if not entry.done:
-            found = examine(path, name=job.name, f0_mode=job.f0_mode)
+            found = source.read(lambda: examine(path, name=job.name, f0_mode=job.f0_mode))
             if not _lasts(found.check):
-                return Examined(found.check, None, None)
+                return Examined(found.check, None, None, content)
             np.save(entry.path / "envelope.npy", found.envelope)
             told = None if found.features is None else found.features.to_json()
             entry.commit({"check": asdict(found.check), "features": told})
         check = TrackCheck(**entry.record["check"])
         if entry.record["features"] is None:
-            return Examined(check, None, None)
+            return Examined(check, None, None, content)
         # The same file may be known by another name in another session.
         features = replace(TrackFeatures.from_json(entry.record["features"]), name=job.name)
-        return Examined(check, features, entry.path / "envelope.npy")
+        return Examined(check, features, entry.path / "envelope.npy", content)

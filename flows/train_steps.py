@@ -14,14 +14,15 @@ from flows.decisions import first_plan, intended_levels, is_centred, most_spread
 from flows.engine import LocalEngine, one_torch_thread
 from flows.places import Place
 from flows.settings import MixSettings
+from flows.source_files import SourceFiles
 from flows.steps import BalanceJob, balance_step
-from flows.store import Store, code_version
+from flows.store import Store, code_version, made_whole
 from pipeline.loudness import integrated_loudness
 from pipeline.problems import InputError, Problem
 from pipeline.roles import Role, Subgroup
 from pipeline.units import FloatArray
 from stage1.ensemble import stem_targets
-from stage2.corpus import make_song
+from stage2.corpus import CorpusSong, make_song
 from stage2.corpus_samples import SampleBank
 from stage2.scenes import digest_song, save_song
 
@@ -72,21 +73,20 @@ class RecordedSong:
 def synthesised_song_step(job: SynthesisedSong) -> Path:
     """Make a song and digest its stems; return the file that holds them."""
     store = Store(job.store)
+    shots = [path for folder in job.one_shots for path in _files(folder)]
+    sources = SourceFiles(store, {str(path): path for path in shots})
     key = store.key(
         "song",
         inputs={
             "seed": job.seed,
             "seconds": job.seconds,
-            "one_shots": [
-                store.content_hash(path) for folder in job.one_shots for path in _files(folder)
-            ],
+            "one_shots": [sources.contents[str(path)] for path in shots],
         },
         code_version=code_version(*_CODE, *_CORPUS_CODE),
     )
     with store.entry("song", key) as entry:
         if not entry.done:
-            bank = SampleBank.of(*job.one_shots) if job.one_shots else None
-            song = make_song(job.seed, seconds=job.seconds, sample_rate=CORPUS_RATE, samples=bank)
+            song = sources.read(lambda: _made_song(job))
             roles: dict[str, list[Role]] = {}
             for track in song.tracks:
                 roles.setdefault(track.subgroup, []).append(Role(track.role))
@@ -109,18 +109,29 @@ def synthesised_song_step(job: SynthesisedSong) -> Path:
         return entry.path / "song.safetensors"
 
 
+def _made_song(job: SynthesisedSong) -> CorpusSong:
+    bank = SampleBank.of(*job.one_shots) if job.one_shots else None
+    return make_song(job.seed, seconds=job.seconds, sample_rate=CORPUS_RATE, samples=bank)
+
+
 _CENTRED = {Subgroup.BASS, Subgroup.DRUMS, Subgroup.LEAD_VOCALS, Subgroup.DIALOGUE}
 
 
 def recorded_song_step(job: RecordedSong) -> Path:
     """Balance a session by the rules of stage 1 and digest its stems; return the file."""
+    return made_whole(lambda: _recorded_song(job), job.store)
+
+
+def _recorded_song(job: RecordedSong) -> Path:
     store = Store(job.store)
     settings = MixSettings(skip_bad=True)
     with LocalEngine(workers=1) as engine, one_torch_thread():
         analysed = analyse_session(engine, job.session, settings=settings, store=job.store)
     plan = first_plan(analysed, job.session)
     stems = [
-        balance_step(BalanceJob(plan, stem.name, analysed.session.root, job.store))
+        balance_step(
+            BalanceJob(plan, stem.name, analysed.session.root, job.store, analysed.contents)
+        )
         for stem in plan.stems
     ]
     intended = intended_levels(plan, analysed, stems)

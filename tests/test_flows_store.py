@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows import store as store_module
-from flows.store import Store, chosen_root, code_version, default_root
+from flows.store import (
+    DamagedEntryError,
+    Store,
+    chosen_root,
+    code_version,
+    default_root,
+    made_whole,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -82,7 +89,60 @@ def test_nothing_half_written_after_an_exception(store: Store, error: type[BaseE
     assert not make(store, "k")
 
 
-@pytest.mark.parametrize("damage", ["missing", "short", "done.json", "not json", "no record"])
+def flip(path: Path, at: int) -> None:
+    """Turn one bit over, as a disk does: the file's times stay."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 4]))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def test_a_large_file_is_looked_through_when_it_is_used(store: Store) -> None:
+    key = "ab" * 20
+
+    def made(content: bytes) -> Path:
+        with store.entry("render", key) as entry:
+            if not entry.done:
+                (entry.path / "stem.wav").write_bytes(content)
+                entry.commit()
+            return entry.path / "stem.wav"
+
+    path = made(b"0" * 3_000_000)
+    assert store.local(path) == path
+    flip(path, 2_000_000)
+    assert made(b"") == path, "it is not looked through where it is only found"
+    times: list[bytes] = []
+
+    def use() -> bytes:
+        times.append(store.local(made(b"1" * 3_000_000)).read_bytes())
+        return times[-1]
+
+    assert made_whole(use, store.place) == b"1" * 3_000_000
+    assert len(times) == 1
+    shutil.rmtree(path.parent)
+    with pytest.raises(DamagedEntryError, match="run again"):
+        store.local(path)
+
+
+def test_what_is_damaged_over_and_over_is_given_up(store: Store) -> None:
+    tries: list[int] = []
+
+    def never() -> None:
+        tries.append(1)
+        raise DamagedEntryError("again")
+
+    with pytest.raises(DamagedEntryError):
+        made_whole(never, store.place)
+    assert 2 <= len(tries) < 10
+
+
+@pytest.mark.parametrize("damage", [
+    "missing", "short", "flipped", "done.json", "not json", "no record", "flipped record",
+    "deep record",
+])  # fmt: skip
 def test_damaged_entry_is_made_anew(store: Store, damage: str) -> None:
     make(store, "k")
     place = store.root / "greet" / "k"
@@ -91,6 +151,14 @@ def test_damaged_entry_is_made_anew(store: Store, damage: str) -> None:
             (place / "sub" / "text.txt").unlink()
         case "short":
             (place / "sub" / "text.txt").write_text("hell")
+        case "flipped":
+            flip(place / "sub" / "text.txt", 2)
+        case "flipped record":
+            done = (place / "done.json").read_text()
+            assert '"hello"' in done or '"text"' in done
+            (place / "done.json").write_text(done.replace("text", "tekt"))
+        case "deep record":
+            (place / "done.json").write_text("[" * 100_000)
         case "done.json":
             (place / "done.json").unlink()
         case "not json":
