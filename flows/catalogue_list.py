@@ -144,8 +144,8 @@ def _holds_only(folder: Path, references: set[Path]) -> str | None:
     """Return why a folder is no session, where it holds a reference and no track."""
     if not any(path.is_relative_to(folder) for path in references):
         return None
-    files, _ = session_files(folder, references=list(references))
-    return None if files else "holds the reference"
+    candidates = session_files(folder, references=list(references))
+    return None if candidates.every else "holds the reference"
 
 
 @dataclass(frozen=True)

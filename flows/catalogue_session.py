@@ -24,7 +24,7 @@ from flows.retries import back_off_s, may_pass
 from flows.store import Store
 from pipeline.html_page import write_whole
 from pipeline.session_files import session_files
-from pipeline.session_settings import SESSION_TOML
+from pipeline.session_settings import SESSION_TOML, readable_settings
 
 __all__ = ["RECORDS", "SessionJob", "crashed_row", "mix_entry", "mix_in_this_process"]
 
@@ -149,7 +149,9 @@ def _fingerprint(job: SessionJob) -> str | None:
     if near.root is None or near.faults or not near.root.is_dir():
         return None
     root = near.root.resolve()
-    files, _ = session_files(root, references=near.references)
+    files = session_files(
+        root, references=near.references, keep=readable_settings(root).keeps
+    ).every
     if (root / SESSION_TOML).exists():
         files[SESSION_TOML] = root / SESSION_TOML
     try:

@@ -12,10 +12,10 @@ from flows.object_storage import ObjectFolder, RemoteError, StoredObject
 from flows.places import Place, is_url, parse_place
 from flows.progress import Progress
 from flows.remote_files import mirror
-from pipeline.audio import AUDIO_SUFFIXES, UNREADABLE_SUFFIXES
+from pipeline.file_names import NamedAs, named_as
 from pipeline.problems import InputError, Problem
 from pipeline.session_files import MARKERS, session_files
-from pipeline.session_settings import SESSION_TOML
+from pipeline.session_settings import SESSION_TOML, readable_settings
 
 __all__ = ["NearInput", "bring_near", "bring_tracks_near", "named_by_url"]
 
@@ -126,7 +126,8 @@ def _mirror_session(url: str, references: set[str], progress: Progress | None) -
         raise InputError(problems)
 
     def wanted(root: Path) -> list[str]:
-        files, _ = session_files(root.resolve())
+        settings = readable_settings(root)
+        files = session_files(root.resolve(), keep=settings.keeps, by_name=True).every
         there = {stored.name for stored in taken}
         return sorted(files.keys() | (references & there))
 
@@ -172,8 +173,7 @@ def _is_marker(stored: StoredObject) -> bool:
 
 def _counts(stored: StoredObject) -> bool:
     path = PurePosixPath(stored.name)
-    suffixes = {path.suffix.lower(), path.name.lower()}
-    return _is_marker(stored) or bool(suffixes & (AUDIO_SUFFIXES | UNREADABLE_SUFFIXES))
+    return _is_marker(stored) or named_as(path.name) is not NamedAs.OTHER
 
 
 def name_problems(objects: Iterable[StoredObject]) -> list[Problem]:

@@ -6,13 +6,24 @@ heard at all. The second is worse: a name is a bounce only when nothing in it is
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
-__all__ = ["Bounce", "bounce", "shared_words", "words"]
+__all__ = [
+    "Bounce",
+    "MixKind",
+    "Part",
+    "bounce",
+    "frozen_copy_of",
+    "mix_kind",
+    "part",
+    "shared_words",
+    "words",
+]
 
 
 class Bounce(Enum):
@@ -22,6 +33,22 @@ class Bounce(Enum):
     LIKELY = "likely"
     """It says mix or master, and words that are neither an instrument nor the song's name."""
     SURE = "sure"
+
+
+class MixKind(Enum):
+    """What a mix of a whole song has in it."""
+
+    FULL = "full"
+    INSTRUMENTAL = "instrumental"
+    VOCALS = "vocals"
+
+
+class Part(Enum):
+    """What a track's name says that it plays."""
+
+    INSTRUMENT = "instrument"
+    VOCALS = "vocals"
+    UNKNOWN = "unknown"
 
 
 _BOUNCE = frozenset(
@@ -83,6 +110,23 @@ _INSTRUMENT_PART = tuple(
     orchest ensemble quartet trio solo riff strum pick acoustic electr distor crunch fuzz leads
     rhythm perkus""".split()  # noqa: SIM905
 )
+
+# Of those that are sung, spoken or rapped,
+_VOICE = frozenset(
+    """vox voc vx vocs vocal vocals lv bv bvs bgv bgvs bgvox bvox gang choir adlib adlibs rap hook
+    verse chorus harm harms harmony double doubles dbl talk dialog dialogue voice voices vo narr
+    stimme gesang chor voix choeur voz coro voce coros lead ld sing singer singers""".split()  # noqa: SIM905
+)
+_VOICE_PART = ("vocal", "vox", "voice", "voca", "singer", "choir", "speech", "narra", "adlib")
+
+# and of mixes, those that lack them, or have nothing else.
+_INSTRUMENTAL = frozenset(
+    """instrumental instrumentals instr inst beat beats beatless karaoke playback backing tv 2track
+    twotrack minus music musik musique musica base""".split()  # noqa: SIM905
+)
+_ACAPELLA = frozenset("acapella acappella capella acapellas".split())  # noqa: SIM905
+
+_FROZEN = frozenset({"freeze", "frozen", "freezed", "frz"})
 
 # Not an instrument there: "no vox mix", "mix minus guitar", "vocal up mix".
 _WITHOUT = frozenset({"no", "without", "minus", "less"})
@@ -195,3 +239,50 @@ def _heard(found: list[str]) -> list[str]:
             continue
         kept.append(word)
     return kept
+
+
+def mix_kind(stem: str) -> MixKind:
+    """Say what a mix of the whole song has in it, by its file's name without suffix.
+
+    Examples
+    --------
+    >>> [mix_kind(name).value for name in ("Instrumental (Mastered)", "Mix no vox", "Acapella Mix")]
+    ['instrumental', 'instrumental', 'vocals']
+    """
+    named = words(stem)
+    if any(word in _ACAPELLA for word in named):
+        return MixKind.VOCALS
+    without_voice = any(
+        first in _WITHOUT and second in _VOCALS for first, second in itertools.pairwise(named)
+    )
+    instrumental = without_voice or any(word in _INSTRUMENTAL for word in named)
+    return MixKind.INSTRUMENTAL if instrumental else MixKind.FULL
+
+
+def part(stem: str) -> Part:
+    """Say what a track plays, as far as its name tells without much knowledge.
+
+    Examples
+    --------
+    >>> [part(name).value for name in ("Lead Vox", "Kick In", "Anna", "Audio 07")]
+    ['vocals', 'instrument', 'unknown', 'unknown']
+    """
+    named = words(stem)
+    if any(word in _VOICE or word.startswith(_VOICE_PART) for word in named):
+        # A "Lead Guitar" is none, and "Vox" is an amplifier too.
+        other = {w for w in named if _is_instrument(w)} - _VOICE
+        return Part.INSTRUMENT if any(not w.startswith(_VOICE_PART) for w in other) else Part.VOCALS
+    return Part.INSTRUMENT if any(map(_is_instrument, named)) else Part.UNKNOWN
+
+
+def frozen_copy_of(stem: str) -> tuple[str, ...] | None:
+    """Return the words of the track that a frozen file is made of; None for any other file.
+
+    Examples
+    --------
+    >>> frozen_copy_of("Freeze Bass [2024-03-01 120000]"), frozen_copy_of("Bass")
+    (('bass',), None)
+    """
+    named = words(re.sub(r"\[[\d\s:_-]*\]", "", stem))
+    rest = tuple(word for word in named if word not in _FROZEN)
+    return rest if rest and len(rest) < len(named) else None

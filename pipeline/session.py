@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, AudioInfo, probe
-from pipeline.bounces import Bounce, bounce, shared_words
+from pipeline.bounces import Bounce, bounce, frozen_copy_of, words
 from pipeline.check import TrackCheck, check_track
+from pipeline.foreign_folders import Foreign
 from pipeline.problems import InputError, Problem
-from pipeline.session_files import LeftOut, session_files
+from pipeline.session_files import LeftOut, SessionFiles, session_files
 from pipeline.session_settings import (
     SESSION_TOML,
     SessionSettings,
@@ -25,6 +26,8 @@ from pipeline.session_settings import (
     load_settings,
 )
 from pipeline.time_stamps import LONGEST_GAP_S, starts_from_stamps
+from pipeline.whole_mixes import Candidate, whole_mixes
+from pipeline.words import listed
 
 __all__ = [
     "SHORTEST_REFERENCE_S",
@@ -41,9 +44,6 @@ __all__ = [
 ]
 
 SHORTEST_REFERENCE_S = 3.0
-
-# A bounce lasts about as long as what it is a bounce of.
-_BOUNCE_LENGTH = 0.8
 
 TO_KEEP = f"(to keep it, give it use = true in {SESSION_TOML})"
 """What is said of each file that is left out and might yet be a track."""
@@ -184,37 +184,75 @@ def find_session(
             settings = load_settings(root / SESSION_TOML)
         except InputError as error:
             faults.extend(error.problems)
-    files, left_out = session_files(root, references=references)
-    files, refused = _without_refused(files, settings)
-    left_out += refused
+    candidates = session_files(root, references=references, keep=settings.keeps)
+    files, copies, notes = _chosen_files(candidates, root.name, settings)
     tracks, bad_tracks = _probe_tracks(files)
-    tracks, bounces = _without_bounces(tracks, root.name, settings)
-    # A glob that finds only a bad track is no mistake in session.toml.
-    names = [*(track.name for track in tracks), *(problem.subject for problem in bad_tracks)]
-    overrides, unmatched = settings.overrides([*names, *(item.name for item in refused)])
+    bad_tracks += [
+        replace(problem, remedy=problem.remedy + _OR_SKIP)
+        for problem in candidates.problems
+        if settings.uses(problem.subject) is not False
+    ]
+    tracks, bounces, bounce_notes = _without_bounces(tracks, root.name, settings)
+    left_out = [*candidates.left_out, *copies, *bounces]
+    # A glob that finds only a bad track, or one that is left out, is no mistake in session.toml.
+    names = [
+        *(track.name for track in tracks),
+        *(problem.subject for problem in bad_tracks),
+        *(item.name for item in left_out),
+    ]
+    overrides, unmatched = settings.overrides(names)
     return FoundSession(
         root=root,
         tracks=tuple(replace(track, overrides=overrides[track.name]) for track in tracks),
-        left_out=tuple(sorted([*left_out, *bounces], key=lambda item: _natural(item.name))),
+        left_out=tuple(sorted(left_out, key=lambda item: _natural(item.name))),
         bad_tracks=tuple(bad_tracks),
         faults=tuple(faults),
         references=good_references,
         sample_rate=settings.sample_rate if sample_rate is None else sample_rate,
-        notes=tuple(f"{SESSION_TOML}: {glob!r} matches no track" for glob in unmatched),
+        notes=(
+            *(f"{SESSION_TOML}: {glob!r} matches no track" for glob in unmatched),
+            *notes,
+            *bounce_notes,
+        ),
         offsets=settings.offsets,
     )
 
 
-def _without_refused(
-    files: Mapping[str, Path], settings: SessionSettings
-) -> tuple[dict[str, Path], list[LeftOut]]:
-    """Return the files that ``session.toml`` does not leave out, and those that it does."""
-    refused = [name for name in files if settings.uses(name) is False]
-    why = f"{SESSION_TOML} says use = false"
-    return (
-        {name: path for name, path in files.items() if name not in refused},
-        [LeftOut(name, why) for name in refused],
-    )
+def _chosen_files(
+    candidates: SessionFiles, song: str, settings: SessionSettings
+) -> tuple[dict[str, Path], list[LeftOut], list[str]]:
+    """Return the files that are tracks, those left out as no more than copies, and notes."""
+    files = dict(candidates.files)
+    left_out: list[LeftOut] = []
+    notes: list[str] = []
+    for aside in candidates.aside:
+        wanted = [name for name in aside.files if settings.uses(name)]
+        files.update((name, aside.files[name]) for name in wanted)
+    for kind, fewest in ((Foreign.POOL, 2), (Foreign.SPARE, 1)):
+        own = sum(bounce(Path(n).stem, folders=n.split("/")[:-1], song=song) is Bounce.NO
+                  for n in files)  # fmt: skip
+        for aside in candidates.aside:
+            if aside.folder.kind is not kind or not aside.files:
+                continue
+            if own < fewest:
+                files.update(aside.files)
+                notes.append(
+                    f"{aside.name} {aside.folder.why}, and there is too little else: its files are "
+                    "mixed, each from the start of the song on (export the tracks from one start "
+                    "if they belong elsewhere)"
+                )
+            elif not any(aside.name.startswith(outer.name) for outer in left_out):
+                left_out.append(LeftOut(aside.name, f"{aside.folder.why} {TO_KEEP}"))
+    named = {tuple(words(Path(name).stem)): name for name in files}
+    for name in list(files):
+        original = named.get(frozen_copy_of(Path(name).stem) or ())
+        if original is not None and not settings.uses(name):
+            del files[name]
+            left_out.append(LeftOut(name, f"is a frozen copy of {original} {TO_KEEP}"))
+    for name in [name for name in files if settings.uses(name) is False]:
+        del files[name]
+        left_out.append(LeftOut(name, f"{SESSION_TOML} says use = false"))
+    return files, left_out, notes
 
 
 def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
@@ -275,39 +313,23 @@ def _probe_references(references: Sequence[Path], faults: list[Problem]) -> tupl
 
 def _without_bounces(
     tracks: list[Track], song: str, settings: SessionSettings
-) -> tuple[list[Track], list[LeftOut]]:
-    song_words = shared_words(Path(track.name).stem for track in tracks)
-    how_sure = {
-        track.name: bounce(
-            Path(track.name).stem,
-            folders=track.folder.split("/") if track.folder else (),
-            song=song,
-            song_words=song_words,
-        )
-        for track in tracks
-    }
-    counts = Counter(how_sure.values())
-    # Where most names say "master", the word tells nothing.
-    telling = counts[Bounce.LIKELY] <= counts[Bounce.NO]
-    longest_s = max(
-        (t.info.duration_s for t in tracks if how_sure[t.name] is Bounce.NO), default=0.0
+) -> tuple[list[Track], list[LeftOut], list[str]]:
+    mixes = whole_mixes(
+        [Candidate(t.name, t.info.channels, t.info.duration_s) for t in tracks],
+        song=song,
+        wanted=lambda name: bool(settings.uses(name)),
     )
-    kept: list[Track] = []
-    out: list[LeftOut] = []
-    for track in tracks:
-        sure = how_sure[track.name]
-        whole_song = (
-            track.info.channels == 2 and track.info.duration_s >= _BOUNCE_LENGTH * longest_s
+    out = [
+        LeftOut(name, f"looks like a mix of the whole song {TO_KEEP}") for name in mixes.left_out
+    ]
+    notes = []
+    if mixes.kept:
+        are = "is named like a mix" if len(mixes.kept) == 1 else "are named like mixes"
+        notes.append(
+            f"{listed(mixes.kept)} {are} of the whole song, and mixed all the same: without it too "
+            f"little would remain (give it use = false in {SESSION_TOML} to leave it out)"
         )
-        if (
-            sure is Bounce.NO
-            or (sure is Bounce.LIKELY and not (telling and whole_song))
-            or settings.uses(track.name)
-        ):
-            kept.append(track)
-        else:
-            out.append(LeftOut(track.name, f"looks like a mix of the whole song {TO_KEEP}"))
-    return kept, out
+    return [track for track in tracks if track.name not in mixes.left_out], out, notes
 
 
 def settle(

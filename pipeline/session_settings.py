@@ -25,6 +25,7 @@ key by key.
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -45,6 +46,7 @@ __all__ = [
     "TrackOverrides",
     "TrackRule",
     "load_settings",
+    "readable_settings",
 ]
 
 SESSION_TOML = "session.toml"
@@ -163,6 +165,10 @@ class SessionSettings:
             return True
         return use
 
+    def keeps(self, name: str) -> bool:
+        """Whether a file is a track wherever it lies."""
+        return self.uses(name) is True
+
 
 def _applied(rule: TrackRule, overrides: TrackOverrides) -> TrackOverrides:
     return TrackOverrides(
@@ -182,10 +188,16 @@ def _folded(text: str) -> str:
     return unicodedata.normalize("NFC", text).lower()
 
 
+@functools.lru_cache(maxsize=4096)
 def _literal(pattern: str) -> str | None:
     """Return the one name that a glob without a wildcard stands for."""
     plain = re.sub(r"\[([*?\[])\]", "\0", pattern)
     return None if re.search(r"[*?\[]", plain) else re.sub(r"\[([*?\[])\]", r"\1", pattern)
+
+
+@functools.lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(fnmatch.translate(_folded(pattern)))
 
 
 def _hits(pattern: str, names: Sequence[str]) -> list[str]:
@@ -193,10 +205,18 @@ def _hits(pattern: str, names: Sequence[str]) -> list[str]:
     if literal is not None and literal in names:
         # Names may differ in case alone, or stand again in a subfolder: this one is meant.
         return [literal]
-    wanted = re.compile(fnmatch.translate(_folded(pattern))).match
+    wanted = _compiled(pattern).match
     return [
         name for name in names if wanted(_folded(name)) or wanted(_folded(name).rpartition("/")[2])
     ]
+
+
+def readable_settings(root: Path) -> SessionSettings:
+    """Return the settings of a session's folder; none where it has no file of them that is good."""
+    try:
+        return load_settings(root / SESSION_TOML)
+    except InputError:
+        return SessionSettings()
 
 
 def load_settings(path: Path) -> SessionSettings:

@@ -108,10 +108,10 @@ def test_a_remote_folder_has_the_tracks_that_it_would_have_here(
         path.write_bytes(content)
     root = song.root()
     assert root.name == "My Song"
-    files, left_out = session_files(root)
-    here, here_left_out = session_files(tmp_path / "local")
-    assert left_out == here_left_out
-    assert files.keys() == here.keys() == {"Drums/Kick.wav", "Bass ü.flac"}
+    there, local = session_files(root), session_files(tmp_path / "local")
+    assert (there.left_out, there.problems) == (local.left_out, local.problems)
+    files, here = there.files, local.files
+    assert files.keys() == here.keys() == {"Drums/Kick.wav", "Bass ü.flac", "Vox.m4a"}
     assert {name: path.read_bytes() for name, path in files.items()} == {
         name: MESSY[name] for name in files
     }
@@ -146,9 +146,9 @@ def test_a_reference_in_the_session_is_the_session_s_own_file(song: Song) -> Non
     near = bring_near(song.url, [f"{song.url}/Ref/song.wav"])
     assert near.root is not None
     assert near.references == (near.root / "Ref/song.wav",)
-    files, left_out = session_files(near.root.resolve(), references=near.references)
-    assert files.keys() == {"a.wav"}
-    assert [str(x.why) for x in left_out] == ["is the reference"]
+    there = session_files(near.root.resolve(), references=near.references)
+    assert there.files.keys() == {"a.wav"}
+    assert [str(x.why) for x in there.left_out] == ["is the reference"]
 
 
 def test_another_machine_fetches_just_what_a_step_needs(

@@ -153,7 +153,6 @@ def test_what_is_no_track_is_left_out_and_said(tmp_path: Path) -> None:
     put(root, "Katrin Mix.wav", audio=noise(0.9, channels=2))
     put(root, "Jonas Master.wav", audio=noise(0.9, channels=1))
     put(root, "Lieder Master.wav", audio=noise(0.5, channels=2))
-    (root / "Vocal.m4a").write_bytes(b"?")
     (root / ".DS_Store").write_bytes(b"?")
     (root / "link.wav").symlink_to(track)
     (root / "gone.wav").symlink_to(root / "nothing")
@@ -175,7 +174,6 @@ def test_what_is_no_track_is_left_out_and_said(tmp_path: Path) -> None:
         "old/": "holds earlier mixes",
         "Sunlight Rough Mix.wav": bounce,
         "Katrin Mix.wav": bounce,
-        "Vocal.m4a": ".m4a files are not read: convert it to WAV or FLAC",
         "link.wav": "is a link to Kick.wav",
         "gone.wav": "is a link to nothing",
         "outside.wav": "is a link to a file outside the session",
@@ -198,13 +196,77 @@ def test_a_mix_written_into_the_session_itself_is_left_out(tmp_path: Path) -> No
 
 
 def test_a_bounce_that_the_user_names_is_a_track(tmp_path: Path) -> None:
-    put(tmp_path, "Mix.wav")
+    for name in ("Mix.wav", "Mix 2.wav"):
+        put(tmp_path, name)
     assert messages(tmp_path) == [
-        f"{tmp_path}: has no tracks (1 left out; Mix.wav: looks like a mix of the whole song "
+        f"{tmp_path}: has no tracks (2 left out; Mix 2.wav: looks like a mix of the whole song "
         "(to keep it, give it use = true in session.toml)): add tracks, or rename what is one"
     ]
     (tmp_path / "session.toml").write_text('[[track]]\nmatch = "Mix.wav"\n')
-    assert [track.name for track in opened(tmp_path).tracks] == ["Mix.wav"]
+    session = opened(tmp_path)
+    assert [track.name for track in session.tracks] == ["Mix.wav"]
+    assert [item.name for item in session.left_out] == ["Mix 2.wav"]
+
+
+@pytest.mark.parametrize("beat", ["Instrumental Mix", "2track", "Beatless Master", "Rough Mix"])
+def test_a_beat_named_like_a_mix_is_kept_beside_vocals(tmp_path: Path, beat: str) -> None:
+    for name in ("Lead Vox", "Adlibs", beat):
+        put(tmp_path, f"{name}.wav", audio=noise(1.0, channels=2))
+    session = opened(tmp_path)
+    assert len(session.tracks) == 3
+    assert session.left_out == ()
+    (note,) = session.notes
+    assert note.startswith(f"'{beat}.wav' is named like a mix of the whole song")
+    (tmp_path / "session.toml").write_text(f'[[track]]\nmatch = "{beat}*"\nuse = false\n')
+    session = opened(tmp_path)
+    assert len(session.tracks) == 2
+    assert session.notes == ()
+
+
+def test_folders_of_daws_and_systems_are_left_out_and_said(tmp_path: Path) -> None:
+    put(tmp_path, "Kick.wav")
+    put(tmp_path, "Bass.wav")
+    (tmp_path / "Song.ptx").write_bytes(b"?")
+    out = {
+        "Audio Files/Kick_01.wav": "is the audio pool of a project",
+        "Fade Files/a.wav": "holds a DAW's cross-fades",
+        "Freeze Files.nosync/Bass.wav": "holds frozen tracks",
+        "Undo Data/Kick.wav": "holds a program's undo data",
+        "Edits/Kick.wav": "holds a DAW's edited copies",
+        "$RECYCLE.BIN/S-1-5/Kick.wav": "holds deleted files",
+        "Cache/x.wav": "holds a program's cache",
+        "Session File Backups/Kick.wav": "holds backups",
+        "Song.logicx/Media/Audio Files/k.wav": "is a project of Logic",
+    }
+    for name in out:
+        put(tmp_path, name)
+    put(tmp_path, "Freeze Bass [2024-03-01 120000].wav")
+    session = opened(tmp_path)
+    assert [track.name for track in session.tracks] == ["Bass.wav", "Kick.wav"]
+    reasons = {item.name: item.why for item in session.left_out}
+    assert reasons.pop("Freeze Bass [2024-03-01 120000].wav").startswith("is a frozen copy of Bass")
+    assert reasons.keys() == {name.split("/")[0] + "/" for name in out}
+    for name, why in out.items():
+        assert reasons[name.split("/")[0] + "/"].startswith(why)
+    (tmp_path / "session.toml").write_text(
+        '[[track]]\nmatch = "Undo Data/*"\nuse = true\n'
+        '[[track]]\nmatch = "Edits/Kick.wav"\nuse = true\n'
+        '[[track]]\nmatch = "Freeze Bass*"\nuse = true\n'
+    )
+    assert {track.name for track in opened(tmp_path).tracks} == {
+        "Bass.wav", "Kick.wav", "Undo Data/Kick.wav", "Edits/Kick.wav",
+        "Freeze Bass [2024-03-01 120000].wav",
+    }  # fmt: skip
+
+
+def test_a_pool_is_taken_where_there_is_little_else(tmp_path: Path) -> None:
+    (tmp_path / "Song.cpr").write_bytes(b"?")
+    for name in ("Audio/Kick_01.wav", "Audio/Bass_01.wav", "Edits/Kick.wav", "Mixdown/Song.wav"):
+        put(tmp_path, name, audio=noise(channels=2))
+    session = opened(tmp_path)
+    assert [track.name for track in session.tracks] == ["Audio/Bass_01.wav", "Audio/Kick_01.wav"]
+    assert [item.name for item in session.left_out] == ["Edits/", "Mixdown/Song.wav"]
+    assert session.notes[0].startswith("Audio/ is the audio pool of a project of Cubase, and there")
 
 
 def test_use_keeps_what_would_be_left_out_and_leaves_out_what_would_be_kept(
