@@ -60,7 +60,8 @@ def whole_mixes(
     named = _named_like_mixes(candidates, song)
     mixes = [c for c in candidates if c.name in named and not wanted(c.name)]
     others = [c for c in candidates if c not in mixes]
-    kept = _needed(mixes, others)
+    # A mix that the user wants is the song's, and no other is.
+    kept = [] if any(c.name in named for c in others) else _needed(mixes, others)
     return WholeMixes(tuple(c.name for c in mixes if c not in kept), tuple(c.name for c in kept))
 
 
