@@ -32,7 +32,7 @@ from flows.command_options import (
     chosen_settings,
     local_folder,
 )
-from flows.progress import JsonProgress, Progress, RichProgress, SilentProgress
+from flows.progress import JsonProgress, Progress, RichProgress, guarded
 from flows.screen import EXIT_SKIPPED, Screen, guard, number, printable
 from pipeline.problems import InputError, Problem
 
@@ -217,8 +217,8 @@ def _mix_all(
 
 def _progress(screen: Screen) -> Progress:
     if screen.as_json:
-        return JsonProgress()
-    return SilentProgress() if screen.quiet else RichProgress(screen.errors)
+        return guarded(JsonProgress())
+    return guarded(None if screen.quiet else RichProgress(screen.errors))
 
 
 def _teller(

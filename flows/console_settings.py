@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from flows.engine import Engine
-from flows.progress import Progress
+from flows.progress import Progress, guarded
 from flows.settings import MixSettings
 from flows.style_steps import ConsoleJob, predict_step, refine_step, settle_step
 from stage2.predict import Prediction
@@ -53,21 +53,30 @@ def find_console_settings(
     if settings.quality == "fast":
         refined, note = engine.run(settle_step, job, name="settle", label="console settings")
     else:
+        progress = guarded(progress)
         job = replace(job, on_step=_bar_of_steps(progress))
-        refined, note = engine.run(refine_step, job, name="refine", label="console settings")
+        try:
+            refined, note = engine.run(refine_step, job, name="refine", label="console settings")
+        finally:
+            progress.finish(_STEPS)
     names = tuple(stem.name for stem in job.stems)
     return ConsoleSettings(names, refined, prediction, settings.quality, note)
 
 
 def _bar_of_steps(progress: Progress) -> Callable[[int, int], None]:
-    """Return what shows the gradient steps of the refinement as a bar of their own."""
+    """Return what shows the gradient steps of the refinement as a bar of their own.
+
+    There are more of them than was said at first while the reference is far: only the end of the
+    refinement ends the bar.
+    """
+    told = 0
 
     def on_step(done: int, total: int) -> None:
-        if done == 1:
+        nonlocal told
+        if total != told:
             progress.start(_STEPS, total // _STEPS_SHOWN)
+            told = total
         if done % _STEPS_SHOWN == 0:
             progress.advance(_STEPS, f"step {done} of {total}")
-        if done == total:
-            progress.finish(_STEPS)
 
     return on_step

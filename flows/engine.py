@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 
 from flows.interrupts import Stopped, lost_interrupts
 from flows.places import Place
-from flows.progress import Progress, SilentProgress
+from flows.progress import Progress, guarded
 from flows.step_counts import StepCounts
 
 __all__ = [
@@ -164,8 +164,17 @@ class LocalEngine(Unwatched):
         self.workers = default_workers() if workers is None else workers
         if self.workers < 1:
             raise ValueError(f"workers is {workers}: use 1 or more")
-        self.progress: Progress = progress or SilentProgress()
+        self.progress = progress
         self.counts = StepCounts()
+
+    @property
+    def progress(self) -> Progress:
+        """What is told of each phase and item; it never raises."""
+        return self._progress
+
+    @progress.setter
+    def progress(self, progress: Progress | None) -> None:
+        self._progress = guarded(progress)
 
     def map(
         self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]

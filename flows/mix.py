@@ -30,7 +30,7 @@ from flows.mix_page import mix_page, track_sheet
 from flows.outcome import MixOutcome, write_outcome
 from flows.output_folder import choose_folder, copy_file, new_folder
 from flows.places import Place, inside, name_of, parse_place, stem_of
-from flows.progress import Progress, SilentProgress
+from flows.progress import Progress, guarded
 from flows.remote_files import shared_file, shared_folder
 from flows.render_steps import DeliverJob, Mixdown, StemJob, deliver_step, stem_step
 from flows.session_notes import track_notes
@@ -350,6 +350,7 @@ def mix_session(
         With every problem of the input at once, before anything is written.
     """
     began = time.monotonic()
+    progress = guarded(progress)
     session, store = parse_place(session), chosen_root(store)
     name = stem_of(settings.references[0]) if settings.references else "balance"
     chosen, faults = choose_folder(folder, session, name)
@@ -363,7 +364,7 @@ def mix_session(
                 folder=chosen,
                 faults=faults,
                 store=store,
-                progress=progress or SilentProgress(),
+                progress=progress,
                 began=began,
             ),
             store,

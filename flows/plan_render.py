@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows.output_folder import folder_problems, new_folder, relative_path
 from flows.places import Place, is_url, parse_place
-from flows.progress import Progress
+from flows.progress import Progress, guarded
 from flows.remote_files import named
 from flows.remote_input import bring_tracks_near
 from pipeline.plan import Plan, load_plan
@@ -37,6 +37,7 @@ def render_plan(
     InputError
         With everything that is wrong with the plan and the folders.
     """
+    progress = guarded(progress)
     problems = list(folder_problems(folder))
     try:
         plan = load_plan(path)

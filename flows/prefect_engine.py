@@ -22,7 +22,7 @@ from flows.dashboard import default_home, private_server, quiet_prefect, running
 from flows.engine import Engine, LocalEngine
 from flows.places import Place
 from flows.prefect_api import FINAL, ask, end_run
-from flows.progress import Progress, SilentProgress
+from flows.progress import Progress, guarded
 from flows.report_shelf import put_on_shelf
 from flows.retries import may_pass
 from flows.run_register import LEFT_OPEN, registered, settle_all
@@ -89,7 +89,7 @@ class PrefectEngine:
         progress: Progress | None = None,
         shelf: Path | None = None,
     ) -> None:
-        self._inner: Progress = progress or SilentProgress()
+        self._inner = guarded(progress)
         self._local = LocalEngine(workers, self._inner)
         self.counts = self._local.counts
         self._shelf = shelf
@@ -311,6 +311,9 @@ class _ArtifactProgress:
         self._total = self._done = 0
         self._told_s = 0.0
 
+    def expect(self, costs: Mapping[str, float]) -> None:
+        self._inner.expect(costs)
+
     def start(self, name: str, total: int) -> None:
         self._inner.start(name, total)
         self._total, self._done, self._told_s = total, 0, time.monotonic()
@@ -322,7 +325,7 @@ class _ArtifactProgress:
         if time.monotonic() - self._told_s > _ARTIFACT_EVERY_S or self._done == self._total:
             self._told_s = time.monotonic()
             if self._set_percent is not None:
-                self._set_percent(100.0 * self._done / self._total)
+                self._set_percent(min(100.0 * self._done / self._total, 100.0))
 
     def finish(self, name: str) -> None:
         self._inner.finish(name)

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from flows.object_storage import ObjectFolder, RemoteError, StoredObject
 from flows.places import Place, is_url, parse_place
-from flows.progress import Progress
+from flows.progress import Progress, guarded
 from flows.remote_files import mirror
 from pipeline.file_names import NamedAs, named_as
 from pipeline.problems import InputError, Problem
@@ -131,15 +131,11 @@ def _mirror_session(url: str, references: set[str], progress: Progress | None) -
         there = {stored.name for stored in taken}
         return sorted(files.keys() | (references & there))
 
-    begun = False
+    shown = guarded(progress)
 
     def on_file(done: int, total: int) -> None:
-        nonlocal begun
-        if progress is not None:
-            if not begun:
-                progress.start("fetch", total)
-                begun = True
-            progress.advance("fetch", f"{done} of {total}")
+        shown.start("fetch", total)
+        shown.advance("fetch", f"{done} of {total}")
 
     try:
         return mirror(
@@ -150,8 +146,7 @@ def _mirror_session(url: str, references: set[str], progress: Progress | None) -
             on_file=on_file,
         )
     finally:
-        if begun and progress is not None:
-            progress.finish("fetch")
+        shown.finish("fetch")
 
 
 def _mirror_reference(url: str) -> Path:

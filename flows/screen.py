@@ -6,7 +6,6 @@ import json
 import logging
 import math
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,8 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flows.output_stream import LastingStream, lasting
 from flows.places import Place, inside
-from flows.progress import JsonProgress, Progress, RichProgress, SilentProgress
+from flows.progress import GuardedProgress, JsonProgress, RichProgress, guarded
 from pipeline.problems import InputError
 
 if TYPE_CHECKING:
@@ -46,20 +46,19 @@ class Screen:
     def __init__(self, *, quiet: bool, verbose: bool, as_json: bool) -> None:
         self.quiet, self.as_json = quiet, as_json
         # Names are data: no markup in them is obeyed.
-        self.out = Console(highlight=False, markup=False, soft_wrap=True)
-        self.errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self._stdout = LastingStream("stdout")
+        self.out = _console(self._stdout)
+        self.errors = _console(LastingStream("stderr"))
         self.verbose = verbose
         logging.basicConfig(level=logging.DEBUG if verbose else logging.WARNING, force=True)
         for name in ("numba", "matplotlib", "asyncio", "filelock", "httpx", "httpcore"):
             logging.getLogger(name).setLevel(logging.WARNING)
 
-    def progress(self) -> AbstractContextManager[Progress]:
+    def progress(self) -> GuardedProgress:
         """Return the progress that fits, as a context manager."""
         if self.as_json:
-            return nullcontext(JsonProgress())
-        if self.quiet:
-            return nullcontext(SilentProgress())
-        return RichProgress(verbose=self.verbose)
+            return guarded(JsonProgress())
+        return guarded(None if self.quiet else RichProgress(verbose=self.verbose))
 
     def say(self, text: str = "") -> None:
         """Print a line to a person who wants to hear."""
@@ -70,6 +69,21 @@ class Screen:
         """Print the result as JSON where it was asked for."""
         if self.as_json:
             self.out.file.write(json.dumps(record, ensure_ascii=True) + "\n")
+
+    def close(self, *, done: bool) -> None:
+        """Hand on what is held back; say so where what was said on stdout did not arrive.
+
+        What the work has made is there all the same, so its exit status stays.
+        """
+        self._stdout.flush()
+        failure = self._stdout.failure
+        if failure is None:
+            return
+        self._stdout.close_broken()
+        result = "what was made is whole" if done else "the exit status tells how it ended"
+        self.errors.print(
+            Text(printable(f"stdout could not be written ({reason(failure)}): {result}"))
+        )
 
     def problems(self, error: InputError) -> None:
         """Print everything that is wrong with the input."""
@@ -85,6 +99,10 @@ class Screen:
         )
         for problem in error.problems:
             self.errors.print(Text(f"  {printable(str(problem))}"))
+
+
+def _console(stream: LastingStream) -> Console:
+    return Console(file=lasting(stream), highlight=False, markup=False, soft_wrap=True)
 
 
 def printable(text: str) -> str:
@@ -110,8 +128,14 @@ def guard(screen: Screen, work: Callable[[], int]) -> None:
             screen.errors.print(Text(printable(line)))
         screen.errors.print("run again with --verbose for the whole story")
         status = EXIT_FAILED
+    screen.close(done=status in (0, EXIT_SKIPPED))
     if status:
         raise typer.Exit(status)
+
+
+def reason(error: Exception) -> str:
+    """Return why something failed, without the numbers of the system."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def present_mix(screen: Screen, outcome: MixOutcome) -> None:

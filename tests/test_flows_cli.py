@@ -17,6 +17,7 @@ import pytest
 import soundfile
 from typer.testing import Result
 
+from flows.progress import phase_title
 from stage1.narrowband import METHODS
 
 Command = Callable[..., Result]
@@ -213,7 +214,8 @@ BAD = {
 def problem_lines(result: Result) -> list[str]:
     heading, *lines = result.stderr.splitlines()
     # what phases took comes first
-    while heading.startswith(("check: ", "analyse: ", "balance: ", "style: ")):
+    phases = ("check", "analyse", "balance", "style")
+    while heading.startswith(tuple(f"{phase_title(phase)}: " for phase in phases)):
         heading, *lines = lines
     count = len(lines)
     assert heading == f"{count} problem{'s' * (count != 1)}, nothing was written:"
