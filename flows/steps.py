@@ -154,7 +154,17 @@ def balance_step(job: BalanceJob) -> BalancedStem:
         "balance",
         inputs={
             "tracks": [
-                [sources.contents[t.path], t.gain_db, t.pan, t.offset_s, t.invert] for t in heard
+                [
+                    sources.contents[t.path],
+                    t.gain_db,
+                    t.pan,
+                    t.offset_s,
+                    t.invert,
+                    t.channels,
+                    t.dc,
+                    t.dc_highpass_hz,
+                ]
+                for t in heard
             ],
             "sample_rate": plan.sample_rate,
             "frames": plan.frames,

@@ -29,7 +29,7 @@ __all__ = [
 # The code that a step's results depend on: what :func:`flows.store.code_version` takes.
 AUDIO_CODE = (
     "pipeline.audio", "pipeline.audio_info", "pipeline.containers", "pipeline.pcm",
-    "pipeline.kernels", "pipeline.units",
+    "pipeline.conditioning", "pipeline.kernels", "pipeline.units",
 )  # fmt: skip
 METER_CODE = ("pipeline.loudness", "pipeline.energies", "pipeline.true_peak")
 CHECK_CODE = ("pipeline.check", *AUDIO_CODE)

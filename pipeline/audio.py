@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +30,7 @@ from pipeline.audio_info import (
     refusal,
 )
 from pipeline.audio_writer import AudioWriter, FileFormat, Subtype, write
+from pipeline.conditioning import Conditioning, conditioned_blocks, lead_frames
 from pipeline.pcm import PcmReader
 from pipeline.problems import InputError
 from pipeline.units import FloatArray
@@ -143,6 +145,47 @@ class _File:
         )
 
 
+class _ConditionedFile:
+    """An open file whose samples are set right as they are decoded."""
+
+    plain = False
+
+    def __init__(self, path: Path, conditioning: Conditioning) -> None:
+        self._file = _File(path)
+        self._conditioning = conditioning
+        info = self._file.info
+        if (wrong := conditioning.problem(info.channels)) is not None:
+            self._file.close()
+            raise refusal(path, wrong, "correct what the plan or session.toml says of it")
+        self.info = replace(info, channels=conditioning.channels_from(info.channels), plain=False)
+
+    @property
+    def closed(self) -> bool:
+        return self._file.closed
+
+    def close(self) -> None:
+        self._file.close()
+
+    def blocks(self, start: int, block_frames: int) -> Iterator[FloatArray]:
+        rate = self.info.sample_rate
+        early = min(start, lead_frames(self._conditioning, rate))
+        raw = self._file.blocks(start - early, block_frames)
+        for block in conditioned_blocks(raw, self._conditioning, sample_rate=rate):
+            cut = min(early, block.shape[1])
+            early -= cut
+            if cut < block.shape[1]:
+                yield block[:, cut:]
+
+    def fill(self, out: FloatArray, start: int) -> None:
+        raise NotImplementedError("what is set right is read in blocks")
+
+
+def _opened(path: Path, conditioning: Conditioning | None) -> _File | _ConditionedFile:
+    if conditioning is None or conditioning.neutral:
+        return _File(path)
+    return _ConditionedFile(path, conditioning)
+
+
 def _resampled(
     blocks: Iterator[FloatArray], info: AudioInfo, sample_rate: int
 ) -> Iterator[FloatArray]:
@@ -165,15 +208,17 @@ class AudioStream:
         The file.
     sample_rate
         The rate wanted; None keeps the file's own.
+    conditioning
+        How the file's samples are set right; None keeps them.
 
     Attributes
     ----------
     frames
         Length at the rate asked for: ``ceil(length * ratio)``.
     channels
-        Number of channels.
+        Number of channels that are read.
     info
-        The header.
+        The header; where samples are set right, with the channels that come of it.
 
     Raises
     ------
@@ -186,8 +231,15 @@ class AudioStream:
     ...     first = stream.read(4096)
     """
 
-    def __init__(self, path: Path, *, sample_rate: int | None = None) -> None:
-        self._file = _File(path)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        sample_rate: int | None = None,
+        conditioning: Conditioning | None = None,
+    ) -> None:
+        self._conditioning = conditioning
+        self._file = _opened(path, conditioning)
         self.info = self._file.info
         self.sample_rate = sample_rate or self.info.sample_rate
         self.channels = self.info.channels
@@ -218,7 +270,7 @@ class AudioStream:
         if position == self.frames - self._left and not self._file.closed:
             return
         if self._file.closed:
-            self._file = _File(self.info.path)
+            self._file = _opened(self.info.path, self._conditioning)
         self._start(position)
 
     def _start(self, position: int) -> None:
@@ -309,6 +361,7 @@ def read(
     sample_rate: int | None = None,
     start_s: float = 0.0,
     duration_s: float | None = None,
+    conditioning: Conditioning | None = None,
 ) -> FloatArray:
     """Return a file, or an excerpt of it, as ``(channels, frames)``.
 
@@ -316,6 +369,8 @@ def read(
     ----------
     start_s, duration_s
         The excerpt; what of it lies past the end of the file is left away.
+    conditioning
+        As for :class:`AudioStream`.
 
     Raises
     ------
@@ -324,7 +379,7 @@ def read(
     """
     if start_s < 0.0 or (duration_s is not None and duration_s < 0.0):
         raise ValueError(f"excerpt from {start_s} s, {duration_s} s long: use values from 0")
-    with AudioStream(path, sample_rate=sample_rate) as stream:
+    with AudioStream(path, sample_rate=sample_rate, conditioning=conditioning) as stream:
         start = min(stream.frames, round(start_s * stream.sample_rate))
         left = stream.frames - start
         stream.seek(start)

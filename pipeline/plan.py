@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from pipeline.conditioning import HIGHEST_DC_HIGHPASS_HZ, ChannelUse, Conditioning
 from pipeline.problems import InputError, Problem, suggest
 from pipeline.text_files import parse_json, read_text
 
@@ -298,6 +299,9 @@ class TrackPlan(_Record):
         Where the track starts on the session's time line.
     mute
         A muted track is not heard, and its place in the plan is kept.
+    channels, dc, dc_highpass_hz
+        How the file's samples are set right before anything else, as
+        :class:`pipeline.conditioning.Conditioning`.
     reason
         Why it got this gain and pan, in words.
     """
@@ -310,7 +314,15 @@ class TrackPlan(_Record):
     invert: bool = False
     offset_s: float = Field(default=0.0, ge=0.0, le=1e6)
     mute: bool = False
+    channels: ChannelUse = ChannelUse.AS_IS
+    dc: tuple[Annotated[float, Field(ge=-1.0, le=1.0)], ...] = Field(default=(), max_length=2)
+    dc_highpass_hz: float = Field(default=0.0, ge=0.0, le=HIGHEST_DC_HIGHPASS_HZ)
     reason: str = ""
+
+    @property
+    def conditioning(self) -> Conditioning:
+        """How the file's samples are set right."""
+        return Conditioning(self.channels, self.dc, self.dc_highpass_hz)
 
 
 class StemPlan(_Record):

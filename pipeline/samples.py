@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import AudioStream
+from pipeline.conditioning import Conditioning
 
 __all__ = ["FileSamples", "HeldSamples", "Samples"]
 
@@ -96,6 +97,8 @@ class FileSamples:
         The file.
     sample_rate
         The rate wanted, in Hz; None keeps the file's own.
+    conditioning
+        How the file's samples are set right; None keeps them.
 
     Raises
     ------
@@ -103,8 +106,14 @@ class FileSamples:
         As :class:`pipeline.audio.AudioStream`, here and when it is read.
     """
 
-    def __init__(self, path: Path, *, sample_rate: int | None = None) -> None:
-        self._stream = AudioStream(path, sample_rate=sample_rate)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        sample_rate: int | None = None,
+        conditioning: Conditioning | None = None,
+    ) -> None:
+        self._stream = AudioStream(path, sample_rate=sample_rate, conditioning=conditioning)
         self.path = path
         self.sample_rate = self._stream.sample_rate
         self.channels = self._stream.channels

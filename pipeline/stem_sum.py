@@ -1,8 +1,9 @@
 """Raw tracks to stems: the tracks of a plan summed at their gains, pans and offsets.
 
 A mono track is given to both channels, a stereo one keeps its image; both are balanced by
-:func:`pipeline.processors.pan_gains`. Sums are float64 in the order of the plan and become float32
-once, so the exported stems are exactly what the console processes.
+:func:`pipeline.processors.pan_gains`, after the file was set right as the plan says. Sums are
+float64 in the order of the plan and become float32 once, so the exported stems are exactly what
+the console processes.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import AudioStream, probe, read
+from pipeline.conditioning import Conditioning
 from pipeline.kernels import kernel
 from pipeline.plan import Plan, TrackPlan
 from pipeline.problems import InputError, Problem
@@ -49,6 +51,8 @@ class PlacedTrack:
         Where it sounds, in frames of the mix; ``end`` is past its last frame.
     gain_left, gain_right
         Its gain, pan and polarity as two factors.
+    conditioning
+        How the file's samples are set right.
     """
 
     path: Path
@@ -56,6 +60,7 @@ class PlacedTrack:
     end: int
     gain_left: float
     gain_right: float
+    conditioning: Conditioning = field(default_factory=Conditioning)
 
 
 def _leaves_root(path: str) -> bool:
@@ -88,10 +93,20 @@ def _locate(track: TrackPlan, root: Path, sample_rate: int) -> PlacedTrack:
                 )
             ]
         )
+    wrong = track.conditioning.problem(info.channels)
+    if wrong is not None:
+        raise InputError([Problem(track.path, wrong, "correct what the plan says of it")])
     start = round(track.offset_s * sample_rate)
     gain = db_to_amplitude(track.gain_db) * (-1.0 if track.invert else 1.0)
     left, right = pan_gains(track.pan)
-    return PlacedTrack(path, start, start + info.frames_at(sample_rate), gain * left, gain * right)
+    return PlacedTrack(
+        path,
+        start,
+        start + info.frames_at(sample_rate),
+        gain * left,
+        gain * right,
+        track.conditioning,
+    )
 
 
 def place_tracks(plan: Plan, session_root: Path) -> dict[str, tuple[PlacedTrack, ...]]:
@@ -202,7 +217,9 @@ class TrackReader:
             if first >= last:
                 continue
             if index not in self._streams:
-                self._streams[index] = AudioStream(track.path, sample_rate=self._sample_rate)
+                self._streams[index] = AudioStream(
+                    track.path, sample_rate=self._sample_rate, conditioning=track.conditioning
+                )
             yield index, first, self._streams[index].read(last - first)
             if last == track.end:
                 self._streams.pop(index).close()
@@ -260,6 +277,7 @@ def render_stems(
                 sample_rate=plan.sample_rate,
                 start_s=(first - track.start) / plan.sample_rate,
                 duration_s=(last - first) / plan.sample_rate,
+                conditioning=track.conditioning,
             )
             _add(total, block, first - start_frame, track.gain_left, track.gain_right)
         return total.astype(np.float32)

@@ -112,7 +112,7 @@ class StemSums:
         sample_rate: int,
         on_block: OnBlock | None = None,
     ) -> None:
-        places = [[(t.path, t.start, t.end) for t in tracks] for tracks in balances]
+        places = [[(t.path, t.start, t.end, t.conditioning) for t in tracks] for tracks in balances]
         if not places or any(place != places[0] for place in places):
             raise ValueError("balances are not of the same tracks: give each of them every track")
         placed = balances[0]
