@@ -115,6 +115,7 @@ def _analyse(
         checks,
         dict(zip(found.references, heard, strict=True)),
         skip_bad=settings.skip_bad,
+        salvage=settings.salvage,
     )
     names = [track.name for track in session.tracks]
     examined = examined or _examine(engine, [jobs[name] for name in names])
@@ -194,6 +195,10 @@ def _is_lost(
     return bool(
         found.faults
         or (found.bad_tracks and not settings.skip_bad)
+        or (
+            any(track.info.incomplete for track in found.tracks)
+            and not (settings.skip_bad or settings.salvage)
+        )
         or not found.tracks
         or any(check.failure is not None or check.silent for check in reference_checks)
         or _rate_faults(found, hopeful, settings)

@@ -31,6 +31,7 @@ from flows.command_options import (
     QualityOption,
     QuietOption,
     ReferenceOption,
+    SalvageOption,
     SessionArgument,
     SettingsOption,
     SkipBadOption,
@@ -98,6 +99,7 @@ def mix(
     seed: Annotated[int | None, typer.Option(help="Of the dither.")] = None,
     settings: SettingsOption = None,
     skip_bad: SkipBadOption = None,
+    salvage: SalvageOption = None,
     engine: EngineOption = None,
     dask: DaskOption = None,
     workers: WorkersOption = None,
@@ -129,6 +131,7 @@ def mix(
                 "f0_mode": f0,
                 "seed": seed,
                 "skip_bad": skip_bad,
+                "salvage": salvage,
                 "engine": engine,
                 "dask": dask,
                 "workers": workers,
@@ -230,6 +233,7 @@ def balance(
     ] = None,
     settings: SettingsOption = None,
     skip_bad: SkipBadOption = None,
+    salvage: SalvageOption = None,
     engine: EngineOption = None,
     dask: DaskOption = None,
     workers: WorkersOption = None,
@@ -256,6 +260,7 @@ def balance(
             "f0_mode": f0,
             "seed": seed,
             "skip_bad": skip_bad,
+            "salvage": salvage,
             "engine": engine,
             "dask": dask,
             "workers": workers,
@@ -319,7 +324,8 @@ def init(
         from flows.store import chosen_root
 
         chosen = chosen_settings(
-            None, {"skip_bad": True, "engine": engine, "dask": dask, "workers": workers}
+            None,
+            {"skip_bad": True, "salvage": True, "engine": engine, "dask": dask, "workers": workers},
         )
         with screen.progress() as progress:
             path, analysed = init_session(

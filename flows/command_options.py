@@ -28,6 +28,7 @@ __all__ = [
     "QualityOption",
     "QuietOption",
     "ReferenceOption",
+    "SalvageOption",
     "SessionArgument",
     "SettingsOption",
     "SkipBadOption",
@@ -83,6 +84,10 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what 
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say every step.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Result as JSON on stdout, progress as JSON lines on stderr.")
+]
+SalvageOption = Annotated[
+    bool | None,
+    typer.Option("--salvage", help="Use what there is of files that end before their time."),
 ]
 SkipBadOption = Annotated[
     bool | None,

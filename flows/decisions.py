@@ -73,6 +73,7 @@ def first_plan(analysed: AnalysedSession, folder: Place) -> Plan:
             invert=level.invert,
             offset_s=track.offset_s,
             mute=level.mute,
+            salvaged=track.info.incomplete is not None,
             reason=f"{level.reason}; {placed.reason}",
         )
         for track, found, level, placed in zip(

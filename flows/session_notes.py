@@ -62,9 +62,23 @@ def track_notes(analysed: AnalysedSession) -> tuple[str, ...]:
         in_order = [name for name in names if name in silent]
         found.append(f"{_counted(in_order, 'is', 'are')} silent: {listed(in_order)}")
     found += _faint(analysed, names, silent)
+    found += _readings(analysed, names)
     for name, check in zip(names, analysed.checks, strict=True):
-        found.extend(f"{name}: {flag}{_remedy(flag)}" for flag in check.flags if not check.silent)
+        found.extend(
+            f"{name}: {flag}{_remedy(flag)}"
+            for flag in check.flags
+            if not check.silent and flag not in check.reading
+        )
     return tuple(found)
+
+
+def _readings(analysed: AnalysedSession, names: Sequence[str]) -> list[str]:
+    """Return how files were read otherwise than they say, those alike in one line."""
+    alike: dict[str, list[str]] = {}
+    for name, check in zip(names, analysed.checks, strict=True):
+        for reading in check.reading:
+            alike.setdefault(reading, []).append(name)
+    return [f"{listed(those)}: {reading}" for reading, those in alike.items()]
 
 
 def _faint(analysed: AnalysedSession, names: Sequence[str], silent: set[str]) -> list[str]:

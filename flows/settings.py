@@ -73,6 +73,8 @@ class MixSettings(BaseModel):
         alone.
     skip_bad
         Leave out tracks that cannot be used instead of stopping.
+    salvage
+        Use what there is of files that end before their time, instead of stopping.
     engine, workers
         Where steps run and how many at once; they never change the result.
     dask
@@ -98,6 +100,7 @@ class MixSettings(BaseModel):
     keep: _Switch = False
     collect: _Switch = False
     skip_bad: _Switch = False
+    salvage: _Switch = False
     engine: Literal["auto", "local", "prefect", "dask"] = "auto"
     dask: str | None = None
     workers: Annotated[_Whole, Field(ge=1, le=1024)] | None = None

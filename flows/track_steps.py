@@ -28,8 +28,12 @@ __all__ = [
 
 # The code that a step's results depend on: what :func:`flows.store.code_version` takes.
 AUDIO_CODE = (
-    "pipeline.audio", "pipeline.audio_info", "pipeline.containers", "pipeline.pcm",
-    "pipeline.conditioning", "pipeline.kernels", "pipeline.units",
+    "pipeline.audio", "pipeline.audio_info", "pipeline.audio_kind",
+    "pipeline.conditioning", "pipeline.containers",
+    "pipeline.data_length", "pipeline.decoders", "pipeline.ffmpeg", "pipeline.flac_length",
+    "pipeline.foreign_audio", "pipeline.kernels", "pipeline.mpeg_frames", "pipeline.mpeg_stream",
+    "pipeline.ogg_pages", "pipeline.pcm", "pipeline.pyav", "pipeline.recordings",
+    "pipeline.spliced_file", "pipeline.units",
 )  # fmt: skip
 METER_CODE = ("pipeline.loudness", "pipeline.energies", "pipeline.true_peak")
 CHECK_CODE = ("pipeline.check", *AUDIO_CODE)

@@ -104,8 +104,8 @@ class _File:
                 if start != self._position:
                     self._decoder.seek(start)
                 self._position = start
-                block = self._decoder.read(frames, dtype="float32", always_2d=True).T
-            except soundfile.LibsndfileError as error:
+                block = self._decoder.read(frames)
+            except (soundfile.LibsndfileError, OSError) as error:
                 raise self._undecodable() from error
             # An MP3 has no exact length: its last frames may be missing without any damage.
             if block.shape[1] == 0 and info.format == "MP3" and info.frames - start <= 2304:

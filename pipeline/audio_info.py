@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
 
-from pipeline.containers import read_header
-from pipeline.pcm import PcmLayout, pcm_layout
+from pipeline.audio_kind import AudioKind, sniff
+from pipeline.decoders import Decoder
+from pipeline.foreign_audio import INSTALL_REMEDY, reader
+from pipeline.pcm import PcmLayout
 from pipeline.problems import InputError, Problem
+from pipeline.recordings import (
+    Recording,
+    UnlikeRecordingsError,
+    open_foreign,
+    open_recording,
+)
 
 __all__ = [
     "AUDIO_SUFFIXES",
@@ -42,6 +49,10 @@ HIGHEST_RATE_HZ = 768_000
 
 _READABLE = "WAV, AIFF, FLAC, Ogg, MP3 or CAF"
 
+_SNDFILE_DEMUXERS = frozenset((
+    "wav", "w64", "aiff", "caf", "flac", "ogg", "mp3", "au", "voc", "nistsphere", "iff",
+))  # fmt: skip
+
 # libsndfile's public error numbers (sndfile.h); its texts are of no help to a user.
 _SNDFILE_ERRORS = {
     1: f"its content is not {_READABLE}",
@@ -49,6 +60,7 @@ _SNDFILE_ERRORS = {
     3: "its header is damaged",
     4: "its encoding is not supported",
 }
+_UNSUPPORTED = 4
 
 
 @dataclass(frozen=True)
@@ -65,6 +77,13 @@ class AudioInfo:
         Start in samples since midnight, from a Broadcast-WAV header; None without one.
     plain
         Whether its samples are PCM that is read as it lies there: to read it again costs little.
+    remarks
+        How it is read otherwise than its header says, in words.
+    latency
+        How late it may sound against the same take as WAV, in words; None where nothing is known
+        to make it so.
+    incomplete
+        What is missing of it, in words; None if nothing. What is there can be read.
     """
 
     path: Path
@@ -75,6 +94,9 @@ class AudioInfo:
     subtype: str
     time_reference: int | None = None
     plain: bool = False
+    remarks: tuple[str, ...] = ()
+    latency: str | None = None
+    incomplete: str | None = None
 
     @property
     def duration_s(self) -> float:
@@ -104,12 +126,7 @@ def refusal(path: Path, what: str, remedy: str) -> InputError:
     return InputError([Problem(str(path), what, remedy)])
 
 
-def _native(path: Path) -> str | bytes:
-    """Return a name that libsndfile opens whatever its bytes are."""
-    return os.fsencode(path) if os.name == "posix" else str(path)
-
-
-def open_audio(path: Path) -> tuple[soundfile.SoundFile, AudioInfo, PcmLayout | None]:
+def open_audio(path: Path) -> tuple[Decoder, AudioInfo, PcmLayout | None]:
     """Open a file; return it, its header and, for plain PCM, where its samples lie.
 
     Raises
@@ -122,52 +139,72 @@ def open_audio(path: Path) -> tuple[soundfile.SoundFile, AudioInfo, PcmLayout | 
             if path.exists():
                 raise refusal(path, "is not a file", "name an audio file")
             raise refusal(path, "does not exist", "correct the name")
-        if path.stat().st_size == 0:
+        state = path.stat()
+        if state.st_size == 0:
             raise refusal(path, "is empty (0 bytes)", "export it again")
-        header = read_header(path)
+        kind = sniff(path)
+        recording = _open(path, kind, (state.st_size, state.st_mtime_ns, state.st_ino))
     except OSError as error:
         reason = error.strerror or str(error)
         raise refusal(
             path, f"cannot be read ({reason})", "make it readable and try again"
         ) from error
-    if header is not None and header.missing_bytes:
-        raise refusal(
-            path,
-            f"is truncated: it holds {header.held_bytes:,} of the {header.promised_bytes:,} bytes "
-            "of audio that its header promises",
-            "copy or export it again",
-        )
+    decoder = recording.decoder
+    info = AudioInfo(
+        path=path,
+        sample_rate=decoder.sample_rate,
+        channels=decoder.channels,
+        frames=recording.frames,
+        format=decoder.format,
+        subtype=decoder.subtype,
+        time_reference=recording.time_reference,
+        plain=recording.layout is not None,
+        remarks=recording.remarks,
+        latency=recording.latency,
+        incomplete=recording.incomplete,
+    )
+    wrong = _header_fault(info)
+    if wrong is not None:
+        decoder.close()
+        raise refusal(path, *wrong)
+    return decoder, info, recording.layout
+
+
+def _open(path: Path, kind: AudioKind | None, stamp: tuple[int, ...]) -> Recording:
+    if kind is not None and kind.demuxer not in _SNDFILE_DEMUXERS:
+        return _foreign(path, kind, stamp)
     try:
-        file = soundfile.SoundFile(_native(path))
+        return open_recording(path, kind, stamp)
+    except UnlikeRecordingsError as error:
+        raise refusal(
+            path, f"holds recordings that do not go together ({error})", "split it into its parts"
+        ) from error
     except soundfile.LibsndfileError as error:
+        # What has a header that is known, and is damaged, is not for another decoder to guess at.
+        if kind is not None and (
+            error.code not in _SNDFILE_ERRORS
+            or error.code == _UNSUPPORTED
+            or (error.code == 1 and kind.demuxer in ("ogg", "mp3", "au", "iff"))
+        ):
+            return _foreign(path, kind, stamp)
         reason = _SNDFILE_ERRORS.get(error.code, f"libsndfile error {error.code}")
         raise refusal(
             path, f"is not readable audio ({reason})", f"export it again as {_READABLE}"
         ) from error
-    layout: PcmLayout | None = None
-    if header is not None:
-        layout = pcm_layout(
-            header,
-            format=file.format,
-            subtype=file.subtype,
-            channels=file.channels,
-            frames=file.frames,
-        )
-    info = AudioInfo(
-        path=path,
-        sample_rate=file.samplerate,
-        channels=file.channels,
-        frames=file.frames,
-        format=file.format,
-        subtype=file.subtype,
-        time_reference=None if header is None else header.time_reference,
-        plain=layout is not None,
-    )
-    wrong = _header_fault(info)
-    if wrong is not None:
-        file.close()
-        raise refusal(path, *wrong)
-    return file, info, layout
+
+
+def _foreign(path: Path, kind: AudioKind, stamp: tuple[int, ...]) -> Recording:
+    if reader() is None:
+        raise refusal(path, f"is {kind.name} audio, which FFmpeg is needed for", INSTALL_REMEDY)
+    try:
+        return open_foreign(path, kind, stamp)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise refusal(
+            path,
+            f"is {kind.name} that cannot be decoded ({reason})",
+            "export it again, or convert it to WAV or FLAC",
+        ) from error
 
 
 def _header_fault(info: AudioInfo) -> tuple[str, str] | None:

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import AudioInfo, AudioStream
-from pipeline.containers import ogg_damage
 from pipeline.kernels import kernel
+from pipeline.ogg_pages import ogg_damage
 from pipeline.problems import InputError
 from pipeline.units import FloatArray, amplitude_to_db
 
@@ -53,6 +53,8 @@ class TrackCheck:
         Runs of at least :data:`CLIPPED_RUN` equal samples at full scale, and where the first is.
     dc_dbfs
         Level of the mean of the worst channel; ``-inf`` where it is 0.
+    remarks, latency, incomplete
+        As :class:`pipeline.audio_info.AudioInfo` has them.
     """
 
     frames: int
@@ -63,6 +65,18 @@ class TrackCheck:
     clipped_runs: int = 0
     clipped_first_s: float | None = None
     dc_dbfs: float = -math.inf
+    remarks: tuple[str, ...] = ()
+    latency: str | None = None
+    incomplete: str | None = None
+
+    def __post_init__(self) -> None:
+        # A record that was kept as JSON has a list in its place.
+        object.__setattr__(self, "remarks", tuple(self.remarks))
+
+    @property
+    def reading(self) -> tuple[str, ...]:
+        """How the file was read otherwise than it says, and what that may do to its time."""
+        return self.remarks if self.latency is None else (*self.remarks, self.latency)
 
     @property
     def silent(self) -> bool:
@@ -72,7 +86,7 @@ class TrackCheck:
     @property
     def flags(self) -> tuple[str, ...]:
         """What a mixer should know of it, in words; nothing here keeps it from being mixed."""
-        found = []
+        found = list(self.reading)
         if self.failure is None and self.silent:
             found.append("silent")
         if self.clipped_runs and self.clipped_first_s is not None:
@@ -183,6 +197,9 @@ class Checker:
             clipped_runs=int(state[_RUNS].sum()),
             clipped_first_s=float(firsts.min()) / rate if len(firsts) else None,
             dc_dbfs=amplitude_to_db(float(np.abs(state[_SUM]).max()) / max(1, self._frames)),
+            remarks=self._info.remarks,
+            latency=self._info.latency,
+            incomplete=self._info.incomplete,
         )
 
 

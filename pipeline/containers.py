@@ -2,23 +2,29 @@
 
 libsndfile reads the samples, but it plays a file that was cut short without a word and does not
 tell broadcast time stamps, so the chunks are walked here: RIFF, RF64 and BW64 (EBU Tech 3285 and
-3306), Wave64, AIFF and AIFC, CAF, and the pages of Ogg (RFC 3533).
+3306), Wave64, AIFF and AIFC, and CAF.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-import numpy as np
-import numpy.typing as npt
+from pipeline.data_length import (
+    AIFF_CHUNKS,
+    CAF_CHUNKS,
+    RIFF_CHUNKS,
+    RIFX_CHUNKS,
+    W64_CHUNKS,
+    ChunkFormat,
+    SampleFormat,
+    data_length,
+)
 
-from pipeline.kernels import kernel
-
-__all__ = ["WAV_HEADER_BYTES", "Header", "ogg_damage", "read_header", "wav_header"]
+__all__ = ["WAV_HEADER_BYTES", "Header", "read_header", "wav_header"]
 
 # Sizes that writers to a pipe leave in the header for "unknown" (ffmpeg, SoX, GStreamer).
 _UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFF000, 0)
@@ -43,13 +49,21 @@ class Header:
     promised_bytes
         Length of the audio data by the header; None where the header leaves it open.
     held_bytes
-        How many of them the file holds.
+        How many bytes of the file are audio, whatever the header says.
     time_reference
         Start in samples since midnight, from the broadcast extension; None without one.
     audio_start
         Where the audio data begins, in bytes from the start of the file.
     form
         What kind of file it says to be: ``b"RIFFWAVE"``, ``b"FORMAIFF"``.
+    codec
+        The format tag of a WAV file or Wave64; 0 for another.
+    reason
+        Why ``held_bytes`` is not what the header says, in words; None where it is.
+    incomplete
+        Whether audio that the header promises is missing.
+    patches
+        Position → bytes: what the header would say if it were right.
     """
 
     promised_bytes: int | None
@@ -57,11 +71,10 @@ class Header:
     time_reference: int | None = None
     audio_start: int = 0
     form: bytes = b""
-
-    @property
-    def missing_bytes(self) -> int:
-        """Bytes of audio that the header promises and the file does not hold."""
-        return 0 if self.promised_bytes is None else max(0, self.promised_bytes - self.held_bytes)
+    codec: int = 0
+    reason: str | None = None
+    incomplete: bool = False
+    patches: Mapping[int, bytes] = field(default_factory=dict)
 
 
 def read_header(path: Path) -> Header | None:
@@ -83,36 +96,155 @@ def read_header(path: Path) -> Header | None:
         start = file.read(40)
         file.seek(0)
         if start[8:12] == b"WAVE" and start[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
-            chunks = _riff_chunks(file, file_bytes, "big" if start[:4] == b"RIFX" else "little")
+            form = RIFX_CHUNKS if start[:4] == b"RIFX" else RIFF_CHUNKS
+            chunks = _riff_chunks(file, file_bytes, form.order)
         elif start[:16] == _W64_RIFF:
+            form = W64_CHUNKS
             chunks = _w64_chunks(file, file_bytes)
         elif start[:4] == b"FORM" and start[8:12] in (b"AIFF", b"AIFC"):
+            form = AIFF_CHUNKS
             chunks = _aiff_chunks(file, file_bytes)
         elif start[:4] == b"caff":
+            form = CAF_CHUNKS
             chunks = _caf_chunks(file, file_bytes)
         else:
             return None
-        return _gather(file, file_bytes, chunks, form=start[:4] + start[8:12])
+        return _gather(file, file_bytes, chunks, start=start, form=form)
 
 
 def _gather(
-    file: BinaryIO, file_bytes: int, chunks: Iterator[Chunk], *, form: bytes
+    file: BinaryIO, file_bytes: int, chunks: Iterator[Chunk], *, start: bytes, form: ChunkFormat
 ) -> Header | None:
     data: tuple[int, int | None] | None = None
+    places: dict[bytes, int] = {}
     time_reference = None
-    for _, (name, start, size) in zip(range(_MOST_CHUNKS), chunks, strict=False):
-        if name == b"audio" and data is None:
-            data = (start, size)
-        elif name == b"bext" and size is not None and size >= _BEXT_TIME_REFERENCE + 8:
-            file.seek(start + _BEXT_TIME_REFERENCE)
-            field = file.read(8)
-            if len(field) == 8:
-                time_reference = int.from_bytes(field, "little")
+    for _, (name, place, size) in zip(range(_MOST_CHUNKS), chunks, strict=False):
+        if name == b"audio":
+            data = data or (place, size)
+        else:
+            places.setdefault(name, place)
+        if name == b"bext" and size is not None and size >= _BEXT_TIME_REFERENCE + 8:
+            file.seek(place + _BEXT_TIME_REFERENCE)
+            raw = file.read(8)
+            if len(raw) == 8:
+                time_reference = int.from_bytes(raw, "little")
     if data is None:
         return None
-    start, size = data
-    held = max(0, file_bytes - start)
-    return Header(size, held if size is None else min(held, size), time_reference, start, form)
+    place, promised = data
+    samples, codec = _sample_format(file, places, form)
+    length = data_length(
+        file,
+        start=place,
+        promised=promised,
+        file_bytes=file_bytes,
+        chunks=form,
+        samples=samples,
+        whole=start[:4] in (b"RIFF", b"RIFX", b"FORM")
+        and abs(int.from_bytes(start[4:8], form.order) + 8 - file_bytes) <= 1,
+    )
+    # A CAF may leave its length open by the book.
+    open_by_the_book = form is CAF_CHUNKS and promised is None
+    stale = promised != length.held_bytes
+    return Header(
+        promised,
+        length.held_bytes,
+        time_reference,
+        place,
+        start[:4] + start[8:12],
+        codec,
+        None if open_by_the_book else length.reason,
+        length.incomplete,
+        _patches(place, length.held_bytes, file_bytes, places, samples, start) if stale else {},
+    )
+
+
+def _sample_format(
+    file: BinaryIO, places: Mapping[bytes, int], form: ChunkFormat
+) -> tuple[SampleFormat | None, int]:
+    """Return how the samples are stored, and a WAV's format tag."""
+    if form is AIFF_CHUNKS:
+        if (place := places.get(b"COMM")) is None:
+            return None, 0
+        file.seek(place)
+        raw = file.read(22)
+        if len(raw) < 18:
+            return None, 0
+        channels, _, bits = struct.unpack(">hIh", raw[:8])
+        coding = raw[18:22]
+        kind: Literal["int", "float", "coded"] = "coded"
+        if coding in (b"", b"NONE", b"twos", b"sowt", b"in24", b"in32") or len(raw) == 18:
+            kind = "int"
+        elif coding.lower() in (b"fl32", b"fl64"):
+            kind = "float"
+        order: Literal["big", "little"] = "little" if coding == b"sowt" else "big"
+        return _checked(kind, -(-bits // 8) * 8, channels, order), 0
+    if form is CAF_CHUNKS:
+        if (place := places.get(b"desc")) is None:
+            return None, 0
+        file.seek(place)
+        raw = file.read(32)
+        if len(raw) < 32:
+            return None, 0
+        flags, _, _, channels, bits = struct.unpack(">IIIII", raw[12:32])
+        kind = "coded" if raw[8:12] != b"lpcm" else "float" if flags & 1 else "int"
+        return _checked(kind, bits, channels, "little" if flags & 2 else "big"), 0
+    if (place := places.get(b"fmt ")) is None:
+        return None, 0
+    file.seek(place)
+    raw = file.read(40)
+    if len(raw) < 16:
+        return None, 0
+    mark = ">" if form.order == "big" else "<"
+    codec, channels, _, _, block, _ = struct.unpack(mark + "HHIIHH", raw[:16])
+    if codec == 0xFFFE and len(raw) >= 26:  # WAVEFORMATEXTENSIBLE
+        codec = int.from_bytes(raw[24:26], form.order)
+    kind = {1: "int", 3: "float"}.get(codec, "coded")  # type: ignore[assignment]
+    return _checked(kind, 8 * block // channels if channels else 0, channels, form.order), codec
+
+
+def _checked(
+    kind: Literal["int", "float", "coded"],
+    bits: int,
+    channels: int,
+    order: Literal["big", "little"],
+) -> SampleFormat | None:
+    if not 1 <= channels <= 1024 or (kind != "coded" and bits not in (8, 16, 24, 32, 64)):
+        return None
+    if kind == "float" and bits not in (32, 64):
+        return None
+    return SampleFormat(kind, bits, channels, order)
+
+
+def _patches(
+    place: int,
+    held: int,
+    file_bytes: int,
+    places: Mapping[bytes, int],
+    samples: SampleFormat | None,
+    start: bytes,
+) -> dict[int, bytes]:
+    """Return the size fields as they should be."""
+    end = place + held
+    if start[:16] == _W64_RIFF:
+        return {16: end.to_bytes(8, "little"), place - 8: (held + 24).to_bytes(8, "little")}
+    if start[:4] == b"caff":
+        return {place - 12: (held + 4).to_bytes(8, "big")}
+    if start[:4] == b"FORM":
+        held = min(held, _LONGEST_RIFF - place)
+        patches = {
+            4: (place + held - 8).to_bytes(4, "big"),
+            place - 12: (held + 8).to_bytes(4, "big"),
+        }
+        if b"COMM" in places and samples is not None and samples.kind != "coded":
+            frames = held // samples.frame_bytes
+            patches[places[b"COMM"] + 2] = frames.to_bytes(4, "big")
+        return patches
+    order: Literal["big", "little"] = "big" if start[:4] == b"RIFX" else "little"
+    if start[:4] in (b"RF64", b"BW64") and b"ds64" in places:
+        long = (end - 8).to_bytes(8, order) + held.to_bytes(8, order)
+        return {places[b"ds64"]: long, place - 4: b"\xff\xff\xff\xff"}
+    held = min(held, _LONGEST_RIFF - place)
+    return {4: (place + held - 8).to_bytes(4, order), place - 4: held.to_bytes(4, order)}
 
 
 def _riff_chunks(
@@ -126,8 +258,11 @@ def _riff_chunks(
         name = file.read(4)
         size = int.from_bytes(file.read(4), order)
         start = position + 8
+        if not name.isascii() or not name.decode("ascii").isprintable():
+            return  # no chunk: what was taken for the end of the audio is inside it
         if name == b"ds64":
-            long_data_bytes = int.from_bytes(file.read(16)[8:], "little")
+            long_data_bytes = int.from_bytes(file.read(16)[8:], "little") or None
+            yield name, start, size
         if name == b"data":
             known: int | None = size
             if size == 0xFFFFFFFF and long_data_bytes is not None:
@@ -138,7 +273,7 @@ def _riff_chunks(
             if known is None:
                 return
             size = known
-        else:
+        elif name != b"ds64":
             yield name, start, size
         position = start + size + size % 2
 
@@ -170,6 +305,8 @@ def _aiff_chunks(file: BinaryIO, file_bytes: int) -> Iterator[Chunk]:
             yield b"audio", position + 16, None if unknown else max(0, size - 8)
             if unknown:
                 return
+        else:
+            yield name, position + 8, size
         position += 8 + size + size % 2
 
 
@@ -182,62 +319,11 @@ def _caf_chunks(file: BinaryIO, file_bytes: int) -> Iterator[Chunk]:
         if name == b"data":
             # The edit count comes before the samples; -1 means "up to the end of the file".
             yield b"audio", position + 16, None if size < 0 else max(0, size - 4)
+        else:
+            yield name, position + 12, size
         if size < 0:
             return
         position += 12 + size
-
-
-@kernel
-def _ogg_checksum(page: npt.NDArray[np.uint8]) -> np.uint32:  # pragma: no cover - compiled
-    """CRC-32 of an Ogg page: polynomial 0x04c11db7, from 0, not reflected."""
-    table = np.empty(256, np.uint32)
-    for i in range(256):
-        r = np.uint32(i) << np.uint32(24)
-        for _ in range(8):
-            top = r >> np.uint32(31)
-            r = np.uint32(r << np.uint32(1))
-            if top:
-                r = np.uint32(r ^ np.uint32(0x04C11DB7))
-        table[i] = r
-    crc = np.uint32(0)
-    for byte in page:
-        index = (crc >> np.uint32(24)) ^ np.uint32(byte)
-        crc = np.uint32(np.uint32(crc << np.uint32(8)) ^ table[index])
-    return crc
-
-
-def ogg_damage(path: Path) -> str | None:
-    """Say what is wrong with the pages of an Ogg file, which decoders pass over in silence.
-
-    Returns
-    -------
-    str or None
-        None when every page is whole, its checksum is right, and the last one ends the stream.
-
-    Raises
-    ------
-    OSError
-        When the file cannot be opened or read.
-    """
-    number = 0
-    ends = False
-    with path.open("rb") as file:
-        while head := file.read(27):
-            if len(head) == 27 and head[:4] != b"OggS":
-                # Tags that some programs append after the stream are no damage.
-                return None if ends else f"is damaged: its Ogg page {number + 1} is not one"
-            lengths = file.read(head[26]) if len(head) == 27 else b""
-            body = file.read(sum(lengths))
-            if len(head) < 27 or len(lengths) < head[26] or len(body) < sum(lengths):
-                return "is truncated: its last Ogg page is not whole"
-            number += 1
-            page = head[:22] + bytes(4) + head[26:] + lengths + body
-            if _ogg_checksum(np.frombuffer(page, np.uint8)) != int.from_bytes(
-                head[22:26], "little"
-            ):
-                return f"is damaged: the checksum of its Ogg page {number} is wrong"
-            ends = bool(head[5] & 4)
-    return None if ends else "is truncated: its Ogg stream has no end"
 
 
 WAV_HEADER_BYTES = 92

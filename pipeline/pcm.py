@@ -78,8 +78,9 @@ def pcm_layout(
         return None
     big_endian = header.form == b"FORMAIFF"
     layout = PcmLayout(header.audio_start, subtype, channels, big_endian)
-    promised = header.promised_bytes
-    if promised is None or promised // layout.frame_bytes != frames:
+    if header.patches:  # whole samples, of which a WAV over 4 GiB has more than libsndfile sees
+        return layout if frames <= header.held_bytes // layout.frame_bytes else None
+    if header.held_bytes // layout.frame_bytes != frames:
         return None
     return layout
 

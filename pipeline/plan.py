@@ -302,6 +302,8 @@ class TrackPlan(_Record):
     channels, dc, dc_highpass_hz
         How the file's samples are set right before anything else, as
         :class:`pipeline.conditioning.Conditioning`.
+    salvaged
+        Whether what there is of it is played, though its file ends before its time.
     reason
         Why it got this gain and pan, in words.
     """
@@ -317,6 +319,7 @@ class TrackPlan(_Record):
     channels: ChannelUse = ChannelUse.AS_IS
     dc: tuple[Annotated[float, Field(ge=-1.0, le=1.0)], ...] = Field(default=(), max_length=2)
     dc_highpass_hz: float = Field(default=0.0, ge=0.0, le=HIGHEST_DC_HIGHPASS_HZ)
+    salvaged: bool = False
     reason: str = ""
 
     @property

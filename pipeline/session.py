@@ -48,6 +48,7 @@ SHORTEST_REFERENCE_S = 3.0
 TO_KEEP = f"(to keep it, give it use = true in {SESSION_TOML})"
 """What is said of each file that is left out and might yet be a track."""
 
+_OR_SALVAGE = "use what is there with --salvage"
 _OR_SKIP = ", or leave it out with --skip-bad"
 
 
@@ -338,6 +339,7 @@ def settle(
     reference_checks: Mapping[Path, TrackCheck],
     *,
     skip_bad: bool = False,
+    salvage: bool = False,
 ) -> Session:
     """Return the session that is mixed, or raise everything that is wrong with it.
 
@@ -350,6 +352,8 @@ def settle(
         :func:`~pipeline.check.check_track` found.
     skip_bad
         Leave bad tracks out, as the session's ``skipped``, and mix the rest.
+    salvage
+        Use what there is of files that end before their time.
 
     Raises
     ------
@@ -357,18 +361,27 @@ def settle(
         With all problems together; with ``skip_bad`` those that cannot be skipped.
     """
     faults = list(found.faults)
+    notes = list(found.notes)
     for path in found.references:
-        problem = _reference_problem(path, reference_checks[path])
+        check = reference_checks[path]
+        problem = _reference_problem(path, check, salvage=salvage)
         if problem is not None:
             faults.append(problem)
+        notes += [f"reference {path.name}: {remark}" for remark in check.remarks]
     tracks: list[Track] = []
     bad = list(found.bad_tracks)
     for track in found.tracks:
-        failure = checks[track.name].failure
-        if failure is None:
+        check = checks[track.name]
+        if check.failure is not None:
+            bad.append(Problem(track.name, check.failure, "export it again" + _OR_SKIP))
+        elif check.incomplete is None:
             tracks.append(track)
+        elif salvage:
+            tracks.append(track)
+            notes.append(f"{track.name}: {check.incomplete}; that is mixed, as --salvage asks")
         else:
-            bad.append(Problem(track.name, failure, "export it again" + _OR_SKIP))
+            remedy = f"copy or export it again, or {_OR_SALVAGE}{_OR_SKIP}"
+            bad.append(Problem(track.name, check.incomplete, remedy))
     bad.sort(key=lambda problem: _natural(problem.subject))
     if not tracks and found.root.is_dir():
         faults.append(_no_tracks(found, bad))
@@ -383,13 +396,16 @@ def settle(
         left_out=found.left_out,
         skipped=tuple(bad),
         references=found.references,
-        notes=(*found.notes, *stamp_notes),
+        notes=(*notes, *stamp_notes),
         offsets=found.offsets,
     )
 
 
-def _reference_problem(path: Path, check: TrackCheck) -> Problem | None:
+def _reference_problem(path: Path, check: TrackCheck, *, salvage: bool) -> Problem | None:
     subject = f"reference {path.name}"
+    if check.failure is None and check.incomplete is not None and not salvage:
+        remedy = f"name another recording, or {_OR_SALVAGE}"
+        return Problem(subject, check.incomplete, remedy)
     if check.failure is not None:
         return Problem(subject, check.failure, "name another recording")
     if check.silent:
@@ -439,6 +455,7 @@ def open_session(
     references: Sequence[Path] = (),
     sample_rate: int | None = None,
     skip_bad: bool = False,
+    salvage: bool = False,
     map_: Callable[[Callable[[Path], TrackCheck], Iterable[Path]], Iterable[TrackCheck]] = map,
 ) -> tuple[Session, dict[str, TrackCheck]]:
     """Find, check and settle a session.
@@ -464,5 +481,5 @@ def open_session(
     results = list(map_(check_track, paths))
     checks = {t.name: check for t, check in zip(found.tracks, results, strict=False)}
     heard = dict(zip(found.references, results[len(found.tracks) :], strict=True))
-    session = settle(found, checks, heard, skip_bad=skip_bad)
+    session = settle(found, checks, heard, skip_bad=skip_bad, salvage=salvage)
     return session, {track.name: checks[track.name] for track in session.tracks}

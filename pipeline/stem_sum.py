@@ -96,6 +96,9 @@ def _locate(track: TrackPlan, root: Path, sample_rate: int) -> PlacedTrack:
     wrong = track.conditioning.problem(info.channels)
     if wrong is not None:
         raise InputError([Problem(track.path, wrong, "correct what the plan says of it")])
+    if info.incomplete is not None and not track.salvaged:
+        remedy = 'copy or export it again, or play what is there with "salvaged": true in the plan'
+        raise InputError([Problem(track.path, info.incomplete, remedy)])
     start = round(track.offset_s * sample_rate)
     gain = db_to_amplitude(track.gain_db) * (-1.0 if track.invert else 1.0)
     left, right = pan_gains(track.pan)

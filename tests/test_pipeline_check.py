@@ -126,9 +126,8 @@ def test_blocks_of_any_size_find_the_same(tmp_path: Path) -> None:
     [
         ("flac", "cut", "cannot be decoded after"),
         ("flac", "zeros", "cannot be decoded after"),
-        ("mp3", "cut", "is truncated: its audio ends after"),
+        ("mp3", "cut", "ends early: it holds 1."),
         ("ogg", "cut", "is truncated: its last Ogg page is not whole"),
-        ("ogg", "page", "is truncated: its Ogg stream has no end"),
         ("ogg", "zeros", "is damaged: the checksum of its Ogg page"),
         ("opus", "zeros", "is damaged: the checksum of its Ogg page"),
     ],
@@ -149,11 +148,10 @@ def test_damage_inside_a_compressed_file_is_found(
     if damage == "zeros":
         data[middle : middle + 200] = bytes(200)
     else:
-        del data[middle if damage == "cut" else data.rindex(b"OggS", 0, middle) :]
+        del data[middle:]
     path.write_bytes(data)
-    failure = check_track(path).failure
-    assert failure is not None
-    assert failure.startswith(words)
+    check = check_track(path)
+    assert (check.failure or check.incomplete or "").startswith(words)
 
 
 def test_a_tag_behind_an_ogg_stream_is_no_damage(tmp_path: Path) -> None:

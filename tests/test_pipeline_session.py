@@ -327,7 +327,7 @@ def bad_tracks(root: Path) -> None:
     (root / "text.wav").write_text("no audio")
     (root / "zero.flac").touch()
     cut = put(root, "cut.wav", audio=noise(1.0))
-    cut.write_bytes(cut.read_bytes()[:48_044])
+    cut.write_bytes(cut.read_bytes()[:47_044])
     torn = put(root, "torn.flac", audio=noise(3.0))
     torn.write_bytes(torn.read_bytes()[:90_000])
     put(root, "surround.wav", audio=noise(channels=6))
@@ -339,8 +339,9 @@ def bad_tracks(root: Path) -> None:
 
 
 BAD_TRACKS = [
-    "cut.wav: is truncated: it holds 48,000 of the 96,000 bytes of audio that its header promises: "
-    "copy or export it again, or leave it out with --skip-bad",
+    "cut.wav: is truncated: it holds 47,000 of the 96,000 bytes of audio that its header promises "
+    "(0.490 of 1.000 s): copy or export it again, or use what is there with --salvage, "
+    "or leave it out with --skip-bad",
     "nan.wav: holds a sample that is NaN or infinite at 1.250 s in channel 2: "
     "export it again, or leave it out with --skip-bad",
     "sub inf.wav: holds a sample that is NaN or infinite at 1.250 s in channel 2: "
@@ -388,6 +389,30 @@ def test_skip_bad_keeps_the_rest_and_lists_the_skipped(tmp_path: Path) -> None:
     assert [track.name for track in session.tracks] == ["Bass.wav"]
     assert set(checks) == {"Bass.wav"}
     assert [str(problem) for problem in session.skipped] == BAD_TRACKS
+
+
+def test_what_is_there_of_a_cut_file_is_used_if_asked_for(tmp_path: Path) -> None:
+    put(tmp_path, "Bass.wav")
+    cut = put(tmp_path, "cut.wav", audio=noise(1.0))
+    cut.write_bytes(cut.read_bytes()[:47_044])
+    assert "--salvage" in messages(tmp_path)[0]
+    session, _ = open_session(tmp_path, salvage=True)
+    assert [track.name for track in session.tracks] == ["Bass.wav", "cut.wav"]
+    assert session.track_frames(session.tracks[1]) == 23_500
+    assert any("0.490 of 1.000 s" in note for note in session.notes)
+
+
+def test_a_cut_reference_is_a_problem_unless_what_is_there_is_wanted(tmp_path: Path) -> None:
+    root = tmp_path / "session"
+    root.mkdir()
+    put(root, "Bass.wav")
+    reference = put(tmp_path, "ref.wav", audio=noise(9.0, channels=2))
+    reference.write_bytes(reference.read_bytes()[:1_000_000])
+    (message,) = messages(root, reference)
+    assert message.startswith("reference ref.wav: is truncated: it holds 999,9")
+    assert message.endswith("name another recording, or use what is there with --salvage")
+    session, _ = open_session(root, references=(reference,), salvage=True)
+    assert session.references == (reference,)
 
 
 def test_nothing_good_left_is_told_even_when_skipping(tmp_path: Path) -> None:
@@ -449,9 +474,9 @@ def test_finding_decodes_nothing(tmp_path: Path) -> None:
     bad_tracks(tmp_path)
     found = find_session(tmp_path)
     assert {track.name for track in found.tracks} == {
-        "Bass.wav", "nan.wav", "sub inf.wav", "torn.flac",
+        "Bass.wav", "cut.wav", "nan.wav", "sub inf.wav", "torn.flac",
     }  # fmt: skip
-    assert len(found.bad_tracks) == 4
+    assert len(found.bad_tracks) == 3
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no shared recordings beside the repository")
