@@ -21,6 +21,7 @@ from flows.balance_decisions import (
 from flows.balance_figures import audibility_db, spreads_lu
 from flows.balance_page import write_page
 from flows.balance_render import RenderedBalances, render_balances, room_problems
+from flows.csv_table import write_csv
 from flows.decisions import first_plan
 from flows.engine import Engine
 from flows.listening_test import FOLDER, Passage, busiest_passages, write_listening_test
@@ -235,11 +236,9 @@ def balance_session(
         if not trials and len(methods) > 1:
             warnings.append("no listening test was written: a sum is silent in every passage")
         table, by_method = _track_table(analysed, judged), _method_table(judged)
-        table.to_csv(part / "results.csv", index=False, encoding="utf-8", errors="replace")
-        by_method.to_csv(part / "methods.csv", index=False, encoding="utf-8")
-        _spread_table(judged).to_csv(
-            part / "spread.csv", index=False, encoding="utf-8", errors="replace"
-        )
+        write_csv(table, part / "results.csv")
+        write_csv(by_method, part / "methods.csv")
+        write_csv(_spread_table(judged), part / "spread.csv")
         sums = {method.name: method.loudness_lufs for method in judged}
         record = {
             "tracks": json.loads(table.to_json(orient="records")),

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from flows.csv_table import write_csv
 from flows.places import Place
 from pipeline.problems import InputError
 
@@ -174,7 +175,7 @@ def write_tables(folder: Path, rows: Sequence[CatalogueRow]) -> tuple[Path, Path
     """Write ``catalogue.csv`` and ``catalogue.parquet``, each whole or not at all."""
     frame = catalogue_frame(rows)
     csv, parquet = folder / "catalogue.csv", folder / "catalogue.parquet"
-    _whole(csv, lambda path: frame.to_csv(path, index=False, encoding="utf-8"))
+    _whole(csv, lambda path: write_csv(frame, path))
     _whole(parquet, lambda path: frame.to_parquet(path, engine="pyarrow", index=False))
     return csv, parquet
 

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
+from flows.csv_table import as_cell
 from pipeline.audio import read
 from pipeline.audio_writer import write
 from pipeline.loudness import EnergyMeter, gated_lufs
@@ -232,7 +233,8 @@ def _write_trials(path: Path, trials: Sequence[Trial]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.DictWriter(file, [field.name for field in fields(Trial)])
         table.writeheader()
-        table.writerows(asdict(trial) for trial in trials)
+        for trial in trials:
+            table.writerow({name: as_cell(value) for name, value in asdict(trial).items()})
 
 
 def _plain(text: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from flows.analysis import AnalysedSession
+from flows.markdown_text import as_code, as_markdown
 from flows.outcome import MixOutcome, track_rows
 from flows.places import Place, inside
 from pipeline.pictures import data_uri, picture
@@ -71,11 +71,11 @@ def mix_page(outcome: MixOutcome, folder: Place, report: str | None) -> str:
     """
     loudness = outcome.mixdown.loudness
     minutes, seconds = divmod(round(outcome.plan.frames / outcome.plan.sample_rate), 60)
-    where = _code(str(inside(folder, "report.html")))
+    where = as_code(str(inside(folder, "report.html")))
     listen = f"**[Listen: open the report]({report})** · {where}" if report else f"Report: {where}"
     distances = outcome.distances()
     parts = [
-        f"# {_text(outcome.analysed.session.root.name)}",
+        f"# {as_markdown(outcome.analysed.session.root.name)}",
         listen,
         f"**{_level(loudness.integrated_lufs)} LUFS** (asked for {outcome.target_lufs:.1f}), true "
         f"peak **{_level(loudness.true_peak_dbtp)} dBTP**, {len(outcome.plan.tracks)} tracks in "
@@ -83,25 +83,25 @@ def mix_page(outcome: MixOutcome, folder: Place, report: str | None) -> str:
         *(["## Distance from the reference", _distance_table(distances)] if distances else []),
         *_pictures(outcome),
         "## What was done",
-        "\n".join(f"- {_text(sentence)}" for sentence in describe(outcome.plan)),
+        "\n".join(f"- {as_markdown(sentence)}" for sentence in describe(outcome.plan)),
     ]
     if outcome.warnings:
-        shown = [f"- {_MARK} {_text(line)}" for line in outcome.warnings[:_WARNINGS_SHOWN]]
+        shown = [f"- {_MARK} {as_markdown(line)}" for line in outcome.warnings[:_WARNINGS_SHOWN]]
         if len(outcome.warnings) > len(shown):
             shown.append(f"- and {len(outcome.warnings) - len(shown)} more in the report")
         parts += ["## To know", "\n".join(shown)]
-    parts += ["## Files", f"Everything lies in {_code(str(folder))}."]
+    parts += ["## Files", f"Everything lies in {as_code(str(folder))}."]
     return "\n\n".join(parts) + "\n"
 
 
 def _distance_table(distances: Mapping[str, Mapping[str, float]]) -> str:
     names = list(distances["this mix"])
-    headings = [_text(_heading(name)) for name in names]
+    headings = [as_markdown(_heading(name)) for name in names]
     lines = [f"| | {' | '.join(headings)} |", "|---" + "|---:" * len(names) + "|"]
     for label, row in distances.items():
         strong = "**" if label == "this mix" else ""
         figures = " | ".join(f"{strong}{row[name]:.2f}{strong}" for name in names)
-        lines.append(f"| {strong}{_text(label)}{strong} | {figures} |")
+        lines.append(f"| {strong}{as_markdown(label)}{strong} | {figures} |")
     return "\n".join(lines)
 
 
@@ -170,16 +170,3 @@ def _pan(pan: float) -> str:
 
 def _words(name: Any) -> str:
     return str(name).replace("_", " ")
-
-
-def _text(text: str) -> str:
-    """Keep Markdown and HTML in what is data from being obeyed."""
-    seen = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", seen)
-
-
-def _code(text: str) -> str:
-    seen = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    fence = "`" * (1 + max((len(run) for run in re.findall("`+", seen)), default=0))
-    pad = " " if "`" in seen else ""
-    return f"{fence}{pad}{seen}{pad}{fence}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.markdown_text import as_markdown
 from pipeline.html_page import write_whole
 from stage2.reach import MOST_LEVEL_DB
 
@@ -152,8 +153,7 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _cell(value: object) -> str:
-    text = "".join(c if c.isprintable() else " " for c in str(value))
-    return text.replace("|", "\\|")
+    return as_markdown(str(value))
 
 
 def _duration(seconds: float) -> str:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from flows.analysis import AnalysedSession
 from flows.console_settings import ConsoleSettings
+from flows.csv_table import write_csv
 from flows.places import Place, relative_url
 from flows.remote_files import named
 from flows.render_steps import Mixdown
@@ -216,10 +217,7 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
     if (folder / "balanced").is_dir():
         paths["balanced stems"] = folder / "balanced"
     paths["plan"].write_text(plan.to_json(), encoding="utf-8")
-    # As objects: pyarrow, where it is installed, takes no name that is no valid Unicode.
-    pd.DataFrame(rows, dtype=object).to_csv(
-        paths["results"], index=False, encoding="utf-8", errors="replace"
-    )
+    write_csv(pd.DataFrame(rows, dtype=object), paths["results"])
     whole = {
         "tracks": rows,
         "stems": _stem_rows(outcome),

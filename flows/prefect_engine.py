@@ -20,6 +20,7 @@ from typing import Any, Self, TypeVar
 
 from flows.dashboard import default_home, private_server, quiet_prefect, running_server
 from flows.engine import Engine, LocalEngine
+from flows.markdown_text import as_markdown
 from flows.places import Place
 from flows.prefect_api import FINAL, ask, end_run
 from flows.progress import Progress, guarded
@@ -270,17 +271,22 @@ def table_artifact(key: str, rows: Sequence[Mapping[str, Any]], *, title: str) -
     rows
         JSON-able mappings with the same keys.
     """
-    create_table_artifact([dict(row) for row in rows], key=_slug(key), description=title)
+    # Cells and descriptions are Markdown to Prefect's pages, and names to us.
+    cells = [
+        {name: as_markdown(v) if isinstance(v, str) else v for name, v in row.items()}
+        for row in rows
+    ]
+    create_table_artifact(cells, key=_slug(key), description=as_markdown(title))
 
 
 def markdown_artifact(key: str, text: str, *, title: str) -> None:
     """Attach a text to the current flow or task run; pictures in it as data URIs."""
-    create_markdown_artifact(text, key=_slug(key), description=title)
+    create_markdown_artifact(text, key=_slug(key), description=as_markdown(title))
 
 
 def progress_artifact(key: str, *, title: str) -> Callable[[float], None]:
     """Attach a percentage to the current flow or task run; return what sets it, 0 to 100."""
-    made: Any = create_progress_artifact(0.0, key=_slug(key), description=title)
+    made: Any = create_progress_artifact(0.0, key=_slug(key), description=as_markdown(title))
 
     def set_percent(percent: float) -> None:
         update_progress_artifact(made, percent)

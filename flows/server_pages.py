@@ -20,7 +20,11 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _KEY = re.compile(rb"return`[0-9a-f]{32}`")
 _NO_KEY = b"return``"
-_ALONE = b"connect-src 'self' data: blob:; base-uri 'self'; frame-ancestors 'none'"
+_ALONE = (
+    b"connect-src 'self' data: blob:; img-src 'self' data: blob:; media-src 'self' data: blob:; "
+    b"font-src 'self' data:; object-src 'none'; form-action 'self'; base-uri 'self'; "
+    b"frame-ancestors 'none'"
+)
 # The newer pages ask for these at the root, where the older ones are served.
 _ICONS = ("*.svg", "ico/*.ico")
 

@@ -4,9 +4,12 @@ import math
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from flows import mix_page
+from flows.markdown_text import as_code, as_markdown
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -24,15 +27,38 @@ HOSTILE = (
 def test_a_name_is_text(name: str) -> None:
     shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
     for before in ("", "- ", "# "):
-        tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(before + mix_page._text(name))
+        tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(before + as_markdown(name))
         inline = [child for token in tokens for child in token.children or []]
         assert {child.type for child in inline} <= {"text", "text_special"}
         assert "".join(child.content for child in inline) == shown
 
 
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=40))
+def test_any_text_is_text(name: str) -> None:
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name)
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(f"a {as_markdown(name)}")
+    inline = [child for token in tokens for child in token.children or []]
+    assert {child.type for child in inline} <= {"text", "text_special"}
+    assert "".join(child.content for child in inline).rstrip() == f"a {shown}".rstrip()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Kick_In.wav",
+        "01 Gtr L (dbl).wav",
+        "⚠ clips once at 0:04.000; unsure",
+        "−∞",
+        "Vox ü 日本.wav",
+    ],
+)
+def test_ordinary_names_stay_readable(name: str) -> None:
+    assert as_markdown(name) == name
+
+
 @pytest.mark.parametrize("path", ["/a b/mix", "/a`b``c/mix", "`/x`", "/<b>*x*"])
 def test_a_path_is_code(path: str) -> None:
-    (inline,) = [t for t in MarkdownIt().parse(mix_page._code(path)) if t.type == "inline"]
+    (inline,) = [t for t in MarkdownIt().parse(as_code(path)) if t.type == "inline"]
     (code,) = inline.children or []
     assert (code.type, code.content) == ("code_inline", path)
 
@@ -70,4 +96,4 @@ def test_distances_are_a_table() -> None:
 
 
 def test_code_of_a_folder(tmp_path: Path) -> None:
-    assert mix_page._code(str(tmp_path)) == f"`{tmp_path}`"
+    assert as_code(str(tmp_path)) == f"`{tmp_path}`"

@@ -588,6 +588,49 @@ def test_strangers_pages_in_a_browser_get_nowhere_and_the_dashboard_s_own_work(
         stranger.server_close()
 
 
+HOSTILE = (
+    "![x](http://evil.example/x.png)",
+    "[click](javascript:alert(1))",
+    "<img src=http://evil.example/y.png>",
+    "http://evil.example/z",
+)
+
+
+def test_names_are_text_in_the_pages(server: str) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs a browser")
+    chromium = Path("/usr/bin/chromium")
+    if not chromium.exists():
+        pytest.skip("needs /usr/bin/chromium")
+
+    def publish(engine: Engine) -> None:
+        rows = [{"track": name, "lufs": -20.0} for name in ("Kick_In 1.wav", *HOSTILE)]
+        engine.publish_table("hostile table", rows, title=" ".join(HOSTILE))
+
+    run_recipe("hostile", publish, engine="auto", workers=1)
+    (artifact,) = dashboard.ask(
+        f"{server}/artifacts/filter", {"artifacts": {"key": {"any_": ["hostile-table"]}}}
+    )
+    base = server.removesuffix("/api")
+    with playwright.sync_playwright() as player:
+        browser = player.chromium.launch(
+            executable_path=str(chromium), args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        for address in ("artifacts/artifact", "v2/artifacts/artifact"):
+            page.goto(f"{base}/{address}/{artifact['id']}")
+            page.get_by_text("Kick_In 1.wav", exact=True).first.wait_for(timeout=60_000)
+            pictures = page.locator("img").evaluate_all("all => all.map(e => e.src)")
+            assert [source for source in pictures if "evil" in source] == []
+            links = page.locator("a").evaluate_all("all => all.map(e => [e.href, e.innerText])")
+            # The newer pages make a link of every address that they see, which says where it leads.
+            odd = [(h, t) for h, t in links if "evil" in h or not h.startswith("http")]
+            assert [(h, t) for h, t in odd if h != t] == []
+        assert [url for url in asked if not url.startswith((base, "data:", "blob:"))] == []
+        browser.close()
+
+
 def test_what_cannot_be_had_from_a_running_dashboard_is_said(
     server: str, stemwright: Callable[..., Any]
 ) -> None:
