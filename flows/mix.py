@@ -38,13 +38,14 @@ from flows.settings import MixSettings
 from flows.source_files import refuse_changed
 from flows.steps import BalanceJob, TrackJob, balance_step, passages
 from flows.store import Store, chosen_root, made_whole
-from flows.style_steps import ConsoleJob, HeardReference, style_step
+from flows.style_steps import ConsoleJob, HeardReference, reference_notes, style_step
 from pipeline.delivery import DEFAULT_LUFS, Density, parse_target
 from pipeline.plan import Aspect, Delivery
 from pipeline.problems import InputError, Problem
 from pipeline.render import StemSummary, stem_file_names
 from pipeline.stem_sum import allow_open_files
-from stage2.style import Style, blend, measure_style
+from stage2.style import Style, measure_style
+from stage2.trust import wanted_style
 
 __all__ = ["mix_session"]
 
@@ -104,6 +105,7 @@ def _recipe(
 
     heard: list[HeardReference] = []
     reference_style: Style | None = None
+    donors: tuple[Style, ...] = ()
     if session.references:
         heard = engine.map(
             style_step,
@@ -112,7 +114,9 @@ def _recipe(
             labels=[path.name for path in session.references],
         )
         _refuse_unheard(session.references, [reference.style for reference in heard])
-        reference_style = blend([reference.style for reference in heard])
+        reference_style, donors = wanted_style(
+            [(reference.style, reference.condition.trust) for reference in heard], start_style
+        )
     target_lufs = target.loudness_lufs
     if target_lufs is None:
         target_lufs = DEFAULT_LUFS
@@ -139,11 +143,15 @@ def _recipe(
                 pieces=tuple(passages(session.frames, session.sample_rate)),
                 store=store,
                 windows=tuple(reference.windows for reference in heard),
+                conditions=tuple(reference.condition for reference in heard),
+                donors=donors,
             ),
             settings=settings,
             progress=progress,
         )
-    note = "" if found is None else found.note
+    notes = reference_notes(session.references, heard)
+    if found is not None and found.note:
+        notes = (*notes, found.note)
     plan = refined_plan(plan, found, gains_db, settings.strength)
     plan = plan.model_copy(
         update={
@@ -155,7 +163,7 @@ def _recipe(
                 subtype=_SUBTYPES[settings.subtype],
                 dither_seed=settings.seed,
             ),
-            "notes": (*plan.notes, note) if note else plan.notes,
+            "notes": (*plan.notes, *notes),
         }
     )
 
@@ -230,8 +238,8 @@ def _recipe(
             found=found,
             target_lufs=target_lufs,
             seconds=time.monotonic() - began,
-            warnings=_warnings(analysed, mixdown, target_lufs, note),
-            reference_stereo=tuple(reference.stereo for reference in heard),
+            warnings=_warnings(analysed, mixdown, target_lufs, notes),
+            references=tuple(heard),
             steps=engine.counts.record(),
             url=folder if isinstance(folder, str) else "",
         )
@@ -303,7 +311,7 @@ def _density_wanted(reference: Style, start: Style, settings: MixSettings) -> De
 
 
 def _warnings(
-    analysed: AnalysedSession, mixdown: Mixdown, target_lufs: float, note: str
+    analysed: AnalysedSession, mixdown: Mixdown, target_lufs: float, notes: Sequence[str]
 ) -> tuple[str, ...]:
     found = list(track_notes(analysed))
     missing = target_lufs - mixdown.loudness.integrated_lufs
@@ -315,9 +323,7 @@ def _warnings(
             "asked for: the limiter can give no more; ask for a --target that it reaches, or "
             "compress what peaks"
         )
-    if note:
-        found.append(note)
-    return tuple(found)
+    return (*found, *notes)
 
 
 def mix_session(

@@ -22,6 +22,7 @@ from flows.places import Place, relative_url
 from flows.remote_files import named
 from flows.render_steps import Mixdown
 from flows.settings import MixSettings
+from flows.style_steps import HeardReference
 from pipeline.daw import write_dawproject
 from pipeline.findings import (
     Finding,
@@ -68,8 +69,8 @@ class MixOutcome:
     found
         The console settings, as they were predicted and as they are; None where no style was
         followed.
-    reference_stereo
-        The stereo field of each reference.
+    references
+        What was measured of each reference.
     steps
         How many were done and found in the store: :meth:`flows.step_counts.StepCounts.record`.
     url
@@ -89,7 +90,7 @@ class MixOutcome:
     target_lufs: float
     seconds: float
     warnings: tuple[str, ...] = ()
-    reference_stereo: tuple[StereoField, ...] = ()
+    references: tuple[HeardReference, ...] = ()
     steps: Mapping[str, Any] = field(default_factory=dict)
     url: str = ""
     files: Mapping[str, Place] = field(default_factory=dict)
@@ -231,6 +232,10 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
         "left_out": [{"name": x.name, "why": x.why} for x in outcome.analysed.session.left_out],
         "skipped": [{"name": p.subject, "why": p.what} for p in outcome.analysed.session.skipped],
         "warnings": list(outcome.warnings),
+        "reference_faults": [
+            [asdict(fault) for fault in reference.condition.faults]
+            for reference in outcome.references
+        ],
         "findings": [asdict(finding) for finding in outcome.findings()],
         "masking": asdict(outcome.masking),
         "steps": dict(outcome.steps),
@@ -317,7 +322,7 @@ def _styles(outcome: MixOutcome) -> dict[str, Style]:
 
 
 def _stereo(outcome: MixOutcome) -> dict[str, StereoField]:
-    fields = outcome.reference_stereo
+    fields = [reference.stereo for reference in outcome.references]
     several = [f"reference {number}" for number in range(1, len(fields) + 1)]
     labels = ["reference"] if len(fields) == 1 else several
     return {"this mix": outcome.mixdown.stereo, **dict(zip(labels, fields, strict=True))}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from flows.engine import one_torch_thread
 from flows.places import Place
@@ -27,13 +28,17 @@ from stage2.digest import Digest, digest_stems
 from stage2.encoder import reference_windows
 from stage2.model_file import SHIPPED
 from stage2.predict import Prediction, predict
+from stage2.reference_faults import Condition
+from stage2.reference_inspection import inspect_reference
 from stage2.refine import Refined, RefineOptions, Start, StemInput, refine
 from stage2.style import Style, StyleDistance, measure_style
+from stage2.trust import complete_windows, without_lost_bands
 
 __all__ = [
     "ConsoleJob",
     "HeardReference",
     "predict_step",
+    "reference_notes",
     "refine_step",
     "settle_step",
     "style_step",
@@ -46,6 +51,13 @@ STYLE_CODE = (
     "pipeline.compressor", "pipeline.plan", "pipeline.response", "pipeline.roles", *AUDIO_CODE,
     *METER_CODE,
 )  # fmt: skip
+REFERENCE_CODE = (
+    "stage2.reference_inspection",
+    "stage2.reference_faults",
+    "stage2.band_limits",
+    "pipeline.stereo",
+    *STYLE_CODE,
+)
 CONSOLE_CODE = ("flows.style_steps", "stage2", *STYLE_CODE, "pipeline.processors")
 
 
@@ -56,20 +68,23 @@ class HeardReference:
     Parameters
     ----------
     style
-        Of the whole recording.
+        Of the whole recording, mended.
     windows
-        A numpy file: what the controller hears in windows over it,
+        A numpy file: what the controller hears in windows over it, mended,
         ``(windows, stage2.encoder.REFERENCE_FIGURES)`` float32.
     stereo
-        The stereo field of the whole recording.
+        The stereo field of the whole recording, as it is.
     content
         A hash of the file's content.
+    condition
+        The faults of the recording, and which figures can be trusted all the same.
     """
 
     style: Style
     windows: Path
     stereo: StereoField
     content: str = ""
+    condition: Condition = field(default_factory=Condition)
 
 
 def style_step(job: TrackJob) -> HeardReference:
@@ -80,7 +95,7 @@ def style_step(job: TrackJob) -> HeardReference:
         "style",
         inputs={"content": source.contents[job.name], "suffix": path.suffix.lower()},
         code_version=code_version(
-            *STYLE_CODE, "pipeline.stereo", distributions=("numpy", "scipy", "soundfile", "torch")
+            *REFERENCE_CODE, distributions=("numpy", "scipy", "soundfile", "torch")
         ),
     )
     with store.entry("style", key) as entry:
@@ -91,16 +106,30 @@ def style_step(job: TrackJob) -> HeardReference:
             entry.path / "windows.npy",
             StereoField.from_record(entry.record["stereo"]),
             source.contents[job.name],
+            Condition.from_record(entry.record["condition"]),
         )
 
 
 def _style_record(path: Path, windows: Path) -> dict[str, Any]:
     audio = read(path)
     rate = probe(path).sample_rate
-    np.save(windows, reference_windows(audio, sample_rate=rate))
-    style = measure_style(audio, sample_rate=rate)
     stereo = measure_stereo(audio, sample_rate=rate)
-    return {"style": style.to_record(), "stereo": stereo.to_record()}
+    audio, condition = inspect_reference(audio, sample_rate=rate)
+    np.save(windows, reference_windows(audio, sample_rate=rate))
+    return {
+        "style": measure_style(audio, sample_rate=rate).to_record(),
+        "stereo": stereo.to_record(),
+        "condition": condition.to_record(),
+    }
+
+
+def reference_notes(paths: Sequence[Path], references: Sequence[HeardReference]) -> tuple[str, ...]:
+    """Return what is to be said about the faults of references."""
+    return tuple(
+        f"reference {path.name} {fault}"
+        for path, reference in zip(paths, references, strict=True)
+        for fault in reference.condition.faults
+    )
 
 
 @dataclass(frozen=True)
@@ -109,8 +138,10 @@ class ConsoleJob:
 
     Parameters
     ----------
-    windows
-        What the controller hears of the references: :class:`HeardReference`'s.
+    windows, conditions
+        What the controller hears of the references, and their faults: :class:`HeardReference`'s.
+    donors
+        What each reference's figures are completed from where they are not trusted.
     target_lufs, ceiling_dbtp
         The delivery that refinement judges after.
     start
@@ -132,6 +163,8 @@ class ConsoleJob:
     pieces: tuple[tuple[int, int], ...]
     store: Place
     windows: tuple[Path, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    donors: tuple[Style, ...] = ()
     start: Start | None = None
     on_step: Callable[[int, int], None] | None = None
 
@@ -150,6 +183,19 @@ class ConsoleJob:
             "references": [store.content_hash(near_file(path)) for path in self.references],
             "match": list(self.match),
         }
+
+    def read_windows(self) -> npt.NDArray[np.float32]:
+        """Return what the controller hears of the references, completed, one after the other."""
+        store = Store(self.store)
+        windows = [np.load(store.local(path)) for path in self.windows]
+        if self.conditions:
+            windows = [
+                complete_windows(rows, condition.trust, donor)
+                for rows, condition, donor in zip(
+                    windows, self.conditions, self.donors, strict=True
+                )
+            ]
+        return np.concatenate(windows)
 
     def digest(self) -> Digest:
         """Return the digest of the stems' excerpts."""
@@ -193,12 +239,11 @@ def predict_step(job: ConsoleJob) -> Prediction:
     )
     with store.entry("predict", key) as entry:
         if not entry.done:
-            windows = np.concatenate([np.load(store.local(path)) for path in job.windows])
             with one_torch_thread():
                 prediction = predict(
                     job.read_stems(),
                     job.style,
-                    windows,
+                    job.read_windows(),
                     sample_rate=job.sample_rate,
                     match=frozenset(job.match),
                     digest=job.digest(),
@@ -294,6 +339,8 @@ def _aligned_reference(
     reference = read(path, sample_rate=job.sample_rate)
     if reference.shape[0] == 1:
         reference = np.repeat(reference, 2, axis=0)
+    condition = job.conditions[0] if job.conditions else Condition()
+    reference = condition.repair.apply(reference, sample_rate=job.sample_rate)
     total = np.zeros_like(stems[0].audio)
     for stem in stems:
         total += stem.audio * np.float32(db_to_amplitude(stem.gain_db))
@@ -313,6 +360,7 @@ def _aligned_reference(
         [cut(reference, start - lag, length, job.sample_rate) for start, length in job.pieces],
         axis=1,
     )
+    aligned = without_lost_bands(aligned, condition.trust, sample_rate=job.sample_rate)
     note = (
         f"the reference is a mix of this very song (onsets correlate {found.similarity:.2f} at "
         f"{found.lag_s:+.2f} s), so the stem levels follow it moment by moment"
