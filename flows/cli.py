@@ -51,6 +51,7 @@ from flows.screen import (
     present_balances,
     present_init,
     present_mix,
+    printable,
 )
 from flows.train_commands import add_train_commands
 from pipeline.problems import InputError, Problem
@@ -184,6 +185,7 @@ def render(
         chosen = chosen_settings(None, {"workers": workers})
         folder = parse_place(output or plan.parent / f"{plan.stem}-render", subject="--output")
         folder = folder if isinstance(folder, str) else folder.absolute()
+        warnings: list[str] = []
         with screen.progress() as progress:
             summary = render_plan(
                 plan,
@@ -191,7 +193,10 @@ def render(
                 folder=folder,
                 workers=chosen.workers or default_workers(),
                 progress=progress,
+                on_warning=warnings.append,
             )
+        for warning in warnings:
+            screen.errors.print(f"warning: {printable(warning)}", markup=False)
         path = inside(folder, summary.mix_path.name)
         screen.result(
             {
@@ -199,6 +204,7 @@ def render(
                 "mix": str(path),
                 "integrated_lufs": number(summary.mix.integrated_lufs),
                 "true_peak_dbtp": number(summary.mix.true_peak_dbtp),
+                "warnings": warnings,
             }
         )
         screen.say(

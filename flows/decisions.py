@@ -92,6 +92,7 @@ def first_plan(analysed: AnalysedSession, folder: Place) -> Plan:
         frames=session.frames,
         references=tuple(named(path) or str(path) for path in session.references),
         tracks=tracks,
+        contents=dict(analysed.contents),
         stems=tuple(StemPlan(name=name) for name in order),
         notes=session.notes,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from flows.output_folder import folder_problems, new_folder, relative_path
@@ -9,6 +10,8 @@ from flows.places import Place, is_url, parse_place
 from flows.progress import Progress, guarded
 from flows.remote_files import named
 from flows.remote_input import bring_tracks_near
+from flows.source_files import SourceFiles
+from flows.store import Store
 from pipeline.plan import Plan, load_plan
 from pipeline.problems import InputError, Problem
 from pipeline.render import RenderSummary, render_to_files
@@ -19,7 +22,13 @@ _PARTS = 100
 
 
 def render_plan(
-    path: Path, *, session: Place | None, folder: Place, workers: int, progress: Progress
+    path: Path,
+    *,
+    session: Place | None,
+    folder: Place,
+    workers: int,
+    progress: Progress,
+    on_warning: Callable[[str], None] = lambda _: None,
 ) -> RenderSummary:
     """Render a plan to its mix and stems, with a copy of the plan beside them.
 
@@ -31,11 +40,14 @@ def render_plan(
         Folder of the tracks, or its URL; None for the one that the plan names.
     folder
         New, or the URL of one; written whole or not at all.
+    on_warning
+        Told of each file that does not hold what it held when the plan was made.
 
     Raises
     ------
     InputError
-        With everything that is wrong with the plan and the folders.
+        With everything that is wrong with the plan and the folders; or if a track changes while
+        it is rendered.
     """
     progress = guarded(progress)
     problems = list(folder_problems(folder))
@@ -49,6 +61,10 @@ def render_plan(
         raise InputError([*problems, *error.problems]) from error
     if problems:
         raise InputError(problems)
+    sources = _sources(plan, root)
+    changed = _changed_tracks(plan, sources)
+    for warning in changed:
+        on_warning(warning)
     with new_folder(folder) as part:
         progress.start("render", _PARTS)
         done = 0
@@ -59,18 +75,48 @@ def render_plan(
                 done += 1
                 progress.advance("render", "")
 
-        summary = render_to_files(
-            plan,
-            root,
-            mix_path=part / f"mix.{plan.delivery.format}",
-            stems_dir=part / "stems",
-            on_progress=advance,
-            workers=workers,
+        def render() -> RenderSummary:
+            return render_to_files(
+                plan,
+                root,
+                mix_path=part / f"mix.{plan.delivery.format}",
+                stems_dir=part / "stems",
+                on_progress=advance,
+                workers=workers,
+            )
+
+        summary = render() if sources is None else sources.read(render)
+        moved = plan.model_copy(
+            update={
+                "session": named(root) or relative_path(root, folder),
+                "contents": {**plan.contents, **(sources.contents if sources else {})},
+                "notes": (*plan.notes, *changed),
+            }
         )
-        moved = plan.model_copy(update={"session": named(root) or relative_path(root, folder)})
         (part / "plan.json").write_text(moved.to_json(), encoding="utf-8")
         progress.finish("render")
     return summary
+
+
+def _sources(plan: Plan, root: Path) -> SourceFiles | None:
+    """Return the tracks that are rendered; None where one cannot be read, which rendering says."""
+    muted = {stem.name for stem in plan.stems if stem.mute}
+    paths = [t.path for t in plan.tracks if not t.mute and t.subgroup not in muted]
+    try:
+        return SourceFiles(Store(), {path: root / path for path in paths})
+    except OSError:
+        return None
+
+
+def _changed_tracks(plan: Plan, sources: SourceFiles | None) -> tuple[str, ...]:
+    """Return which tracks do not hold what they held when the plan was made, in words."""
+    now = {} if sources is None else sources.contents
+    return tuple(
+        f"{path!r} has changed since the plan was made: its gain and place are those of what it "
+        "was; mix the session again to have them decided anew"
+        for path, content in now.items()
+        if plan.contents.get(path, content) != content
+    )
 
 
 def _near_root(plan: Plan, path: Path, session: Place | None) -> Path:

@@ -382,6 +382,9 @@ class Plan(_Record):
         Length of the mix at ``sample_rate``; no track is cut short.
     references
         The recordings whose style was followed, for the record.
+    contents
+        For the record: a hash of what each track's file held, by its path; rendering tells which
+        files have changed since.
     bus_predicted, bus_predicted_spread, bus_reason
         For the record: of the bus's settings what :class:`StemPlan` has of a strip's.
     """
@@ -392,6 +395,7 @@ class Plan(_Record):
     frames: int = Field(ge=1, le=2**40)
     references: tuple[str, ...] = ()
     tracks: tuple[TrackPlan, ...]
+    contents: dict[str, str] = Field(default_factory=dict)
     stems: tuple[StemPlan, ...]
     bus: BusSettings = Field(default_factory=lambda: default_settings(BUS))
     bus_predicted: BusRecord = Field(default_factory=dict)

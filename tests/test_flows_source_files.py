@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
+import flows.mix
+import flows.plan_render
 import flows.steps
 import flows.style_steps
 import flows.track_steps
@@ -145,7 +147,7 @@ def test_a_mix_of_a_track_that_changes_amid_the_run_is_not_written(
     put: Put, plain: Callable[[str], str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     song = make_song(workplace / "song")
-    decide = flows.mix.first_plan  # type: ignore[attr-defined]
+    decide = flows.mix.first_plan
 
     def decide_late(*arguments: Any) -> Plan:
         put(song / "Drums" / "Snare.wav", noise(3, 3.0), RATE)
@@ -159,3 +161,39 @@ def test_a_mix_of_a_track_that_changes_amid_the_run_is_not_written(
         "\n", " "
     )
     assert not (workplace / "mix").exists()
+
+
+def test_render_tells_which_tracks_have_changed_since_the_plan_and_refuses_those_that_do(
+    tmp_path: Path, workplace: Path, put: Put, stemwright: Callable[..., Result],
+    plain: Callable[[str], str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    song = tmp_path / "song"
+    put(song / "Kick.wav", noise(1), RATE)
+    put(song / "Snare.wav", noise(2), RATE)
+    assert stemwright("mix", song, "-o", tmp_path / "mix").exit_code == 0
+    untouched = stemwright("render", tmp_path / "mix" / "plan.json", "-o", tmp_path / "same")
+    assert "warning" not in untouched.output
+    put(song / "Snare.wav", noise(3), RATE)
+    told = stemwright("render", tmp_path / "mix" / "plan.json", "-o", tmp_path / "new")
+    assert told.exit_code == 0
+    text = " ".join(plain(told.output).split())
+    assert "warning: 'Snare.wav' has changed since the plan was made" in text
+    assert "Kick.wav" not in text
+    again = stemwright("render", tmp_path / "new" / "plan.json", "-o", tmp_path / "newer")
+    assert "warning" not in again.output
+
+    render = flows.plan_render.render_to_files
+
+    def render_late(*arguments: Any, **options: Any) -> Any:
+        summary = render(*arguments, **options)
+        put(song / "Kick.wav", noise(4), RATE)
+        return summary
+
+    with monkeypatch.context() as patch:
+        patch.setattr("flows.plan_render.render_to_files", render_late)
+        refused = stemwright("render", tmp_path / "new" / "plan.json", "-o", tmp_path / "late")
+    assert refused.exit_code == 2
+    assert "Kick.wav: was changed while the run worked on it" in " ".join(
+        plain(refused.output).split()
+    )
+    assert not (tmp_path / "late").exists()
