@@ -34,6 +34,7 @@ from flows.settings import MixSettings
 from flows.source_files import refuse_changed
 from flows.store import Store, made_whole
 from pipeline.plan import Plan
+from pipeline.plan_file import plan_json
 from pipeline.problems import InputError
 from stage1.narrowband import METHODS
 
@@ -219,7 +220,7 @@ def balance_session(
         judged = [_judged(analysed, decided[method], rendered) for method in methods]
         for balanced in judged:
             faded = faded_plan(plans[balanced.name], balanced.gain_db)
-            (part / balanced.name / "plan.json").write_text(faded.to_json(), encoding="utf-8")
+            (part / balanced.name / "plan.json").write_text(plan_json(faded), encoding="utf-8")
         passages = _passages(rendered, plan)
         trials = (
             write_listening_test(

@@ -34,6 +34,7 @@ from pipeline.findings import (
 )
 from pipeline.masking import Masking
 from pipeline.plan import Plan
+from pipeline.plan_file import plan_json
 from pipeline.render import StemSummary
 from pipeline.report import Curve, FileNote, Report, StemLevel, describe, write_report
 from pipeline.stereo import StereoField
@@ -217,7 +218,7 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
     }
     if (folder / "balanced").is_dir():
         paths["balanced stems"] = folder / "balanced"
-    paths["plan"].write_text(plan.to_json(), encoding="utf-8")
+    paths["plan"].write_text(plan_json(plan), encoding="utf-8")
     write_csv(pd.DataFrame(rows, dtype=object), paths["results"])
     whole = {
         "tracks": rows,

@@ -12,7 +12,8 @@ from flows.remote_files import named
 from flows.remote_input import bring_tracks_near
 from flows.source_files import SourceFiles
 from flows.store import Store
-from pipeline.plan import Plan, load_plan
+from pipeline.plan import Plan
+from pipeline.plan_file import load_plan, plan_json
 from pipeline.problems import InputError, Problem
 from pipeline.render import RenderSummary, render_to_files
 
@@ -93,7 +94,7 @@ def render_plan(
                 "notes": (*plan.notes, *changed),
             }
         )
-        (part / "plan.json").write_text(moved.to_json(), encoding="utf-8")
+        (part / "plan.json").write_text(plan_json(moved), encoding="utf-8")
         progress.finish("render")
     return summary
 

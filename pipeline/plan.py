@@ -1,25 +1,22 @@
-"""The plan: everything that was decided about a mix, as records and as one JSON file.
+"""The plan: everything that was decided about a mix, as records.
 
 :data:`STRIP` and :data:`BUS` are the one table that owns each console parameter's name, unit,
 range, default and order. Vector sizes, JSON keys, documentation, the torch console and the
-time-domain processors are derived from them.
+time-domain processors are derived from them. :mod:`pipeline.plan_file` writes and reads plans.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from pipeline.conditioning import HIGHEST_DC_HIGHPASS_HZ, ChannelUse, Conditioning
-from pipeline.problems import InputError, Problem, suggest
-from pipeline.text_files import parse_json, read_text
+from pipeline.problems import suggest
 
 __all__ = [
     "BUS",
@@ -35,10 +32,9 @@ __all__ = [
     "StemPlan",
     "TrackPlan",
     "default_settings",
-    "load_plan",
 ]
 
-PLAN_VERSION: Final = 1
+PLAN_VERSION: Final = 2
 
 
 class Aspect(StrEnum):
@@ -360,6 +356,14 @@ class Delivery(_Record):
 
     The limiter keeps the true peak at or under ``limiter_ceiling_dbtp``; ``trim_db`` then lowers
     the whole mix, so that a style can be dense and still be delivered at a low loudness.
+
+    Parameters
+    ----------
+    target_lufs
+        Integrated loudness of the delivered file; None for what drive and trim give.
+    target, trim_db, integrated_lufs
+        For the record: what was asked for, the trim that gave the loudness, and the loudness
+        that was measured.
     """
 
     target: str = "-14"
@@ -389,7 +393,7 @@ class Plan(_Record):
         For the record: of the bus's settings what :class:`StemPlan` has of a strip's.
     """
 
-    version: Literal[1] = PLAN_VERSION
+    version: Literal[2] = PLAN_VERSION
     session: str
     sample_rate: int = Field(ge=8000, le=768000)
     frames: int = Field(ge=1, le=2**40)
@@ -413,43 +417,3 @@ class Plan(_Record):
         lost = sorted({t.subgroup for t in self.tracks} - set(names))
         if lost:
             raise ValueError(f"no stem for subgroup {lost[0]!r}: {suggest(lost[0], names)}")
-
-    def to_json(self) -> str:
-        """Return the plan as indented JSON, in the order of the tables."""
-        # ASCII: a file name that is no valid Unicode survives as an escape.
-        return json.dumps(self.model_dump(), indent=2) + "\n"
-
-
-def load_plan(path: Path) -> Plan:
-    """Read a plan from its JSON file.
-
-    Raises
-    ------
-    InputError
-        With every key and value that is wrong, each with its remedy.
-    """
-    text = read_text(path, remedy="name a plan.json that exists")
-    raw = parse_json(text, str(path), "mend it there, or render the session again")
-    try:
-        return Plan.model_validate(raw)
-    except ValidationError as error:
-        problems = []
-        for detail in error.errors():
-            where = ".".join(str(part) for part in detail["loc"]) or "plan"
-            remedy = "correct it as said"
-            if detail["type"] == "extra_forbidden":
-                fields = _fields_at(detail["loc"])
-                remedy = suggest(str(detail["loc"][-1]), fields)
-            problems.append(Problem(f"{path} [{where}]", detail["msg"], remedy))
-        raise InputError(problems) from error
-
-
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys allowed where an unknown one was found."""
-    records: dict[str, type[BaseModel]] = {
-        "tracks": TrackPlan,
-        "stems": StemPlan,
-        "delivery": Delivery,
-    }
-    owner = records.get(str(location[0]), Plan) if len(location) > 1 else Plan
-    return list(owner.model_fields)

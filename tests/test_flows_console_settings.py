@@ -14,7 +14,8 @@ from flows.mix import mix_session
 from flows.outcome import MixOutcome
 from flows.progress import SilentProgress
 from flows.settings import MixSettings
-from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings, load_plan
+from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
+from pipeline.plan_file import load_plan
 from stage2.encoder import reference_windows
 from stage2.predict import predict
 from stage2.refine import RefineOptions, StemInput

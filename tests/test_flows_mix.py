@@ -28,7 +28,8 @@ from flows.mix import mix_session
 from flows.outcome import MixOutcome
 from flows.settings import MixSettings
 from pipeline.delivery import TARGETS
-from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP_EQ_BANDS, Plan, default_settings, load_plan
+from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP_EQ_BANDS, Plan, default_settings
+from pipeline.plan_file import load_plan
 from pipeline.processors import Bus
 
 Command = Callable[..., Result]

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pipeline.plan import (
     BUS,
     BUS_EQ_BANDS,
+    PLAN_VERSION,
     STRIP,
     STRIP_EQ_BANDS,
     Aspect,
@@ -21,8 +22,8 @@ from pipeline.plan import (
     StemPlan,
     TrackPlan,
     default_settings,
-    load_plan,
 )
+from pipeline.plan_file import load_plan, plan_json
 from pipeline.problems import InputError
 
 TABLES = pytest.mark.parametrize("table", [STRIP, BUS], ids=["strip", "bus"])
@@ -38,6 +39,11 @@ def record(**changes: Any) -> dict[str, Any]:
         "tracks": [{"path": "kick.wav", "role": "kick", "subgroup": "drums"}],
         "stems": [{"name": "drums"}],
     } | changes
+
+
+def validated(values: dict[str, Any]) -> Plan:
+    """Return a plan of a file's values."""
+    return Plan.model_validate({**values, "version": PLAN_VERSION})
 
 
 def stored(folder: Path, content: object) -> Path:
@@ -121,7 +127,9 @@ def in_range(table: tuple[Parameter, ...]) -> st.SearchStrategy[dict[str, float]
     return st.fixed_dictionaries({}, optional={p.name: st.floats(p.low, p.high) for p in table})
 
 
-NAMES = st.text(min_size=1, max_size=8)
+# What no file or name can have is refused: NUL and lone surrogates.
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+NAMES = st.text(CHARACTERS, min_size=1, max_size=8)
 
 
 @settings(max_examples=30, deadline=None)
@@ -129,7 +137,7 @@ NAMES = st.text(min_size=1, max_size=8)
     strip=in_range(STRIP),
     bus=in_range(BUS),
     names=st.lists(NAMES, min_size=1, max_size=3, unique=True),
-    text=st.text(max_size=20),
+    text=st.text(CHARACTERS, max_size=20),
     gain_db=st.floats(-120.0, 120.0),
     trim_db=st.floats(-80.0, 0.0),
 )
@@ -156,15 +164,15 @@ def test_a_plan_survives_its_json(
         delivery=Delivery(trim_db=trim_db, target_lufs=-9.5, format="flac"),
         notes=(text,),
     )
-    path = stored(tmp_path_factory.mktemp("plan"), plan.to_json())
+    path = stored(tmp_path_factory.mktemp("plan"), plan_json(plan))
     assert load_plan(path) == plan  # every float to the last bit
-    assert load_plan(path).to_json() == plan.to_json()
+    assert plan_json(load_plan(path)) == plan_json(plan)
 
 
 def test_a_path_that_is_no_unicode_survives(tmp_path: Path) -> None:
     name = b"caf\xe9.wav".decode("utf-8", "surrogateescape")
-    plan = Plan.model_validate(record(tracks=[{"path": name, "role": "kick", "subgroup": "drums"}]))
-    written = plan.to_json()
+    plan = validated(record(tracks=[{"path": name, "role": "kick", "subgroup": "drums"}]))
+    written = plan_json(plan)
     assert written.isascii()
     read = load_plan(stored(tmp_path, written))
     assert read.tracks[0].path.encode("utf-8", "surrogateescape") == b"caf\xe9.wav"
@@ -179,7 +187,7 @@ def test_what_is_left_out_is_neutral(tmp_path: Path) -> None:
 
 
 def test_a_plan_cannot_be_changed_after_its_checks() -> None:
-    plan = Plan.model_validate(record())
+    plan = validated(record())
     with pytest.raises(ValidationError):
         plan.frames = 2
 
@@ -188,7 +196,7 @@ def test_a_plan_cannot_be_changed_after_its_checks() -> None:
     ("changes", "said"),
     [
         ({"sesion": "x"}, "did you mean 'session'?"),
-        ({"delivery": {"trim": -1.0}}, "did you mean 'trim_db'?"),
+        ({"delivery": {"target_luf": -1.0}}, "did you mean 'target_lufs'?"),
         (
             {"tracks": [{"path": "a", "role": "kick", "subgroup": "drums", "gain": 1.0}]},
             "did you mean 'gain_db'?",
@@ -228,7 +236,7 @@ def test_the_ends_of_every_range_are_allowed(table: tuple[Parameter, ...]) -> No
         if table is STRIP:
             assert StemPlan(name="a", settings=ends).settings == ends
         else:
-            assert Plan.model_validate(record(bus=ends)).bus == ends
+            assert validated(record(bus=ends)).bus == ends
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
@@ -268,7 +276,7 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
         ('{"version": 1,', "is not JSON (line 1"),
         ("[]", "plan.json"),
         ("null", "plan.json"),
-        (json.dumps(record(version=2)), "version"),
+        (json.dumps(record(version=3)), "version"),
         (json.dumps({}), "session"),
     ],
 )
@@ -302,6 +310,79 @@ def test_a_plan_written_before_polarity_was_known_keeps_it(tmp_path: Path) -> No
     tracks = [{"path": "kick.wav", "role": "kick", "subgroup": "drums", "invert": True}]
     plan = load_plan(stored(tmp_path, record(tracks=tracks)))
     assert plan.tracks[0].invert is True
-    assert load_plan(stored(tmp_path, plan.to_json())) == plan
+    assert load_plan(stored(tmp_path, plan_json(plan))) == plan
     tracks[0]["invert"] = "perhaps"
     assert any("invert" in words for words in problems_of(tmp_path, record(tracks=tracks)))
+
+
+def written(folder: Path, **changes: Any) -> dict[str, Any]:
+    """Return a plan as it is written today, with changes of its parts."""
+    plan = validated(record(**changes))
+    return dict(json.loads(plan_json(plan)))
+
+
+def test_what_was_found_stands_apart_from_what_can_be_edited(tmp_path: Path) -> None:
+    document = written(tmp_path)
+    assert document["tracks"][0]["record"] == {"role": "kick", "reason": ""}
+    assert set(document["stems"][0]) == {"name", "settings", "mute", "record"}
+    assert set(document["delivery"]) == {
+        "target_lufs", "limiter_ceiling_dbtp", "format", "subtype", "dither_seed", "record",
+    }  # fmt: skip
+    assert {"references", "notes", "bus"} < set(document["record"])
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "remedy"),
+    [
+        ("tracks", "role", "snare", "session.toml"),
+        ("stems", "balance_gain_db", 3.0, "gain_db in settings"),
+        ("stems", "predicted", {"width": 1.5}, "edit settings"),
+        ("delivery", "target", "spotify", "target_lufs"),
+        ("delivery", "trim_db", -3.0, "target_lufs"),
+    ],
+)
+def test_an_edit_that_would_change_nothing_is_refused(
+    tmp_path: Path, part: str, key: str, value: object, remedy: str
+) -> None:
+    document = written(tmp_path)
+    edited = document[part] if part == "delivery" else document[part][0]
+    edited[key] = value
+    (problem,) = problems_of(tmp_path, document)
+    assert f"{key} is a record" in problem
+    assert remedy in problem
+
+
+def test_messages_name_tracks_and_stems_in_plain_words(tmp_path: Path) -> None:
+    document = written(tmp_path)
+    document["tracks"][0] |= {"gain_db": 400, "pan": "left", "colour": "red"}
+    document["stems"][0]["settings"] |= {"wdth": 1.0, "ratio": 99.0}
+    document["delivery"] |= {"format": "aiff", "limiter_ceiling_dbtp": 3.0}
+    document["frames"] = "many"
+    del document["sample_rate"]
+    said = problems_of(tmp_path, document)
+    text = "\n".join(said)
+    for part in (
+        "[track 'kick.wav']: gain_db is 400: use a value from -120 to 120",
+        "[track 'kick.wav']: pan is 'left': use a number",
+        "[track 'kick.wav']: unknown key 'colour': use one of path, subgroup, gain_db",
+        "[stem 'drums', settings]: unknown setting 'wdth': did you mean 'width'?",
+        "[stem 'drums', settings]: ratio is 99: use a value from 1 to 20",
+        "[delivery]: format is 'aiff': use one of wav, flac, mp3",
+        "[delivery]: limiter_ceiling_dbtp is 3.0: use a value from -20 to 0",
+        "[plan]: frames is 'many': use a whole number",
+        "[plan]: sample_rate is missing",
+    ):
+        assert part in text, part
+    assert not any(word in text for word in ("Input should", "Value error", "stems.0", "Extra"))
+
+
+def test_a_plan_of_the_version_before_is_read_as_it_was(tmp_path: Path) -> None:
+    old = record(
+        stems=[{"name": "drums", "balance_gain_db": -2.0, "reason": "balanced"}],
+        delivery={"target": "spotify", "target_lufs": -14.0, "trim_db": -1.5},
+        bus_reason="flat",
+    )
+    plan = load_plan(stored(tmp_path, old))
+    assert plan.version == PLAN_VERSION
+    assert (plan.stems[0].balance_gain_db, plan.delivery.trim_db) == (-2.0, -1.5)
+    assert load_plan(stored(tmp_path, plan_json(plan))) == plan
