@@ -17,7 +17,8 @@ from flows.track_steps import Examined, TrackJob, check_step, examine_step
 from pipeline.audio_writer import rate_problem
 from pipeline.check import TrackCheck
 from pipeline.problems import InputError, Problem
-from pipeline.session import FoundSession, Session, find_session, most_common_rate, settle
+from pipeline.session import FoundSession, Session, find_session, mix_rate, settle
+from pipeline.time_stamps import StampUse
 from stage1.balance import TrackBalance, balance
 from stage1.features import TrackFeatures
 from stage1.mono import mono_warnings
@@ -85,7 +86,11 @@ def analyse_session(
         raise InputError([*faults, *unusable])
     with named_by_url(root, near):
         found = find_session(
-            near.root, references=near.references, sample_rate=settings.sample_rate
+            near.root,
+            references=near.references,
+            sample_rate=settings.sample_rate,
+            time_stamps=settings.time_stamps and StampUse(settings.time_stamps),
+            full_length=settings.full_length,
         )
         found = replace(found, faults=(*faults, *found.faults))
         if unusable:  # no step can run
@@ -161,7 +166,9 @@ def _analyse(
         for r, wish in zip(recognitions, overrides, strict=True)
         if r.contradiction
     ]
-    session = replace(session, notes=(*session.notes, *doubts, *relations.faults, *told))
+    session = replace(
+        session, notes=(*session.notes, *session.end_notes, *doubts, *relations.faults, *told)
+    )
     return AnalysedSession(
         session,
         tuple(checks[name] for name in names),
@@ -212,6 +219,6 @@ def _rate_faults(
     good = [track for track in found.tracks if checks[track.name].failure is None]
     if not good:
         return ()
-    rate = found.sample_rate or most_common_rate(good)
+    rate = found.sample_rate or mix_rate(good)
     problem = rate_problem(settings.format, rate, subject="--format")
     return () if problem is None else (problem,)

@@ -23,6 +23,7 @@ from flows.command_options import (
     DaskOption,
     EngineOption,
     FormatOption,
+    FullLengthOption,
     JsonOption,
     KeepOption,
     MatchOption,
@@ -38,6 +39,7 @@ from flows.command_options import (
     StoreOption,
     StrengthOption,
     TargetOption,
+    TimeStampsOption,
     VerboseOption,
     WorkersOption,
     chosen_settings,
@@ -87,6 +89,8 @@ def mix(
         str | None,
         typer.Option(help="Loudness of the balance: sones, informed, lufs, centroid, p_lufs."),
     ] = None,
+    time_stamps: TimeStampsOption = None,
+    full_length: FullLengthOption = None,
     sample_rate: Annotated[
         int | None, typer.Option(help="Of the mix in Hz; default that of most tracks.")
     ] = None,
@@ -125,6 +129,8 @@ def mix(
                 "controller": False if no_controller else None,
                 "method": method,
                 "sample_rate": sample_rate,
+                "time_stamps": time_stamps,
+                "full_length": full_length,
                 "format": format,
                 "subtype": bits,
                 "keep": keep,
@@ -237,6 +243,8 @@ def balance(
     seed: Annotated[
         int | None, typer.Option(help="Of the dither and of the listening test's order.")
     ] = None,
+    time_stamps: TimeStampsOption = None,
+    full_length: FullLengthOption = None,
     settings: SettingsOption = None,
     skip_bad: SkipBadOption = None,
     salvage: SalvageOption = None,
@@ -265,6 +273,8 @@ def balance(
         flags = {
             "f0_mode": f0,
             "seed": seed,
+            "time_stamps": time_stamps,
+            "full_length": full_length,
             "skip_bad": skip_bad,
             "salvage": salvage,
             "engine": engine,

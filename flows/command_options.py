@@ -20,6 +20,7 @@ __all__ = [
     "DaskOption",
     "EngineOption",
     "FormatOption",
+    "FullLengthOption",
     "JsonOption",
     "KeepOption",
     "MatchOption",
@@ -35,6 +36,7 @@ __all__ = [
     "StoreOption",
     "StrengthOption",
     "TargetOption",
+    "TimeStampsOption",
     "VerboseOption",
     "WorkersOption",
     "chosen_settings",
@@ -65,6 +67,14 @@ KeepOption = Annotated[
 CollectOption = Annotated[
     bool | None,
     typer.Option("--collect", help="Put all audio inside the DAW session, to hand it on alone."),
+]
+TimeStampsOption = Annotated[
+    str | None,
+    typer.Option(help="auto, use or ignore: whether broadcast time stamps place the tracks."),
+]
+FullLengthOption = Annotated[
+    bool | None,
+    typer.Option("--full-length", help="Keep long silence after the last sound."),
 ]
 StrengthOption = Annotated[
     float | None, typer.Option(help="How much of the style, 0 to 1; default 1.")

@@ -64,6 +64,11 @@ class MixSettings(BaseModel):
         ``"full"``.
     sample_rate
         Of the mix in Hz; ``None`` is the most common among the tracks.
+    time_stamps
+        Whether broadcast time stamps place the tracks: ``"auto"`` as far as they tell one story,
+        ``"use"`` or ``"ignore"``; ``None`` is what ``session.toml`` says.
+    full_length
+        Keep silence after the last sound, however long.
     format, subtype
         Of the delivered file; ``subtype`` counts for WAV and FLAC.
     keep
@@ -95,6 +100,8 @@ class MixSettings(BaseModel):
     method: Literal["sones", "informed", "lufs", "centroid", "p_lufs"] = "sones"
     f0_mode: Literal["windows", "full"] = "windows"
     sample_rate: Annotated[_Whole, Field(ge=8000, le=768000)] | None = None
+    time_stamps: Literal["auto", "use", "ignore"] | None = None
+    full_length: _Switch = False
     format: Literal["wav", "flac", "mp3"] = "wav"
     subtype: Literal["16", "24", "float"] = "24"
     keep: _Switch = False

@@ -34,6 +34,11 @@ SILENT_DBFS = -90.0
 LOUDEST_DBFS = 200.0
 """A peak over it is no audio but bytes taken for samples; integers of 32 bits reach 187 dBFS."""
 
+# What is so far under a file's peak is its silence; looked for at floors 10 dB apart.
+_FAINT_DB = 80.0
+_FLOORS_DBFS = np.arange(SILENT_DBFS, -171.0, -10.0)
+_FLOORS = 10.0 ** (_FLOORS_DBFS / 20.0)
+
 
 @dataclass(frozen=True)
 class TrackCheck:
@@ -55,6 +60,9 @@ class TrackCheck:
         Level of the mean of the worst channel; ``-inf`` where it is 0.
     remarks, latency, incomplete
         As :class:`pipeline.audio_info.AudioInfo` has them.
+    sounding_frames
+        Up to the last sample that is more than silence: over :data:`SILENT_DBFS`, or within 80 dB
+        of the peak of a faint file.
     """
 
     frames: int
@@ -68,6 +76,7 @@ class TrackCheck:
     remarks: tuple[str, ...] = ()
     latency: str | None = None
     incomplete: str | None = None
+    sounding_frames: int = 0
 
     def __post_init__(self) -> None:
         # A record that was kept as JSON has a list in its place.
@@ -156,12 +165,28 @@ class Checker:
         self._full_scale = _full_scale(info.subtype)
         self._state = np.zeros((7, info.channels))
         self._state[[_FIRST_RUN, _BAD]] = -1.0
+        self._sounding = np.zeros(len(_FLOORS_DBFS), np.int64)
 
     def feed(self, block: FloatArray) -> None:
         """Measure the next ``(channels, frames)`` samples."""
         samples = np.asarray(block, np.float32)
         _measure(samples, self._frames, self._full_scale, self._state)
+        self._find_end(samples)
         self._frames += block.shape[1]
+
+    def _find_end(self, samples: FloatArray) -> None:
+        """Remember the last sample over each floor."""
+        if not samples.shape[1]:
+            return
+        if np.abs(samples[:, -1]).max() > _FLOORS[0]:
+            self._sounding[:] = self._frames + samples.shape[1]
+            return
+        backwards = np.abs(samples).max(axis=0)[::-1]
+        for k, floor in enumerate(_FLOORS):
+            over = backwards > floor
+            last = int(over.argmax())
+            if over[last]:
+                self._sounding[k] = self._frames + samples.shape[1] - last
 
     @property
     def found_non_finite(self) -> bool:
@@ -187,6 +212,8 @@ class Checker:
         peak_dbfs = amplitude_to_db(float(state[_PEAK].max()))
         if peak_dbfs > LOUDEST_DBFS:
             failure = failure or f"holds a sample of {peak_dbfs:.0f} dBFS, which is no audio"
+        faint_dbfs = min(SILENT_DBFS, peak_dbfs - _FAINT_DB)
+        floor = min(int((faint_dbfs < _FLOORS_DBFS).sum()), len(_FLOORS_DBFS) - 1)
         firsts = state[_FIRST_RUN][state[_FIRST_RUN] >= 0.0]
         return TrackCheck(
             frames=self._frames,
@@ -200,6 +227,7 @@ class Checker:
             remarks=self._info.remarks,
             latency=self._info.latency,
             incomplete=self._info.incomplete,
+            sounding_frames=int(self._sounding[floor]),
         )
 
 

@@ -7,6 +7,7 @@ raises everything that is wrong together or returns the session. :func:`open_ses
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +26,7 @@ from pipeline.session_settings import (
     TrackOverrides,
     load_settings,
 )
-from pipeline.time_stamps import LONGEST_GAP_S, starts_from_stamps
+from pipeline.time_stamps import StampedTrack, StampUse, starts_from_stamps
 from pipeline.whole_mixes import Candidate, whole_mixes
 from pipeline.words import listed
 
@@ -38,12 +39,21 @@ __all__ = [
     "Track",
     "TrackOverrides",
     "find_session",
-    "most_common_rate",
+    "mix_rate",
     "open_session",
     "settle",
 ]
 
 SHORTEST_REFERENCE_S = 3.0
+
+FULL_RANGE_HZ = 44_100
+"""From this sample rate on a track has all that is audible."""
+
+LONGEST_END_S = 10.0
+"""More silence than this after the last sound is no part of the song."""
+
+KEPT_END_S = 2.0
+"""What is left of it then."""
 
 TO_KEEP = f"(to keep it, give it use = true in {SESSION_TOML})"
 """What is said of each file that is left out and might yet be a track."""
@@ -67,7 +77,9 @@ class Track:
     overrides
         What ``session.toml`` says of it.
     offset_s
-        Where it starts on the session's time line; 0 unless all tracks have time stamps.
+        Where it starts on the session's time line: 0, or where time stamps place it.
+    sounds_until_s
+        Where its last sound is, from its own start; None where that is not known.
     """
 
     path: Path
@@ -76,6 +88,7 @@ class Track:
     folder: str = ""
     overrides: TrackOverrides = field(default_factory=TrackOverrides)
     offset_s: float = 0.0
+    sounds_until_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +109,8 @@ class Session:
         What else the user should know.
     offsets
         Levels that ``session.toml`` wants other than ours.
+    full_length
+        Whether silence after the last sound is kept, however long.
     """
 
     root: Path
@@ -106,11 +121,38 @@ class Session:
     references: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     offsets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    full_length: bool = False
 
     @property
     def frames(self) -> int:
-        """Length at the session's rate: no track is cut short."""
+        """Length at the session's rate: no sound is cut, and no long silence follows the last."""
+        whole = self._whole_frames
+        ends = [
+            self.offset_frames(t) + math.ceil(t.sounds_until_s * self.sample_rate)
+            for t in self.tracks
+            if t.sounds_until_s and not t.overrides.mute
+        ]
+        unknown = any(t.sounds_until_s is None for t in self.tracks)
+        if self.full_length or unknown or not ends:
+            return whole
+        if whole - max(ends) <= LONGEST_END_S * self.sample_rate:
+            return whole
+        return max(ends) + round(KEPT_END_S * self.sample_rate)
+
+    @property
+    def _whole_frames(self) -> int:
         return max(self.offset_frames(t) + self.track_frames(t) for t in self.tracks)
+
+    @property
+    def end_notes(self) -> tuple[str, ...]:
+        """What is said of silence that is left out at the end."""
+        cut_s = (self._whole_frames - self.frames) / self.sample_rate
+        if not cut_s:
+            return ()
+        return (
+            f"{cut_s:.1f} s of silence after the last sound are left out: the mix ends at "
+            f"{self.frames / self.sample_rate:.1f} s (--full-length keeps them)",
+        )
 
     def offset_frames(self, track: Track) -> int:
         """Return where a track starts, in samples at the session's rate."""
@@ -137,6 +179,10 @@ class FoundSession:
         Those whose headers are good.
     sample_rate
         The rate asked for; None to decide by the tracks.
+    time_stamps
+        Whether they place the tracks.
+    full_length
+        As in :class:`Session`.
     """
 
     root: Path
@@ -148,10 +194,17 @@ class FoundSession:
     sample_rate: int | None
     notes: tuple[str, ...]
     offsets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    time_stamps: StampUse = StampUse.AUTO
+    full_length: bool = False
 
 
 def find_session(
-    root: Path, *, references: Sequence[Path] = (), sample_rate: int | None = None
+    root: Path,
+    *,
+    references: Sequence[Path] = (),
+    sample_rate: int | None = None,
+    time_stamps: StampUse | None = None,
+    full_length: bool = False,
 ) -> FoundSession:
     """Search a folder for tracks and read their headers.
 
@@ -163,6 +216,10 @@ def find_session(
         Finished mixes; one that lies in the folder is no track.
     sample_rate
         Of the mix, over the one in ``session.toml``; None to take what most tracks have.
+    time_stamps
+        Whether they place the tracks, over ``session.toml``.
+    full_length
+        Keep silence after the last sound; ``session.toml`` may say so too.
 
     Returns
     -------
@@ -216,6 +273,8 @@ def find_session(
             *bounce_notes,
         ),
         offsets=settings.offsets,
+        time_stamps=settings.time_stamps if time_stamps is None else time_stamps,
+        full_length=full_length or settings.full_length,
     )
 
 
@@ -372,12 +431,13 @@ def settle(
     bad = list(found.bad_tracks)
     for track in found.tracks:
         check = checks[track.name]
+        sounding_s = check.sounding_frames / track.info.sample_rate
         if check.failure is not None:
             bad.append(Problem(track.name, check.failure, "export it again" + _OR_SKIP))
         elif check.incomplete is None:
-            tracks.append(track)
+            tracks.append(replace(track, sounds_until_s=sounding_s))
         elif salvage:
-            tracks.append(track)
+            tracks.append(replace(track, sounds_until_s=sounding_s))
             notes.append(f"{track.name}: {check.incomplete}; that is mixed, as --salvage asks")
         else:
             remedy = f"copy or export it again, or {_OR_SALVAGE}{_OR_SKIP}"
@@ -388,16 +448,18 @@ def settle(
         raise InputError([*faults, *bad])
     if faults or (bad and not skip_bad):
         raise InputError([*faults, *(() if skip_bad else bad)])
-    tracks, stamp_notes = _placed_in_time(tracks)
+    tracks, stamp_notes = _placed_in_time(tracks, found.time_stamps)
+    rate = found.sample_rate or mix_rate(tracks)
     return Session(
         root=found.root,
         tracks=tuple(tracks),
-        sample_rate=found.sample_rate or most_common_rate(tracks),
+        sample_rate=rate,
         left_out=found.left_out,
         skipped=tuple(bad),
         references=found.references,
-        notes=(*notes, *stamp_notes),
+        notes=(*notes, *stamp_notes, *_rate_notes(tracks, rate)),
         offsets=found.offsets,
+        full_length=found.full_length,
     )
 
 
@@ -425,28 +487,46 @@ def _no_tracks(found: FoundSession, bad: Sequence[Problem]) -> Problem:
     return Problem(str(found.root), what, "put WAV, AIFF, FLAC, Ogg, MP3 or CAF files into it")
 
 
-def most_common_rate(tracks: Sequence[Track]) -> int:
-    """Return the sample rate in Hz that most of one or more tracks have, the highest of equals."""
-    counts = Counter(track.info.sample_rate for track in tracks)
-    return max(counts, key=lambda rate: (counts[rate], rate))
+def mix_rate(tracks: Sequence[Track]) -> int:
+    """Return the sample rate in Hz of a mix of one or more tracks.
+
+    That of most tracks which have the whole audible range, the highest of equals: a few recordings
+    of a telephone do not make a telephone of the mix. Where none has, the highest.
+    """
+    rates = [track.info.sample_rate for track in tracks]
+    counts = Counter(rate for rate in rates if rate >= FULL_RANGE_HZ)
+    return max(counts or rates, key=lambda rate: (counts[rate], rate))
 
 
-def _placed_in_time(tracks: list[Track]) -> tuple[list[Track], list[str]]:
-    """Honour broadcast time stamps where all tracks have them and they make one recording."""
-    stamps_s = [
-        track.info.time_reference / track.info.sample_rate
-        for track in tracks
-        if track.info.time_reference is not None
-    ]
-    if len(stamps_s) < len(tracks):
-        return tracks, []
-    starts_s = starts_from_stamps(stamps_s, [track.info.duration_s for track in tracks])
-    if starts_s is None:
-        minutes = LONGEST_GAP_S / 60.0
-        return tracks, [f"time stamps are not used: {minutes:.0f} minutes pass without any track"]
+def _rate_notes(tracks: Sequence[Track], sample_rate: int) -> list[str]:
+    """Say which tracks have no treble where they are many."""
+    low = [track.name for track in tracks if track.info.sample_rate < FULL_RANGE_HZ]
+    if not low or sample_rate < FULL_RANGE_HZ or 2 * len(low) < len(tracks):
+        return []
     return [
-        replace(track, offset_s=start) for track, start in zip(tracks, starts_s, strict=True)
-    ], []
+        f"the mix is at {sample_rate} Hz, and {len(low)} of {len(tracks)} tracks are under "
+        f"{FULL_RANGE_HZ} Hz and have no treble: {listed(low)}"
+    ]
+
+
+def _placed_in_time(tracks: list[Track], use: StampUse) -> tuple[list[Track], tuple[str, ...]]:
+    """Return the tracks where ``session.toml`` places them, and else their time stamps."""
+    starts = starts_from_stamps(
+        [
+            StampedTrack(t.name, t.info.sample_rate, t.info.duration_s, t.info.time_reference)
+            for t in tracks
+            if t.overrides.start_s is None
+        ],
+        use=use,
+    )
+    stamped = iter(starts.starts_s)
+    return [
+        replace(
+            track,
+            offset_s=next(stamped) if track.overrides.start_s is None else track.overrides.start_s,
+        )
+        for track in tracks
+    ], starts.notes
 
 
 def open_session(

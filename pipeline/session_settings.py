@@ -3,6 +3,8 @@
 .. code-block:: toml
 
     sample_rate = 48000            # optional
+    time_stamps = "auto"           # or "use", "ignore": whether they place the tracks
+    full_length = false            # true keeps long silence after the last sound
 
     [[track]]
     match = "Drums/*kick*"         # a glob on the path in the session or on the file's name
@@ -13,6 +15,7 @@
     pan = 0.0
     invert = false                 # polarity; without this line it is decided by the sound
     mute = false
+    start_s = 0.0                  # on the song's time line, whatever its time stamp
     use = true                     # keeps what would be left out; false leaves it out
 
     [offsets.role]                 # optional: levels that the balance aims at, in LU
@@ -38,6 +41,7 @@ from pipeline.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from pipeline.problems import InputError, Problem, suggest
 from pipeline.roles import Presence, Role, Subgroup
 from pipeline.text_files import parse_toml, read_text, shown
+from pipeline.time_stamps import StampUse
 
 __all__ = [
     "OFFSET_KEYS",
@@ -55,7 +59,20 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 
 _MOST_GAIN_DB = 60.0
 _MOST_OFFSET_LU = 40.0
-_RULE_KEYS = ("match", "role", "subgroup", "presence", "gain_db", "pan", "invert", "mute", "use")
+_LATEST_START_S = 86_400.0
+_KEYS = ("sample_rate", "track", "offsets", "time_stamps", "full_length")
+_RULE_KEYS = (
+    "match",
+    "role",
+    "subgroup",
+    "presence",
+    "gain_db",
+    "pan",
+    "invert",
+    "mute",
+    "use",
+    "start_s",
+)
 _SUBGROUP_NAME = re.compile(r"[A-Za-z0-9_ -]*[A-Za-z0-9][A-Za-z0-9_ -]*")
 
 
@@ -85,6 +102,8 @@ class TrackOverrides:
         Whether its polarity is turned over.
     use
         True keeps a file that would be left out, false leaves it out.
+    start_s
+        Where it starts, in place of its time stamp.
     """
 
     role: Role | None = None
@@ -95,6 +114,7 @@ class TrackOverrides:
     mute: bool = False
     invert: bool | None = None
     use: bool | None = None
+    start_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +130,7 @@ class TrackRule:
     mute: bool | None = None
     invert: bool | None = None
     use: bool | None = None
+    start_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -120,11 +141,17 @@ class SessionSettings:
     ----------
     offsets
         For tables of :data:`OFFSET_KEYS` the levels that are other than ours, in LU.
+    time_stamps
+        Whether they place the tracks.
+    full_length
+        Whether long silence after the last sound is kept.
     """
 
     sample_rate: int | None = None
     rules: tuple[TrackRule, ...] = ()
     offsets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    time_stamps: StampUse = StampUse.AUTO
+    full_length: bool = False
 
     def overrides(self, names: Sequence[str]) -> tuple[dict[str, TrackOverrides], tuple[str, ...]]:
         """Apply the rules to the tracks of a session.
@@ -180,6 +207,7 @@ def _applied(rule: TrackRule, overrides: TrackOverrides) -> TrackOverrides:
         invert=overrides.invert if rule.invert is None else rule.invert,
         mute=overrides.mute if rule.mute is None else rule.mute,
         use=overrides.use if rule.use is None else rule.use,
+        start_s=overrides.start_s if rule.start_s is None else rule.start_s,
     )
 
 
@@ -252,7 +280,7 @@ class _Reader:
                 self._wrong(where, f"unknown key {shown(key)}", suggest(key, known))
 
     def settings(self, raw: Mapping[str, Any]) -> SessionSettings:
-        self._keys("", raw, ("sample_rate", "track", "offsets"))
+        self._keys("", raw, _KEYS)
         sample_rate = raw.get("sample_rate")
         if sample_rate is not None and not (
             type(sample_rate) is int and LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ
@@ -268,7 +296,13 @@ class _Reader:
             self._wrong("", "track is no list of tables", "write [[track]] over each entry")
             tables = []
         rules = [self._rule(f"track {i}", table) for i, table in enumerate(tables, 1)]
-        return SessionSettings(sample_rate, tuple(rules), self._offsets(raw.get("offsets", {})))
+        return SessionSettings(
+            sample_rate,
+            tuple(rules),
+            self._offsets(raw.get("offsets", {})),
+            self._choice("", raw, "time_stamps", StampUse) or StampUse.AUTO,
+            bool(self._switch("", raw, "full_length")),
+        )
 
     def _offsets(self, tables: object) -> dict[str, dict[str, float]]:
         if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
@@ -305,6 +339,7 @@ class _Reader:
             invert=self._switch(where, table, "invert"),
             mute=self._switch(where, table, "mute"),
             use=self._switch(where, table, "use"),
+            start_s=self._number(where, table, "start_s", _LATEST_START_S, least=0.0),
         )
 
     def _choice(
@@ -336,13 +371,21 @@ class _Reader:
         )
         return None
 
-    def _number(self, where: str, table: Mapping[str, Any], key: str, most: float) -> float | None:
+    def _number(
+        self,
+        where: str,
+        table: Mapping[str, Any],
+        key: str,
+        most: float,
+        least: float | None = None,
+    ) -> float | None:
+        least = -most if least is None else least
         value = table.get(key)
         if value is None:
             return None
-        if type(value) in (int, float) and -most <= value <= most:  # no NaN, however large
+        if type(value) in (int, float) and least <= value <= most:  # no NaN, however large
             return float(value)
-        self._wrong(where, f"{key} is {shown(value)}", f"use a number from {-most:g} to {most:g}")
+        self._wrong(where, f"{key} is {shown(value)}", f"use a number from {least:g} to {most:g}")
         return None
 
     def _switch(self, where: str, table: Mapping[str, Any], key: str) -> bool | None:

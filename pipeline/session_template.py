@@ -36,8 +36,10 @@ class Recognised(Protocol):
 _HEADING = """\
 What each track of this session is taken for. Change what is wrong; "unsure" marks what to look at.
 An entry may also set gain_db (added to the balance), pan (-1 left to 1 right), invert (polarity,
-true or false), mute and use (true keeps what would be left out, false leaves it out), and its match
-may be a glob such as "Drums/*kick*"; of several entries the last one counts.
+true or false), mute, start_s (where it starts, whatever its time stamp) and use (true keeps what
+would be left out, false leaves it out), and its match may be a glob such as "Drums/*kick*"; of
+several entries the last one counts. time_stamps = "use" or "ignore" above all entries says whether
+time stamps place the tracks, full_length = true keeps long silence at the end.
 Levels that the balance aims at are changed by tables such as [offsets.role] with hi_hat = -6.
 presence is one of: {presences}
 role is one of: {roles}"""

@@ -98,7 +98,8 @@ class Bad:
 
     def only_a_bounce(self) -> list[object]:
         self.no_tracks()
-        self.put(self.song / "Rough Mix.wav", sound(channels=2), RATE)
+        for name in ("Rough Mix.wav", "Rough Mix old.wav"):
+            self.put(self.song / name, sound(channels=2), RATE)
         return []
 
     def unknown_keys(self) -> list[object]:
@@ -175,7 +176,7 @@ BAD = {
     ],
     "no_tracks": ["{song}: has no tracks: put WAV, AIFF, FLAC, Ogg, MP3 or CAF files into it"],
     "only_a_bounce": [
-        "{song}: has no tracks (1 left out; Rough Mix.wav: looks like a mix of the whole song "
+        "{song}: has no tracks (2 left out; Rough Mix old.wav: looks like a mix of the whole song "
         "(to keep it, give it use = true in session.toml)): add tracks, or rename what is one"
     ],
     "unknown_keys": [

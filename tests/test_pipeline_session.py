@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import struct
 import sys
@@ -18,6 +19,7 @@ from pipeline.check import TrackCheck
 from pipeline.problems import InputError
 from pipeline.roles import Presence, Role
 from pipeline.session import LeftOut, Session, TrackOverrides, find_session, open_session
+from pipeline.time_stamps import StampUse
 from pipeline.units import FloatArray
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "audio"
@@ -103,6 +105,61 @@ def test_rate_is_the_most_common_and_the_higher_of_two(tmp_path: Path) -> None:
     assert open_session(tmp_path, sample_rate=48_000)[0].sample_rate == 48_000
 
 
+def test_recordings_of_a_telephone_do_not_set_the_rate(tmp_path: Path) -> None:
+    for name, rate in (("a", 8_000), ("b", 8_000), ("c", 22_050)):
+        put(tmp_path, f"{name}.wav", sample_rate=rate)
+    session = opened(tmp_path)
+    assert session.sample_rate == 22_050
+    assert session.notes == ()
+    put(tmp_path, "d.wav", sample_rate=44_100)
+    session = opened(tmp_path)
+    assert session.sample_rate == 44_100
+    assert session.notes == (
+        "the mix is at 44100 Hz, and 3 of 4 tracks are under 44100 Hz and have no treble: "
+        "'a.wav', 'b.wav', 'c.wav'",
+    )
+    assert open_session(tmp_path, sample_rate=8_000)[0].sample_rate == 8_000
+
+
+def tail(seconds: float, silence_s: float, rate: int = 8_000) -> FloatArray:
+    silence = np.zeros((1, round(silence_s * rate)), np.float32)
+    return np.concatenate([noise(seconds, 1, rate), silence], axis=1)
+
+
+def test_long_silence_after_the_last_sound_is_left_out_and_said(tmp_path: Path) -> None:
+    put(tmp_path, "a.wav", sample_rate=8_000, audio=tail(2.0, 90.0))
+    put(tmp_path, "b.wav", sample_rate=8_000, audio=tail(1.0, 5.0))
+    put(tmp_path, "silent.wav", sample_rate=8_000, audio=tail(0.0, 100.0))
+    session = opened(tmp_path)
+    assert session.frames == 4 * 8_000
+    assert session.end_notes == (
+        "96.0 s of silence after the last sound are left out: the mix ends at 4.0 s "
+        "(--full-length keeps them)",
+    )
+    (tmp_path / "session.toml").write_text("full_length = true\n")
+    session = opened(tmp_path)
+    assert (session.frames, session.end_notes) == (100 * 8_000, ())
+    (tmp_path / "session.toml").write_text('[[track]]\nmatch = "a.wav"\nmute = true\n')
+    assert opened(tmp_path).frames == 3 * 8_000  # what is muted does not sound
+
+
+def test_an_end_that_still_sounds_is_kept_whole(tmp_path: Path) -> None:
+    time_s = np.arange(20 * 8_000) / 8_000
+    # A hall of 4 s: it goes on to -90 dBFS, and in a faint file to 80 dB under the peak.
+    decay = 10.0 ** (-3.0 * time_s / 4.0)
+    hall = (0.5 * decay * np.cos(2.0 * np.pi * 440.0 * time_s)).astype(np.float32)[None]
+    for gain in (1.0, 1e-4):
+        soundfile.write(tmp_path / "hall.wav", gain * hall.T, 8_000, subtype="FLOAT")
+        session = opened(tmp_path)
+        until_s = session.tracks[0].sounds_until_s
+        assert until_s is not None
+        assert decay[round(until_s * 8_000)] < 10.0 ** (-75.0 / 20.0)
+        assert session.frames == math.ceil(until_s * 8_000) + 2 * 8_000
+    for silence_s in (0.0, 9.9):
+        put(tmp_path, "hall.wav", sample_rate=8_000, audio=tail(1.0, silence_s))
+        assert opened(tmp_path).frames == round((1.0 + silence_s) * 8_000)
+
+
 def test_length_is_that_of_the_longest_at_the_session_s_rate(tmp_path: Path) -> None:
     put(tmp_path, "a.wav", audio=noise(0.5))
     put(tmp_path, "b.wav", sample_rate=44_100, audio=np.zeros((1, 44_101), np.float32))
@@ -112,29 +169,27 @@ def test_length_is_that_of_the_longest_at_the_session_s_rate(tmp_path: Path) -> 
     assert session.frames == 48_002  # 44,101 samples of 44.1 kHz are 48,001.09 of 48 kHz
 
 
-def test_time_stamps_count_when_all_tracks_have_them(tmp_path: Path) -> None:
+def test_time_stamps_place_the_tracks(tmp_path: Path) -> None:
     stamped(tmp_path, "a.wav", 3_600.0, sample_rate=48_000, seconds=1.0)
     stamped(tmp_path, "b.wav", 3_602.5, sample_rate=44_100, seconds=2.0)
     stamped(tmp_path, "c.wav", 3_600.25, sample_rate=48_000, seconds=1.0)
-    session = opened(tmp_path)
-    assert [track.offset_s for track in session.tracks] == [0.0, 2.5, 0.25]
-    assert session.frames == round(4.5 * 48_000)
     put(tmp_path, "d.wav")
-    assert [track.offset_s for track in opened(tmp_path).tracks] == [0.0] * 4
-
-
-def test_time_stamps_go_on_past_midnight(tmp_path: Path) -> None:
-    stamped(tmp_path, "a.wav", 86_390.0, sample_rate=48_000, seconds=1.0)
-    stamped(tmp_path, "b.wav", 20.0, sample_rate=48_000, seconds=1.0)
-    assert [track.offset_s for track in opened(tmp_path).tracks] == [0.0, 30.0]
-
-
-def test_time_stamps_of_different_clocks_are_not_used(tmp_path: Path) -> None:
-    stamped(tmp_path, "a.wav", 0.0, sample_rate=48_000, seconds=1.0)
-    stamped(tmp_path, "b.wav", 3_600.0, sample_rate=48_000, seconds=1.0)
     session = opened(tmp_path)
-    assert [track.offset_s for track in session.tracks] == [0.0, 0.0]
-    assert session.notes == ("time stamps are not used: 10 minutes pass without any track",)
+    assert [track.offset_s for track in session.tracks] == [0.0, 2.5, 0.25, 0.0]
+    assert session.frames == round(4.5 * 48_000)
+    assert session.notes == (
+        "time stamps are used: 'b.wav' 2.500 s, 'c.wav' 0.250 s after the first "
+        "(see --time-stamps)",
+        "without a time stamp, it starts with the earliest: 'd.wav'",
+    )
+    (tmp_path / "session.toml").write_text(
+        'time_stamps = "ignore"\n[[track]]\nmatch = "d.wav"\nstart_s = 1.5\n'
+    )
+    session = opened(tmp_path)
+    assert [track.offset_s for track in session.tracks] == [0.0, 0.0, 0.0, 1.5]
+    assert session.notes == ("time stamps are ignored: all tracks start together",)
+    found = find_session(tmp_path, time_stamps=StampUse.USE)
+    assert found.time_stamps is StampUse.USE
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has neither links nor pipes for all")
@@ -373,7 +428,8 @@ def test_every_bad_input_is_told_together(tmp_path: Path) -> None:
         "reference text.wav: is not readable audio (its content is not WAV, AIFF, FLAC, Ogg, MP3 "
         "or CAF): export it again as WAV, AIFF, FLAC, Ogg, MP3 or CAF",
         "reference surround.wav: has 6 channels: split it into mono or stereo files",
-        "session.toml: unknown key 'tempo': use one of sample_rate, track, offsets",
+        "session.toml: unknown key 'tempo': use one of sample_rate, track, offsets, "
+        "time_stamps, full_length",
         "session.toml [track 1]: unknown key 'gian_db': did you mean 'gain_db'?",
         "reference silent.wav: is silent: name a recording with sound",
         *BAD_TRACKS,
