@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -63,6 +63,7 @@ def analyse_session(
     store: Place,
     faults: Sequence[Problem] = (),
     progress: Progress | None = None,
+    on_tracks: Callable[[Sequence[float]], None] | None = None,
 ) -> AnalysedSession:
     """Check and analyse every track in one decode, recognise it and decide its gain and pan.
 
@@ -72,6 +73,8 @@ def analyse_session(
         What is wrong beside the session, to be said together with it.
     progress
         Told of what is fetched from URLs.
+    on_tracks
+        Told of the tracks that there are, before they are worked on: the seconds of each.
 
     Raises
     ------
@@ -95,6 +98,8 @@ def analyse_session(
         found = replace(found, faults=(*faults, *found.faults))
         if unusable:  # no step can run
             raise InputError([*found.faults, *unusable])
+        if on_tracks is not None:
+            on_tracks([t.info.frames / max(t.info.sample_rate, 1) for t in found.tracks])
         return _analyse(engine, found, settings=settings, store=store)
 
 

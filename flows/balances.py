@@ -26,7 +26,7 @@ from flows.decisions import first_plan
 from flows.engine import Engine
 from flows.listening_test import FOLDER, Passage, busiest_passages, write_listening_test
 from flows.outcome import versions
-from flows.output_folder import choose_folder, new_folder
+from flows.output_folder import choose_folder, new_folder, reserved
 from flows.places import Place, inside
 from flows.progress import Progress
 from flows.session_notes import track_notes
@@ -198,6 +198,28 @@ def balance_session(
         ),
         store,
     )
+    with reserved(chosen, is_own=folder is None) as chosen:
+        return _balance_analysed(
+            engine,
+            analysed,
+            chosen,
+            methods=methods,
+            settings=settings,
+            store=store,
+            tracks=tracks,
+        )
+
+
+def _balance_analysed(
+    engine: Engine,
+    analysed: AnalysedSession,
+    chosen: Place,
+    *,
+    methods: Sequence[str],
+    settings: MixSettings,
+    store: Place,
+    tracks: bool,
+) -> BalanceOutcome:
     decided = {m: decide_method(analysed, m, mixed_by=settings.method) for m in methods}
     plans = {
         method: balance_plan(

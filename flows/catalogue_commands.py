@@ -189,6 +189,8 @@ def _mix_all(
     retries: int,
     store: Place | None,
 ) -> int:
+    count = len(found.entries)
+    screen.begin(f"mixing {count} session{'s' if count != 1 else ''}")
     from flows.catalogue import mix_catalogue
 
     folder = output or found.default_folder

@@ -13,7 +13,7 @@ from typing import Any
 
 from flows.places import Place, is_url, name_of, parse_place
 from flows.settings import MixSettings, checked_settings
-from pipeline.problems import InputError, Problem, suggest
+from pipeline.problems import InputError, Problem, missing_remedy, suggest
 from pipeline.session_files import session_files
 from pipeline.text_files import parse_toml, read_text, shown
 
@@ -84,7 +84,7 @@ def read_catalogue(
         return _folder(source.resolve(), settings, output)
     if not source.exists():
         remedy = "name a folder of sessions, or a list of them (.csv, .toml)"
-        raise InputError([Problem(str(source), "does not exist", remedy)])
+        raise InputError([Problem(str(source), "does not exist", missing_remedy(source, remedy))])
     readers = {".csv": _csv_rows, ".toml": _toml_rows}
     if source.suffix.lower() not in readers:
         remedy = "name a folder of sessions, a .csv or a .toml"

@@ -64,12 +64,42 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 app = typer.Typer(
-    help="Mix a folder of raw tracks in the style of a reference recording.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        # Read only where it is asked for: it costs the start of every command otherwise.
+        from importlib.metadata import version
+
+        typer.echo(f"stemwright {version('stemwright')}")
+        raise typer.Exit
+
+
+@app.callback()
+def stemwright(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_show_version, is_eager=True, help="Say which this is."
+        ),
+    ] = False,
+) -> None:
+    """Mix a folder of raw tracks in the style of a reference recording."""
+    del version  # the callback has said it
+
+
+def _called(session: Place) -> str:
+    """Return what a session is called, of whatever the user typed."""
+    if isinstance(session, str) and "://" not in session:
+        session = Path(session)
+    try:
+        return name_of(session) or str(session)
+    except (OSError, ValueError, RuntimeError):  # a null byte, a link to itself: told later
+        return str(session)
 
 
 @app.command()
@@ -144,6 +174,7 @@ def mix(
                 "workers": workers,
             },
         )
+        screen.begin(f"mixing {_called(session)}")
         return _mix(screen, session, chosen, output, store)
 
     guard(screen, work)
@@ -185,6 +216,7 @@ def render(
     screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
+        screen.begin(f"rendering {plan.name}")
         from flows.engine import default_workers
         from flows.plan_render import render_plan
 
@@ -263,6 +295,7 @@ def balance(
     screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
+        screen.begin(f"balancing {_called(session)}")
         from flows.balance_decisions import chosen_methods
         from flows.balances import balance_session
         from flows.engine import run_recipe
@@ -336,6 +369,7 @@ def init(
     screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
+        screen.begin(f"looking at {_called(session)}")
         from flows.session_init import init_session
         from flows.store import chosen_root
 

@@ -26,9 +26,10 @@ from flows.decisions import (
     start_gains,
 )
 from flows.engine import Engine, run_recipe
+from flows.mix_costs import mix_costs
 from flows.mix_page import mix_page, track_sheet
 from flows.outcome import MixOutcome, write_outcome
-from flows.output_folder import choose_folder, copy_file, new_folder
+from flows.output_folder import choose_folder, copy_file, new_folder, reserved
 from flows.places import Place, inside, name_of, parse_place, stem_of
 from flows.progress import Progress, guarded
 from flows.remote_files import shared_file, shared_folder
@@ -66,14 +67,50 @@ def _recipe(
     root: Place,
     settings: MixSettings,
     folder: Place,
+    is_own: bool,
     faults: Sequence[Problem],
     store: Place,
     progress: Progress,
     began: float,
 ) -> MixOutcome:
     analysed = analyse_session(
-        engine, root, settings=settings, store=store, faults=faults, progress=progress
+        engine,
+        root,
+        settings=settings,
+        store=store,
+        faults=faults,
+        progress=progress,
+        on_tracks=lambda lengths_s: progress.expect(
+            mix_costs(
+                settings,
+                tracks=len(lengths_s),
+                sounding_s=sum(lengths_s),
+                longest_s=max(lengths_s, default=0.0),
+            )
+        ),
     )
+    with reserved(folder, is_own=is_own) as folder:
+        return _mix_analysed(
+            engine,
+            analysed,
+            settings=settings,
+            folder=folder,
+            store=store,
+            progress=progress,
+            began=began,
+        )
+
+
+def _mix_analysed(
+    engine: Engine,
+    analysed: AnalysedSession,
+    *,
+    settings: MixSettings,
+    folder: Place,
+    store: Place,
+    progress: Progress,
+    began: float,
+) -> MixOutcome:
     session = analysed.session
     target = parse_target(settings.target)
     ceiling = target.ceiling_dbtp if settings.ceiling_dbtp is None else settings.ceiling_dbtp
@@ -368,6 +405,7 @@ def mix_session(
                 root=session,
                 settings=settings,
                 folder=chosen,
+                is_own=folder is None,
                 faults=faults,
                 store=store,
                 progress=progress,

@@ -25,6 +25,7 @@ __all__ = [
     "new_folder",
     "place_problems",
     "relative_path",
+    "reserved",
     "sweep_parts",
     "written_through",
 ]
@@ -181,6 +182,37 @@ def choose_folder(
     return folder, folder_problems(folder) if session.is_dir() else ()
 
 
+@contextlib.contextmanager
+def reserved(folder: Place, *, is_own: bool) -> Iterator[Place]:
+    """Keep a folder of our own choice for this run; give it, or one beside it if it is taken.
+
+    It is made, empty, and no two runs can make one. If it is still empty in the end it goes.
+
+    Parameters
+    ----------
+    is_own
+        Whether :func:`choose_folder` named it; a folder that the user named stays as it is.
+    """
+    if not is_own or isinstance(folder, str):
+        yield folder
+        return
+    parent_is_new = not folder.parent.exists()
+    folder.parent.mkdir(exist_ok=True)
+    count, first = 2, folder
+    while True:
+        try:
+            folder.mkdir()
+            break
+        except FileExistsError:
+            folder, count = first.with_name(f"{first.name}-{count}"), count + 1
+    try:
+        yield folder
+    finally:
+        for made in (folder, folder.parent) if parent_is_new else (folder,):
+            with contextlib.suppress(OSError):  # it is not empty
+                made.rmdir()
+
+
 def written_through(named: Place | None, session: Place) -> tuple[Path, ...]:
     """Return the folders that must be shared by all who write into a part of an output folder.
 
@@ -205,12 +237,9 @@ def _default_name(name: str) -> str:
 
 
 def _default_url(session: str, name: str) -> tuple[str, tuple[Problem, ...]]:
-    wish = str(inside(session, "mixes", _default_name(name)))
-    problems = folder_problems(wish)
-    if any(problem.what.startswith(("exists", "holds")) for problem in problems):
-        wish = f"{wish}-{uuid.uuid4().hex[:4]}"  # two runs within a second
-        problems = folder_problems(wish)
-    return wish, problems
+    # No folder can be kept free there: two runs within a second have names of their own.
+    wish = str(inside(session, "mixes", f"{_default_name(name)}-{uuid.uuid4().hex[:6]}"))
+    return wish, folder_problems(wish)
 
 
 def _default_folder(session: Path, name: str) -> Path:

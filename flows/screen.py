@@ -60,6 +60,15 @@ class Screen:
             return guarded(JsonProgress())
         return guarded(None if self.quiet else RichProgress(verbose=self.verbose))
 
+    def begin(self, text: str) -> None:
+        """Say on stderr what is begun: before the libraries load, which takes seconds."""
+        if self.as_json:
+            record = {"event": "begin", "name": "run", "title": text, "time_s": 0.0}
+            self.errors.file.write(json.dumps(record) + "\n")
+        elif not self.quiet:
+            self.errors.print(Text(printable(text)))
+        self.errors.file.flush()
+
     def say(self, text: str = "") -> None:
         """Print a line to a person who wants to hear."""
         if not (self.quiet or self.as_json):

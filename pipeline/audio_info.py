@@ -11,7 +11,7 @@ from pipeline.audio_kind import AudioKind, sniff
 from pipeline.decoders import Decoder
 from pipeline.foreign_audio import INSTALL_REMEDY, reader
 from pipeline.pcm import PcmLayout
-from pipeline.problems import InputError, Problem
+from pipeline.problems import InputError, Problem, missing_remedy
 from pipeline.recordings import (
     Recording,
     UnlikeRecordingsError,
@@ -138,7 +138,7 @@ def open_audio(path: Path) -> tuple[Decoder, AudioInfo, PcmLayout | None]:
         if not path.is_file():
             if path.exists():
                 raise refusal(path, "is not a file", "name an audio file")
-            raise refusal(path, "does not exist", "correct the name")
+            raise refusal(path, "does not exist", missing_remedy(path, "correct the name"))
         state = path.stat()
         if state.st_size == 0:
             raise refusal(path, "is empty (0 bytes)", "export it again")

@@ -9,8 +9,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-__all__ = ["InputError", "Problem", "StemwrightError", "suggest"]
+__all__ = ["InputError", "Problem", "StemwrightError", "missing_remedy", "suggest"]
+
+# Of a folder with more entries than this, as a disk of samples, not all are looked at.
+_MOST_ENTRIES = 5000
 
 
 @dataclass(frozen=True)
@@ -64,3 +68,37 @@ def suggest(word: str, known: Sequence[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return "use one of " + ", ".join(known)
+
+
+def missing_remedy(path: Path, remedy: str) -> str:
+    """Return what to do about a path that does not exist: the closest name beside it, if one is.
+
+    Parameters
+    ----------
+    remedy
+        Given where nothing there is called alike.
+
+    Examples
+    --------
+    >>> missing_remedy(Path("/nowhere at all/x.wav"), "correct the name")
+    'correct the name'
+    """
+    missing = path.absolute()
+    try:
+        while not missing.parent.is_dir():
+            if missing.parent == missing:
+                return remedy
+            missing = missing.parent
+        names = []
+        for count, entry in enumerate(missing.parent.iterdir()):
+            if count == _MOST_ENTRIES:
+                break
+            if not entry.name.startswith("."):
+                names.append(entry.name)
+    except (OSError, ValueError):  # a folder that cannot be listed, a name that no disk takes
+        return remedy
+    folded = {name.casefold(): name for name in sorted(names, reverse=True)}
+    close = difflib.get_close_matches(missing.name.casefold(), folded, n=1, cutoff=0.7)
+    if not close:
+        return remedy
+    return f"did you mean {str(missing.with_name(folded[close[0]]))!r}? Otherwise {remedy}"

@@ -18,7 +18,7 @@ from pipeline.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, AudioInfo, probe
 from pipeline.bounces import Bounce, bounce, frozen_copy_of, words
 from pipeline.check import TrackCheck, check_track
 from pipeline.foreign_folders import Foreign
-from pipeline.problems import InputError, Problem
+from pipeline.problems import InputError, Problem, missing_remedy
 from pipeline.session_files import LeftOut, SessionFiles, session_files
 from pipeline.session_settings import (
     SESSION_TOML,
@@ -232,8 +232,10 @@ def find_session(
         remedy = f"use a rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
         faults.append(Problem("sample rate", f"is {sample_rate} Hz", remedy))
     if not root.is_dir():
-        what = "is not a folder" if root.exists() else "does not exist"
-        faults.append(Problem(str(root), what, "name the folder that holds the tracks"))
+        what, remedy = "is not a folder", "name the folder that holds the tracks"
+        if not root.exists():
+            what, remedy = "does not exist", missing_remedy(root, remedy)
+        faults.append(Problem(str(root), what, remedy))
         return FoundSession(root, (), (), (), tuple(faults), good_references, sample_rate, ())
     root = root.resolve()
     settings = SessionSettings()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.audio_kind import open_regular
-from pipeline.problems import InputError, Problem
+from pipeline.problems import InputError, Problem, missing_remedy
 
 __all__ = ["LONGEST_BYTES", "parse_json", "parse_toml", "read_text", "shown"]
 
@@ -60,6 +60,8 @@ def read_text(path: Path, *, subject: str | None = None, remedy: str = "make it 
             data = file.read(LONGEST_BYTES + 1)
     except OSError as error:
         what = f"cannot be read ({error.strerror or error})"
+        if isinstance(error, FileNotFoundError):
+            remedy = missing_remedy(path, remedy)
         raise InputError([Problem(name, what, remedy)]) from error
     if len(data) > LONGEST_BYTES:
         what = f"is longer than {LONGEST_BYTES // 2**20} MB, which no such file is"

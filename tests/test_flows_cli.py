@@ -216,7 +216,14 @@ def problem_lines(result: Result) -> list[str]:
     heading, *lines = result.stderr.splitlines()
     # what phases took comes first
     phases = ("check", "analyse", "balance", "style")
-    while heading.startswith(tuple(f"{phase_title(phase)}: " for phase in phases)):
+    earlier = (
+        "mixing ",
+        "balancing ",
+        "looking at ",
+        "rendering ",
+        *(f"{phase_title(p)}: " for p in phases),
+    )
+    while heading.startswith(earlier):
         heading, *lines = lines
     count = len(lines)
     assert heading == f"{count} problem{'s' * (count != 1)}, nothing was written:"
@@ -469,7 +476,7 @@ def test_quiet_says_nothing_and_verbose_every_step(
     assert (quiet.exit_code, quiet.stdout, quiet.stderr) == (0, "", "")
     talk = stemwright("mix", song, "-v", "-o", song.parent / "talk")
     assert talk.exit_code == 0
-    assert "analyse · Kick.wav" in talk.stderr.splitlines()
+    assert "analysing the tracks · Kick.wav" in talk.stderr.splitlines()
     for name in ("mix.wav", "plan.json", "report.html", "session.dawproject", "results.csv"):
         assert str(song.parent / "talk" / name) in talk.stdout
 
