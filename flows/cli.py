@@ -147,6 +147,7 @@ def mix(
     screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
+        screen.begin(f"mixing {_called(session)}")
         chosen = chosen_settings(
             settings,
             {
@@ -174,7 +175,6 @@ def mix(
                 "workers": workers,
             },
         )
-        screen.begin(f"mixing {_called(session)}")
         return _mix(screen, session, chosen, output, store)
 
     guard(screen, work)

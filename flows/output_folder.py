@@ -67,7 +67,8 @@ def new_folder(folder: Place) -> Iterator[Path]:
             yield part
             raise_lost()
         _refuse(folder)
-        if folder.exists():  # empty: Windows renames over nothing at all
+        # Empty: elsewhere it is renamed over, and never free for another run.
+        if os.name == "nt" and folder.exists():
             folder.rmdir()
         part.rename(folder)
     finally:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -665,3 +666,48 @@ def test_a_stopped_run_leaves_nothing_half_written_and_the_next_one_goes_on(
     assert stemwright(*words).exit_code == 0
     assert redone == []
     assert [path.name for path in (song / "mixes").iterdir() if path.name[0] == "."] == []
+
+
+@pytest.mark.parametrize("flag", ["--version", "-V"])
+def test_the_version_is_said(stemwright: Command, flag: str) -> None:
+    result = stemwright(flag)
+    assert (result.exit_code, result.stdout) == (0, f"stemwright {version('stemwright')}\n")
+
+
+def test_shells_can_complete(stemwright: Command) -> None:
+    assert "--install-completion" in stemwright("--help").stdout
+
+
+def test_what_was_mistyped_is_guessed(
+    stemwright: Command, plain: Callable[[str], str], tmp_path: Path
+) -> None:
+    assert "Did you mean 'mix'?" in plain(stemwright("mxi", "song").stderr)
+    assert "--reference" in plain(stemwright("mix", "song", "--refrence", "x").stderr)
+    (tmp_path / "My Song").mkdir()
+    (tmp_path / "Reference.wav").write_bytes(b"x")
+    (tmp_path / "plan.json").write_text("{}")
+    told = stemwright("mix", tmp_path / "my sogn", "-r", tmp_path / "Refrence.wav").stderr
+    assert f"did you mean {str(tmp_path / 'My Song')!r}?" in told
+    assert f"did you mean {str(tmp_path / 'Reference.wav')!r}?" in told
+    told = stemwright("render", tmp_path / "plna.json").stderr
+    assert f"did you mean {str(tmp_path / 'plan.json')!r}?" in told
+
+
+LIGHT = """
+import sys
+from flows import cli, screen
+
+def begin(self, text):
+    heavy = {"numpy", "torch", "scipy", "prefect", "pandas"} & set(sys.modules)
+    print(text, sorted(heavy))
+    raise SystemExit
+
+screen.Screen.begin = begin
+sys.argv = ["stemwright", "mix", "a song"]
+cli.main()
+"""
+
+
+def test_the_first_line_comes_before_the_heavy_libraries() -> None:
+    done = subprocess.run([sys.executable, "-c", LIGHT], capture_output=True, text=True, check=True)
+    assert done.stdout == "mixing a song []\n"

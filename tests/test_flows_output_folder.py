@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from flows.output_folder import (
     folder_problems,
     new_folder,
     relative_path,
+    reserved,
     written_through,
 )
 from pipeline.problems import InputError
@@ -208,3 +211,33 @@ def test_what_workers_write_through_is_there_already(
     assert written_through(None, "s3://a/song") == (tmp_path / "staging",)
     assert written_through("ftp://a/out", Path("song")) == ()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_that_begin_at_once_have_folders_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "mixes" / "20260101-000000-ref"
+    barrier, used = threading.Barrier(6), []
+
+    def run() -> None:
+        barrier.wait()
+        with reserved(folder, is_own=True) as mine:
+            with new_folder(mine) as part:
+                (part / "mix.wav").write_bytes(b"x")
+            used.append(mine)
+
+    threads = [threading.Thread(target=run) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(used)) == 6
+    assert {path.name for path in folder.parent.iterdir()} == {path.name for path in used}
+
+
+def test_a_folder_that_nothing_was_written_into_goes(tmp_path: Path) -> None:
+    folder = tmp_path / "mixes" / "x"
+    with contextlib.suppress(KeyboardInterrupt), reserved(folder, is_own=True) as mine:
+        assert mine.is_dir()
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+    with reserved(folder, is_own=False) as mine:
+        assert not mine.exists()
