@@ -220,8 +220,7 @@ def test_runs_that_begin_at_once_have_folders_of_their_own(tmp_path: Path) -> No
     def run() -> None:
         barrier.wait()
         with reserved(folder, is_own=True) as mine:
-            with new_folder(mine) as part:
-                (part / "mix.wav").write_bytes(b"x")
+            (mine / "mix.wav").write_bytes(b"x")
             used.append(mine)
 
     threads = [threading.Thread(target=run) for _ in range(6)]
