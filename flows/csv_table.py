@@ -42,7 +42,11 @@ def as_text(cell: str) -> str:
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Write a table; bytes of a name that are no Unicode become question marks."""
     # As objects: pyarrow, where it is installed, takes no name that is no valid Unicode.
-    cells = frame.astype(object).map(as_cell).rename(columns=as_cell)
+    columns = {
+        as_cell(name): pd.Series([as_cell(v) for v in frame[name].astype(object)], dtype=object)
+        for name in frame.columns
+    }
+    cells = pd.DataFrame(columns)
     # Python's writer quotes a carriage return only where its lines end in one.
     texts = [*cells.columns, *(v for row in cells.itertuples(index=False) for v in row)]
     end = "\r\n" if any(isinstance(v, str) and "\r" in v for v in texts) else "\n"

@@ -51,3 +51,9 @@ def test_numbers_and_ordinary_names_are_as_pandas_writes_them(tmp_path: Path) ->
     write_csv(frame, tmp_path / "ours.csv")
     frame.to_csv(tmp_path / "theirs.csv", index=False)
     assert (tmp_path / "ours.csv").read_text() == (tmp_path / "theirs.csv").read_text()
+
+
+def test_bytes_of_a_name_that_are_no_unicode_become_marks(tmp_path: Path) -> None:
+    names = pd.Series(["a\udce9.wav", "=b"], dtype=object)
+    write_csv(pd.DataFrame({"track": names}), tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_text().splitlines() == ["track", "a?.wav", "'=b"]

@@ -153,6 +153,9 @@ def test_the_form_describes_what_it_asks_for_and_no_schedule_runs_by_itself(
         assert all(field.get("description") for field in fields.values()), fields
         assert "How much of the reference's style" in fields["strength"]["description"]
         assert {"engine", "dask", "workers"}.isdisjoint(fields)
+        # What lies in the worker's folder is not run.
+        variables = deployed.deployment(flow)["job_variables"]
+        assert variables["env"] == {"PYTHONSAFEPATH": "1"}
     (schedule,) = deployed.deployment("catalogue")["schedules"]
     assert (schedule["active"], schedule["schedule"]["cron"]) == (False, "0 2 * * *")
     assert schedule["parameters"]["parameters"]["source"] == "/songs"
