@@ -13,6 +13,7 @@ from pipeline.problems import InputError, Problem
 __all__ = ["space_told"]
 
 _FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+_TOO_LARGE = errno.EFBIG
 # Libraries that write audio tell of a full disk in words of their own, or of none.
 _NO_ROOM_BYTES = 1 << 20
 
@@ -31,6 +32,11 @@ def space_told(folder: Path, remedy: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == _TOO_LARGE:
+            what = (
+                f"the disk at {_mount_of(folder)}, or a limit (ulimit -f), takes no file so large"
+            )
+            raise InputError([Problem(str(folder), what, remedy)]) from error
         if _is_full(folder, error):
             free = _free_bytes(folder)
             what = f"the disk at {_mount_of(folder)} is full"

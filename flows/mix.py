@@ -232,10 +232,22 @@ def _mix_analysed(
         name="deliver",
         label="bus, limiter, loudness",
     )
+    if mixdown.ceiling_dbtp < ceiling:
+        said = (
+            f"the MP3 is limited to {mixdown.ceiling_dbtp:.2f} dBTP, so that it is under "
+            f"{ceiling:g} when it is decoded"
+        )
+        notes = (*notes, said)
+        plan = plan.model_copy(update={"notes": (*plan.notes, said)})
     plan = plan.model_copy(
         update={
             "bus": {**plan.bus, "gain_db": mixdown.drive_db},
-            "delivery": plan.delivery.model_copy(update={"trim_db": mixdown.trim_db}),
+            "delivery": plan.delivery.model_copy(
+                update={
+                    "trim_db": mixdown.trim_db,
+                    "limiter_ceiling_dbtp": mixdown.ceiling_dbtp,
+                }
+            ),
         }
     )
     with new_folder(folder) as part:

@@ -21,8 +21,8 @@ from flows.steps import BalancedStem, BalanceJob, balance_step, float_wav
 from flows.store import Store, code_version
 from flows.style_steps import STYLE_CODE
 from flows.track_steps import AUDIO_CODE, METER_CODE
-from pipeline.audio import AudioStream, AudioWriter
-from pipeline.delivery import Density, fit_delivery
+from pipeline.audio import AudioStream, AudioWriter, read
+from pipeline.delivery import Delivered, Density, fit_delivery
 from pipeline.loudness import Loudness, LoudnessMeter, measure
 from pipeline.masking import MaskingMeter
 from pipeline.plan import Delivery
@@ -44,6 +44,8 @@ RENDER_CODE = (
 DELIVER_CODE = (*RENDER_CODE, *STYLE_CODE, "pipeline.masking", "pipeline.stereo")
 _THREADS = 2  # that read stems, write and measure the mix; sums are made in the plan's order
 _SIDES = "sides.flac"
+# Of one mix at most; each lowers the ceiling by what was over it, and a little.
+_ENCODINGS, _SPARE_DB, _LOWEST_CEILING_DBTP = 5, 0.02, -20.0
 _LIBRARIES = ("numpy", "scipy", "numba", "soundfile")
 
 
@@ -184,6 +186,8 @@ class Mixdown:
         The stereo field of the whole mix.
     masking
         :meth:`pipeline.masking.Masking.to_record` of the stems as they go into the bus.
+    ceiling_dbtp
+        The limiter's: lower than was asked for where an encoder raises peaks.
     """
 
     path: Path
@@ -197,6 +201,7 @@ class Mixdown:
     true_peaks_dbtp: tuple[float, ...]
     stereo: StereoField
     masking: Mapping[str, Any]
+    ceiling_dbtp: float
 
 
 def deliver_step(job: DeliverJob) -> Mixdown:
@@ -236,11 +241,12 @@ def deliver_step(job: DeliverJob) -> Mixdown:
             true_peaks_dbtp=tuple(found["true_peaks_dbtp"]),
             stereo=StereoField.from_record(found["stereo"]),
             masking=found["masking"],
+            ceiling_dbtp=found["ceiling_dbtp"],
         )
 
 
 def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
-    rate, delivery, store = job.sample_rate, job.delivery, Store(job.store)
+    rate, store = job.sample_rate, Store(job.store)
     bus = Bus({**job.bus, "gain_db": 0.0}, sample_rate=rate)
     driven = np.zeros((2, job.frames))
     before = LoudnessMeter(sample_rate=rate, channels=2)
@@ -267,23 +273,15 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
                 coming = read_all(start + BLOCK_FRAMES)  # while the bus works on this one
             before.process(block)
             block[:] = bus.process(block)
-    fitted = fit_delivery(
-        driven,
-        sample_rate=rate,
-        target_lufs=job.target_lufs,
-        ceiling_dbtp=delivery.limiter_ceiling_dbtp,
-        density=job.density,
-    )
+    fitted, audio, ceiling_dbtp = _encoded(job, driven, path)
     with ThreadPoolExecutor(_THREADS) as pool:
-        audio = fitted.audio
-        written = pool.submit(_write, audio, path, rate, delivery)
         peaks = pool.submit(true_peaks_dbtp, audio, sample_rate=rate)
         loudness = pool.submit(measure, audio, sample_rate=rate)
         style = pool.submit(measure_style, audio, sample_rate=rate)
         stereo = pool.submit(measure_stereo, audio, sample_rate=rate)
         hidden = pool.submit(masking.result)
-    written.result()
     return {
+        "ceiling_dbtp": ceiling_dbtp,
         "drive_db": fitted.drive_db,
         "trim_db": fitted.trim_db,
         "loudness": _loudness_record(loudness.result()),
@@ -295,6 +293,35 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
         "stereo": stereo.result().to_record(),
         "masking": hidden.result().to_record(),
     }
+
+
+def _encoded(
+    job: DeliverJob, driven: FloatArray, path: Path
+) -> tuple[Delivered, FloatArray, float]:
+    """Fit the delivery and write the mix; return it, what is heard of it, and its ceiling.
+
+    What a lossy encoder writes can be decoded to higher peaks than it was given: the limiter's
+    ceiling is lowered by what they are over it, and the mix is limited and encoded again.
+    """
+    rate, wanted_dbtp = job.sample_rate, job.delivery.limiter_ceiling_dbtp
+    ceiling_dbtp = wanted_dbtp
+    for turn in range(_ENCODINGS):
+        fitted = fit_delivery(
+            driven,
+            sample_rate=rate,
+            target_lufs=job.target_lufs,
+            ceiling_dbtp=ceiling_dbtp,
+            density=job.density,
+        )
+        _write(fitted.audio, path, rate, job.delivery)
+        if job.delivery.format != "mp3":
+            return fitted, fitted.audio, ceiling_dbtp
+        decoded = read(path)
+        over_db = max(true_peaks_dbtp(decoded, sample_rate=rate)) - wanted_dbtp
+        if over_db <= 0.0 or turn == _ENCODINGS - 1:
+            break
+        ceiling_dbtp = max(round(ceiling_dbtp - over_db - _SPARE_DB, 2), _LOWEST_CEILING_DBTP)
+    return fitted, decoded, ceiling_dbtp
 
 
 def _write(audio: FloatArray, path: Path, sample_rate: int, delivery: Delivery) -> None:

@@ -1,12 +1,15 @@
 """Audio files written whole or not at all, quantised with dither by ourselves.
 
 A file is written next to its place and moved there when it is whole. libsndfile would clip and
-truncate without a word; here samples over full scale are counted and the dither is ours.
+truncate without a word; here samples over full scale are counted, the dither is ours, and what it
+encoded is read back, since it says nothing of a disk that was full when it wrote its last bytes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import hashlib
 import os
 import uuid
 from pathlib import Path
@@ -32,6 +35,7 @@ Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 
 _MP3_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _FLAC_HIGHEST_RATE_HZ = 655_350
+_READ_FRAMES = 1 << 18
 
 
 @kernel
@@ -135,6 +139,8 @@ class AudioWriter:
     ------
     InputError
         When the format cannot hold the subtype, the rate or the number of channels.
+    OSError
+        On leaving the ``with`` block, when what was written cannot be read back whole.
 
     Notes
     -----
@@ -156,6 +162,8 @@ class AudioWriter:
         self.clipped = 0
         self.frames = 0
         self._channels = channels
+        self._format = format
+        self._written = hashlib.blake2b()  # of a FLAC's integers
         self._bits = {"PCM_16": 16, "PCM_24": 24}.get(subtype) if format != "mp3" else None
         self._seed = dither_seed
         self._temporary = path.with_name(f".{uuid.uuid4().hex}.part")
@@ -206,10 +214,49 @@ class AudioWriter:
             return
         try:
             self._file.close()
+            self._read_back()
             self._temporary.replace(self.path)
+        except OSError as error:
+            self._discard()
+            raise self._named(error) from error
         except BaseException:
             self._discard()
             raise
+
+    def _read_back(self) -> None:
+        """Refuse a file that does not hold what was written."""
+        if self._format == "wav":
+            return  # the system has taken every byte, or has said that it did not
+        with self._temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        frames, read = 0, hashlib.blake2b()
+        try:
+            with soundfile.SoundFile(
+                os.fsencode(self._temporary) if os.name == "posix" else str(self._temporary)
+            ) as file:
+                while len(block := file.read(_READ_FRAMES, dtype="int32", always_2d=True)):
+                    frames += len(block)
+                    if self._format == "flac":
+                        read.update(block.tobytes())
+        except (soundfile.LibsndfileError, AssertionError) as error:
+            raise self._incomplete(frames) from error
+        same = self._format == "mp3" or read.digest() == self._written.digest()
+        if frames < self.frames or not same:
+            raise self._incomplete(frames)
+
+    def _named(self, error: OSError) -> OSError:
+        """Return an error of the system with the name of the file, which it lacks in a write."""
+        if error.filename is not None or error.errno is None:
+            return error
+        return OSError(error.errno, error.strerror, str(self.path))
+
+    def _incomplete(self, frames: int) -> OSError:
+        return OSError(
+            errno.EIO,
+            f"{frames} of {self.frames} frames could be read back of what was written: free space "
+            "on its disk, or lift the limit on the size of files",
+            str(self.path),
+        )
 
     def _discard(self) -> None:
         with contextlib.suppress(Exception):
@@ -243,7 +290,14 @@ class AudioWriter:
             )
         if clipped < 0:
             raise ValueError(f"NaN or infinite samples after frame {self.frames} of {self.path}")
-        self._file.write(out)
+        if self._format == "flac":
+            self._written.update(out.tobytes())
+        try:
+            self._file.write(out)
+        except (soundfile.LibsndfileError, AssertionError) as error:
+            raise self._incomplete(self.frames) from error
+        except OSError as error:
+            raise self._named(error) from error
         self.clipped += clipped
         self.frames += samples.shape[1]
 

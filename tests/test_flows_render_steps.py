@@ -26,6 +26,7 @@ from flows.steps import BalanceJob, balance_step
 from pipeline.delivery import Density
 from pipeline.plan import Delivery, Plan, StemPlan, TrackPlan
 from pipeline.render import render_blocks
+from pipeline.true_peak import true_peaks_dbtp
 from stage2.style import measure_style
 
 Put = Callable[..., Path]
@@ -207,3 +208,20 @@ def test_what_is_done_to_a_copy_does_not_touch_the_store(
         monkeypatch.setattr("flows.output_folder._copied_by_kernel", lambda *_: False)
     with pytest.raises(FileExistsError):
         copy_file(done.path, copy)
+
+
+def test_an_mp3_is_under_the_ceiling_when_it_is_decoded(
+    session: Path, plan: Plan, tmp_path: Path
+) -> None:
+    stems = [stem_step(job) for job in stem_jobs(plan, session, tmp_path)]
+    loud = deliver_job(plan, stems, tmp_path, target_lufs=-6.5, delivery={"format": "mp3"})
+    wav = deliver_step(dataclasses.replace(loud, delivery=plan.delivery))
+    mp3 = deliver_step(loud)
+    ceiling = plan.delivery.limiter_ceiling_dbtp
+    decoded, rate = soundfile.read(mp3.path, dtype="float32")
+    assert max(true_peaks_dbtp(decoded.T, sample_rate=rate)) <= ceiling
+    assert wav.ceiling_dbtp == ceiling
+    assert mp3.ceiling_dbtp < ceiling  # this encoder raised the peaks
+    assert mp3.loudness.true_peak_dbtp <= ceiling
+    # of white noise the encoder takes the highest frequencies away
+    assert mp3.loudness.integrated_lufs == pytest.approx(wav.loudness.integrated_lufs, abs=1.0)

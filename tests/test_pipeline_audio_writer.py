@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +211,26 @@ def test_an_odd_number_of_bytes_is_padded(tmp_path: Path) -> None:
     write(tmp_path / "odd.wav", noise(3, 1), sample_rate=48_000, subtype="PCM_24")
     assert (tmp_path / "odd.wav").stat().st_size == WAV_HEADER_BYTES + 9 + 1
     assert probe(tmp_path / "odd.wav").frames == 3
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the limit on a file's size is POSIX's")
+@pytest.mark.parametrize("short_bytes", [1, 3000, 60_000])
+@pytest.mark.parametrize("kind", ["wav", "flac", "mp3"])
+def test_a_file_that_the_disk_did_not_take_whole_is_never_in_its_place(
+    tmp_path: Path, kind: FileFormat, short_bytes: int
+) -> None:
+    import resource
+
+    audio = noise(3 * 44_100)
+    whole = tmp_path / f"whole.{kind}"
+    write(whole, audio, sample_rate=44_100, format=kind, subtype="PCM_16")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (whole.stat().st_size - short_bytes, hard))
+    try:
+        with pytest.raises(OSError, match=f"out.{kind}"):
+            write(
+                tmp_path / f"out.{kind}", audio, sample_rate=44_100, format=kind, subtype="PCM_16"
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in tmp_path.iterdir()] == [whole.name]
