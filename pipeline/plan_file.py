@@ -37,7 +37,7 @@ _DELIVERY_RECORD = {
     "trim_db": "edit target_lufs, from which it follows",
     "integrated_lufs": "edit target_lufs",
 }
-_PLAN_RECORD = {"references": "leave it out", "notes": "leave it out"}
+_PLAN_RECORD = {name: "leave it out" for name in ("references", "notes", "contents")}
 _BUS_RECORD = {
     "bus_predicted": "predicted",
     "bus_predicted_spread": "predicted_spread",
