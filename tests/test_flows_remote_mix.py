@@ -26,7 +26,7 @@ from flows.outcome import MixOutcome
 from flows.progress import SilentProgress
 from flows.settings import MixSettings
 from flows.store import Entry
-from pipeline.plan import load_plan
+from pipeline.plan_file import load_plan
 from pipeline.problems import InputError
 
 FAST: dict[str, Any] = {"engine": "local", "quality": "fast"}

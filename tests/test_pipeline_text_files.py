@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.plan import load_plan
+from pipeline.plan_file import load_plan
 from pipeline.problems import InputError
 from pipeline.session_settings import load_settings
 from pipeline.text_files import parse_json, read_text, shown
