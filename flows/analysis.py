@@ -16,11 +16,14 @@ from flows.store import Store
 from flows.track_steps import Examined, TrackJob, check_step, examine_step
 from pipeline.audio_writer import rate_problem
 from pipeline.check import TrackCheck
+from pipeline.conditioning import Conditioning
 from pipeline.problems import InputError, Problem
 from pipeline.session import FoundSession, Session, find_session, mix_rate, settle
 from pipeline.time_stamps import StampUse
 from stage1.balance import TrackBalance, balance
 from stage1.features import TrackFeatures
+from stage1.file_faults import FileFaults
+from stage1.mid_side import as_pairs, mid_side_pairs, side_of_pairs
 from stage1.mono import mono_warnings
 from stage1.placement import Placement, place
 from stage1.relations import Relations, TrackSound, find_relations, inherit_roles
@@ -42,6 +45,8 @@ class AnalysedSession:
         Copies, and microphones of one source; None where they were not looked for.
     contents
         A hash of what was read of each track, by its name.
+    file_faults
+        What was wrong with each file's samples and is set right; empty where none was looked for.
     """
 
     session: Session
@@ -53,6 +58,7 @@ class AnalysedSession:
     envelopes: tuple[Path, ...] = ()
     relations: Relations | None = None
     contents: Mapping[str, str] = field(default_factory=dict)
+    file_faults: tuple[FileFaults, ...] = ()
 
 
 def analyse_session(
@@ -107,8 +113,10 @@ def _analyse(
     engine: Engine, found: FoundSession, *, settings: MixSettings, store: Place
 ) -> AnalysedSession:
     jobs = {
-        t.name: TrackJob(shared_file(t.path), t.name, store, settings.f0_mode) for t in found.tracks
+        t.name: TrackJob(shared_file(t.path), t.name, store, settings.f0_mode, t.overrides.channels)
+        for t in found.tracks
     }
+    found = replace(found, faults=(*found.faults, *_channel_faults(found)))
     heard = _check(
         engine, [TrackJob(shared_file(path), path.name, store) for path in found.references]
     )
@@ -134,10 +142,11 @@ def _analyse(
     recognitions = recognise(names, overrides=overrides, heard=[hear(f) for f in features])
     kept = Store(store)
     envelopes = [kept.local(p) for name in names if (p := examined[name].envelope) is not None]
+    file_faults: tuple[FileFaults, ...] = tuple(examined[name].faults for name in names)
     relations = find_relations(
         [
-            TrackSound(track.name, track.path, track.offset_s, envelope)
-            for track, envelope in zip(session.tracks, envelopes, strict=True)
+            TrackSound(track.name, track.path, track.offset_s, envelope, fault.conditioning)
+            for track, envelope, fault in zip(session.tracks, envelopes, file_faults, strict=True)
         ],
         recognitions,
     )
@@ -153,15 +162,23 @@ def _analyse(
     placements = place(
         recognitions,
         overrides,
-        channels=[track.info.channels for track in session.tracks],
+        channels=[f.channels for f in features],
         loudness_lufs=[
             f.integrated_lufs + b.gain_db for f, b in zip(features, balances, strict=True)
         ],
         f0_hz=[f.f0_hz for f in features],
         relations=relations,
     )
+    pairs = mid_side_pairs(features, relations, overrides)
+    balances, placements = as_pairs(balances, placements, pairs, overrides)
+    file_faults = side_of_pairs(file_faults, pairs)
     told = mono_warnings(features, placements, balances=balances, relations=relations)
     doubts = [
+        f"{names[pair.mid]!r} and {names[pair.side]!r} are named as mid and side and do not sound "
+        'so: mixed as two tracks; channels = "side" for the second in session.toml decodes them'
+        for pair in pairs
+        if not pair.agrees
+    ] + [
         f"{r.name!r} {r.contradiction}; taken for {r.role.replace('_', ' ')}"
         + (
             " as session.toml says: listen to it, and correct its role there if that is wrong"
@@ -184,7 +201,18 @@ def _analyse(
         tuple(envelopes),
         relations,
         {name: content for name in names if (content := examined[name].content)},
+        file_faults,
     )
+
+
+def _channel_faults(found: FoundSession) -> list[Problem]:
+    """Return which files cannot be used as session.toml says of their channels."""
+    return [
+        Problem(t.name, wrong, "correct its channels in session.toml, or leave that line out")
+        for t in found.tracks
+        if t.overrides.channels is not None
+        and (wrong := Conditioning(t.overrides.channels).problem(t.info.channels))
+    ]
 
 
 def _check(engine: Engine, jobs: Sequence[TrackJob]) -> list[TrackCheck]:

@@ -26,6 +26,7 @@ from pipeline.plan import (
 from pipeline.roles import CENTRED_ROLES, CENTRED_SUBGROUPS, Presence, Role, Subgroup
 from pipeline.units import FloatArray, db_to_amplitude
 from stage1.balance import stem_targets
+from stage1.file_faults import FileFaults
 from stage2.refine import HIGHEST_STEM_LU, blend_settings
 
 __all__ = [
@@ -74,13 +75,17 @@ def first_plan(analysed: AnalysedSession, folder: Place) -> Plan:
             offset_s=track.offset_s,
             mute=level.mute,
             salvaged=track.info.incomplete is not None,
+            channels=fault.conditioning.channels,
+            dc=fault.conditioning.dc,
+            dc_highpass_hz=fault.conditioning.dc_highpass_hz,
             reason=f"{level.reason}; {placed.reason}",
         )
-        for track, found, level, placed in zip(
+        for track, found, level, placed, fault in zip(
             session.tracks,
             analysed.recognitions,
             analysed.balances,
             analysed.placements,
+            analysed.file_faults or [FileFaults()] * len(session.tracks),
             strict=True,
         )
     )

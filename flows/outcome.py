@@ -162,6 +162,10 @@ def track_rows(
         Only the columns that fit a screen.
     """
     rows = []
+    flags = {
+        track.name: fault.flags
+        for track, fault in zip(analysed.session.tracks, analysed.file_faults, strict=False)
+    }
     for planned, found, features, check in zip(
         plan.tracks, analysed.recognitions, analysed.features, analysed.checks, strict=True
     ):
@@ -183,7 +187,8 @@ def track_rows(
             "invert": planned.invert,
             "offset_s": planned.offset_s,
             "reason": planned.reason,
-            "flags": "; ".join(check.flags),
+            "channels_used": str(planned.channels),
+            "flags": "; ".join((*check.flags, *flags.get(planned.path, ()))),
             "dc_dbfs": check.dc_dbfs,
             "clipped_runs": check.clipped_runs,
             **measured,

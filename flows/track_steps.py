@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,10 @@ from flows.remote_files import FilePlace, near_file
 from flows.source_files import SourceFiles
 from flows.store import Store, code_version
 from pipeline.check import TrackCheck, check_track
+from pipeline.conditioning import ChannelUse
 from stage1.f0 import Mode
 from stage1.features import TrackFeatures, examine
+from stage1.file_faults import FileFaults, names_mid_side
 
 __all__ = [
     "ANALYSE_CODE",
@@ -42,12 +44,16 @@ ANALYSE_CODE = ("stage1", "pipeline.samples", *CHECK_CODE, *METER_CODE)
 
 @dataclass(frozen=True)
 class TrackJob:
-    """One file to look at: a track by its name, or a reference."""
+    """One file to look at: a track by its name, or a reference.
+
+    ``channels`` is what the user says of its channels; None where the sound decides.
+    """
 
     path: FilePlace
     name: str
     store: Place
     f0_mode: Mode = "windows"
+    channels: ChannelUse | None = None
 
 
 def _lasts(check: TrackCheck) -> bool:
@@ -91,12 +97,15 @@ class Examined:
         A numpy file: K-weighted power of each 10 ms, float32; None where the check failed.
     content
         A hash of the file's content: what is done with the track later is done with the same.
+    faults
+        What is wrong with its samples; all of the above but the check is of what was set right.
     """
 
     check: TrackCheck
     features: TrackFeatures | None
     envelope: Path | None
     content: str = ""
+    faults: FileFaults = field(default_factory=FileFaults)
 
 
 def examine_step(job: TrackJob) -> Examined:
@@ -107,12 +116,15 @@ def examine_step(job: TrackJob) -> Examined:
     except OSError:
         return Examined(check_track(path), None, None)  # says what keeps it from being read
     content = source.contents[job.name]
+    mid_side_name = names_mid_side(job.name)
     key = store.key(
         "analyse",
         inputs={
             "content": content,
             "suffix": path.suffix.lower(),
             "f0_mode": job.f0_mode,
+            "channels": job.channels,
+            "mid_side_name": mid_side_name,
         },
         code_version=code_version(
             *ANALYSE_CODE,
@@ -121,15 +133,30 @@ def examine_step(job: TrackJob) -> Examined:
     )
     with store.entry("analyse", key) as entry:
         if not entry.done:
-            found = source.read(lambda: examine(path, name=job.name, f0_mode=job.f0_mode))
+            found = source.read(
+                lambda: examine(
+                    path,
+                    name=job.name,
+                    f0_mode=job.f0_mode,
+                    mid_side_name=mid_side_name,
+                    use=job.channels,
+                )
+            )
             if not _lasts(found.check):
                 return Examined(found.check, None, None, content)
             np.save(entry.path / "envelope.npy", found.envelope)
             told = None if found.features is None else found.features.to_json()
-            entry.commit({"check": asdict(found.check), "features": told})
+            entry.commit(
+                {
+                    "check": asdict(found.check),
+                    "features": told,
+                    "faults": found.faults.to_record(),
+                }
+            )
         check = TrackCheck(**entry.record["check"])
         if entry.record["features"] is None:
             return Examined(check, None, None, content)
         # The same file may be known by another name in another session.
         features = replace(TrackFeatures.from_json(entry.record["features"]), name=job.name)
-        return Examined(check, features, entry.path / "envelope.npy", content)
+        faults = FileFaults.from_record(entry.record["faults"])
+        return Examined(check, features, entry.path / "envelope.npy", content, faults)

@@ -20,13 +20,10 @@ from pipeline.ogg_pages import ogg_damage
 from pipeline.problems import InputError
 from pipeline.units import FloatArray, amplitude_to_db
 
-__all__ = ["CLIPPED_RUN", "DC_FLAG_DBFS", "SILENT_DBFS", "Checker", "TrackCheck", "check_track"]
+__all__ = ["CLIPPED_RUN", "SILENT_DBFS", "Checker", "TrackCheck", "check_track"]
 
 CLIPPED_RUN = 3
 """Equal samples in a row at full scale that count as clipping."""
-
-DC_FLAG_DBFS = -60.0
-"""A mean over this level is flagged."""
 
 SILENT_DBFS = -90.0
 """A peak under it is silence: one step of 16 bits, the dither of an empty track, is -90.3 dBFS."""
@@ -57,7 +54,8 @@ class TrackCheck:
     clipped_runs, clipped_first_s
         Runs of at least :data:`CLIPPED_RUN` equal samples at full scale, and where the first is.
     dc_dbfs
-        Level of the mean of the worst channel; ``-inf`` where it is 0.
+        Level of the mean of the worst channel; ``-inf`` where it is 0. A short sound has a mean
+        too: whether it is DC, stage 1 tells.
     remarks, latency, incomplete
         As :class:`pipeline.audio_info.AudioInfo` has them.
     sounding_frames
@@ -101,8 +99,6 @@ class TrackCheck:
         if self.clipped_runs and self.clipped_first_s is not None:
             times = "once" if self.clipped_runs == 1 else f"{self.clipped_runs} times, first"
             found.append(f"clips {times} at {self.clipped_first_s:.3f} s")
-        if self.dc_dbfs > DC_FLAG_DBFS:
-            found.append(f"DC offset of {self.dc_dbfs:.1f} dBFS")
         return tuple(found)
 
 

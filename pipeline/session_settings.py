@@ -16,6 +16,7 @@
     invert = false                 # polarity; without this line it is decided by the sound
     mute = false
     start_s = 0.0                  # on the song's time line, whatever its time stamp
+    channels = "left"              # of a stereo file; without this line its sound decides
     use = true                     # keeps what would be left out; false leaves it out
 
     [offsets.role]                 # optional: levels that the balance aims at, in LU
@@ -38,6 +39,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
+from pipeline.conditioning import ChannelUse
 from pipeline.problems import InputError, Problem, suggest
 from pipeline.roles import Presence, Role, Subgroup
 from pipeline.text_files import parse_toml, read_text, shown
@@ -70,6 +72,7 @@ _RULE_KEYS = (
     "pan",
     "invert",
     "mute",
+    "channels",
     "use",
     "start_s",
 )
@@ -100,6 +103,8 @@ class TrackOverrides:
         From -1, left, to 1, right.
     invert
         Whether its polarity is turned over.
+    channels
+        What is made of the file's channels.
     use
         True keeps a file that would be left out, false leaves it out.
     start_s
@@ -113,6 +118,7 @@ class TrackOverrides:
     pan: float | None = None
     mute: bool = False
     invert: bool | None = None
+    channels: ChannelUse | None = None
     use: bool | None = None
     start_s: float | None = None
 
@@ -129,6 +135,7 @@ class TrackRule:
     pan: float | None = None
     mute: bool | None = None
     invert: bool | None = None
+    channels: ChannelUse | None = None
     use: bool | None = None
     start_s: float | None = None
 
@@ -206,6 +213,7 @@ def _applied(rule: TrackRule, overrides: TrackOverrides) -> TrackOverrides:
         pan=overrides.pan if rule.pan is None else rule.pan,
         invert=overrides.invert if rule.invert is None else rule.invert,
         mute=overrides.mute if rule.mute is None else rule.mute,
+        channels=overrides.channels if rule.channels is None else rule.channels,
         use=overrides.use if rule.use is None else rule.use,
         start_s=overrides.start_s if rule.start_s is None else rule.start_s,
     )
@@ -338,6 +346,7 @@ class _Reader:
             pan=self._number(where, table, "pan", 1.0),
             invert=self._switch(where, table, "invert"),
             mute=self._switch(where, table, "mute"),
+            channels=self._choice(where, table, "channels", ChannelUse),
             use=self._switch(where, table, "use"),
             start_s=self._number(where, table, "start_s", _LATEST_START_S, least=0.0),
         )

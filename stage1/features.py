@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +20,13 @@ import numpy.typing as npt
 
 from pipeline.audio import AudioInfo, AudioStream, probe
 from pipeline.check import TrackCheck, check_track
+from pipeline.conditioning import ChannelUse, Conditioning
 from pipeline.loudness import BLOCK_FRAMES, LoudnessMeter
 from pipeline.problems import InputError
 from pipeline.samples import FileSamples, HeldSamples, Samples
 from pipeline.true_peak import as_block
 from stage1.f0 import Mode, estimate_f0
+from stage1.file_faults import FileFaults, Moments, find_faults
 from stage1.levels import LevelMeter, measure_attacks
 from stage1.narrowband import informed_band, measure_narrowband
 from stage1.sones import measure_sones
@@ -83,6 +85,10 @@ class TrackAnalyser:
         self.meter.process(samples)
         self._levels.process(samples)
         self._spectrum.process(samples)
+
+    def moments(self) -> Moments:
+        """Return the sums of each 100 ms so far."""
+        return self._levels.moments()
 
     def result(self, samples: Samples, *, name: str, f0_mode: Mode = "windows") -> TrackFeatures:
         """Return the features; ends the measurement.
@@ -161,8 +167,16 @@ class TrackAnalyser:
 class _Kept:
     """A track on its way through, kept in memory where reading it again is dear."""
 
-    def __init__(self, info: AudioInfo, *, sample_rate: int, frames: int) -> None:
+    def __init__(
+        self,
+        info: AudioInfo,
+        *,
+        sample_rate: int,
+        frames: int,
+        conditioning: Conditioning | None = None,
+    ) -> None:
         self._path = info.path
+        self._conditioning = conditioning
         self._rate = sample_rate
         self._audio: Float32Array | None = None
         self._done = 0
@@ -180,7 +194,9 @@ class _Kept:
         if self._audio is not None:
             yield HeldSamples(self._audio, sample_rate=self._rate)
         else:
-            with FileSamples(self._path, sample_rate=self._rate) as stored:
+            with FileSamples(
+                self._path, sample_rate=self._rate, conditioning=self._conditioning
+            ) as stored:
                 yield stored
 
 
@@ -196,22 +212,36 @@ class Examination:
         None if the file cannot be worked on.
     envelope
         K-weighted power of each 10 ms, float32; empty without features.
+    faults
+        What is wrong with its samples and was set right before anything of ``features`` and
+        ``envelope`` was measured.
     """
 
     check: TrackCheck
     features: TrackFeatures | None
     envelope: Float32Array
+    faults: FileFaults = field(default_factory=FileFaults)
 
 
-def examine(path: Path, *, name: str, f0_mode: Mode = "windows") -> Examination:
+def examine(
+    path: Path,
+    *,
+    name: str,
+    f0_mode: Mode = "windows",
+    mid_side_name: bool = False,
+    use: ChannelUse | None = None,
+) -> Examination:
     """Check and measure a track of one or two channels in one decode.
 
+    A file whose samples must be set right is decoded again, to be measured as it will be mixed.
     Never raises for what a file holds, as :func:`pipeline.check.check_track`.
 
     Parameters
     ----------
     path, name, f0_mode
         As for :func:`analyse`.
+    mid_side_name, use
+        As for :func:`stage1.file_faults.find_faults`.
     """
     nothing = np.zeros(0, np.float32)
     try:
@@ -232,9 +262,28 @@ def examine(path: Path, *, name: str, f0_mode: Mode = "windows") -> Examination:
     check = check_track(path, listen=listen)
     if check.failure is not None:
         return Examination(check, None, nothing)
+    faults = find_faults(analyser.moments(), mid_side_name=mid_side_name, use=use)
+    if not faults.conditioning.neutral:
+        analyser, kept = _measured(path, conditioning=faults.conditioning)
     with kept.samples() as samples:
         features = analyser.result(samples, name=name, f0_mode=f0_mode)
-    return Examination(check, features, analyser.meter.segment_power().astype(np.float32))
+    envelope = analyser.meter.segment_power().astype(np.float32)
+    return Examination(check, features, envelope, faults)
+
+
+def _measured(
+    path: Path, *, sample_rate: int | None = None, conditioning: Conditioning | None = None
+) -> tuple[TrackAnalyser, _Kept]:
+    """Feed a file to an analyser, and keep it where reading it again is dear."""
+    with AudioStream(path, sample_rate=sample_rate, conditioning=conditioning) as stream:
+        rate, channels, frames = stream.sample_rate, stream.channels, stream.frames
+        analyser = TrackAnalyser(sample_rate=rate, channels=channels, frames=frames)
+        kept = _Kept(stream.info, sample_rate=rate, frames=frames, conditioning=conditioning)
+        for start in range(0, frames, BLOCK_FRAMES):
+            block = stream.read(min(BLOCK_FRAMES, frames - start))
+            analyser.process(block)
+            kept.add(block)
+    return analyser, kept
 
 
 def analyse(
@@ -264,14 +313,7 @@ def analyse(
     ValueError
         If it has more than two channels.
     """
-    with AudioStream(path, sample_rate=sample_rate) as stream:
-        rate, channels, frames = stream.sample_rate, stream.channels, stream.frames
-        analyser = TrackAnalyser(sample_rate=rate, channels=channels, frames=frames)
-        kept = _Kept(stream.info, sample_rate=rate, frames=frames)
-        for start in range(0, frames, BLOCK_FRAMES):
-            block = stream.read(min(BLOCK_FRAMES, frames - start))
-            analyser.process(block)
-            kept.add(block)
+    analyser, kept = _measured(path, sample_rate=sample_rate)
     with kept.samples() as samples:
         return analyser.result(samples, name=name, f0_mode=f0_mode)
 

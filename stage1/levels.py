@@ -11,6 +11,7 @@ from pipeline.kernels import kernel
 from pipeline.loudness import EnergyMeter
 from pipeline.true_peak import as_block
 from pipeline.units import power_to_db
+from stage1.file_faults import Moments
 
 __all__ = ["LevelMeter", "measure_attacks"]
 
@@ -34,7 +35,7 @@ def _add_products(
     position: int,
     sample_rate: int,
 ) -> None:
-    """Add left², right² and left x right to ``sums`` (3, hops).
+    """Add left, right, left², right² and left x right to ``sums`` (5, hops).
 
     ``position`` is the index of the first frame in the whole signal, the first column of ``sums``
     the hop that it falls in.
@@ -43,13 +44,17 @@ def _add_products(
     start = 0
     for n in range(sums.shape[1]):
         stop = min(((first + n + 1) * sample_rate + 9) // 10 - position, left.size)
-        ll, rr, lr = sums[0, n], sums[1, n], sums[2, n]
+        one, two = sums[0, n], sums[1, n]
+        ll, rr, lr = sums[2, n], sums[3, n], sums[4, n]
         for i in range(start, stop):
             a, b = np.float64(left[i]), np.float64(right[i])
+            one += a
+            two += b
             ll += a * a
             rr += b * b
             lr += a * b
-        sums[0, n], sums[1, n], sums[2, n] = ll, rr, lr
+        sums[0, n], sums[1, n] = one, two
+        sums[2, n], sums[3, n], sums[4, n] = ll, rr, lr
         start = stop
 
 
@@ -68,7 +73,7 @@ class LevelMeter:
         self._rate = sample_rate
         self._channels = channels
         self._frames = 0
-        self._sums = np.zeros((3, 1))
+        self._sums = np.zeros((5, 1))
         self._done: list[Float64Array] = []
 
     def process(self, block: npt.ArrayLike) -> None:
@@ -76,7 +81,7 @@ class LevelMeter:
         samples = as_block(block, self._channels)
         first = self._frames * HOPS_PER_SECOND // self._rate
         last = (self._frames + samples.shape[1]) * HOPS_PER_SECOND // self._rate
-        sums = np.zeros((3, last - first + 1))
+        sums = np.zeros((5, last - first + 1))
         sums[:, :1] = self._sums
         _add_products(samples[0], samples[-1], sums, self._frames, self._rate)
         self._frames += samples.shape[1]
@@ -84,7 +89,16 @@ class LevelMeter:
         self._sums = sums[:, -1:]
 
     def _all(self) -> Float64Array:
-        return np.concatenate([*self._done, self._sums], axis=1)  # (3, hops)
+        return np.concatenate([*self._done, self._sums], axis=1)  # (5, hops)
+
+    def _lengths(self, hops: int) -> npt.NDArray[np.int64]:
+        edges = np.ceil(np.arange(hops + 1) * self._rate / HOPS_PER_SECOND).astype(np.int64)
+        return np.diff(np.minimum(edges, self._frames))
+
+    def moments(self) -> Moments:
+        """Return the sums of each 100 ms."""
+        sums = self._all()
+        return Moments(sums, self._lengths(sums.shape[1]), self._channels)
 
     def levels(self, active: BoolArray) -> tuple[float, float]:
         """Return RMS over the active time and noise floor, in dBFS, of the channels' mean power.
@@ -94,9 +108,8 @@ class LevelMeter:
         active
             One flag each 100 ms, as :meth:`pipeline.loudness.EnergyMeter.active` returns.
         """
-        energy = self._all()[: self._channels].sum(axis=0)
-        edges = np.ceil(np.arange(energy.size + 1) * self._rate / HOPS_PER_SECOND).astype(int)
-        lengths = np.diff(np.minimum(edges, self._frames)) * self._channels
+        energy = self._all()[2 : 2 + self._channels].sum(axis=0)
+        lengths = self._lengths(energy.size) * self._channels
         # A hop without any complete segment of the meter belongs to the one before it.
         hops = min(active.size, energy.size)
         energy[hops - 1] += energy[hops:].sum()
@@ -114,7 +127,7 @@ class LevelMeter:
         """Return side against mid in dB, correlation, and right against left in dB."""
         if self._channels == 1:
             return -math.inf, 1.0, 0.0
-        ll, rr, lr = (float(total) for total in self._all().sum(axis=1))
+        ll, rr, lr = (float(total) for total in self._all()[2:].sum(axis=1))
         if ll == 0.0 or rr == 0.0:
             balance = 0.0 if ll == rr else math.copysign(math.inf, rr - ll)
             return -math.inf if ll == rr else 0.0, math.nan, balance

@@ -5,7 +5,8 @@ arranged anew, which changes the results by rounding alone:
 
 - a frame is computed where it is asked for, not every 10 ms of the file;
 - confidence needs the constant-Q frame only, so the encoder runs on the frames worth it;
-- the encoder's two wide convolutions (39 taps, 40 channels) run by FFT along frequency.
+- the encoder's two wide convolutions (39 taps, 40 channels) run by FFT along frequency;
+- PyTorch keeps to the calling thread: the same input gives the same bits on any number of them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 import torch
+
+from stage1.torch_threads import one_thread
 
 __all__ = ["SAMPLE_RATE", "Pesto", "load_pesto"]
 
@@ -126,7 +129,7 @@ class Pesto:
         windows = np.lib.stride_tricks.sliding_window_view(padded, width)
         starts = centres + self._pad + self._offset
         decibels, confidence = [], []
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             for batch in np.array_split(starts, max(1, -(-starts.size // CQT_BATCH))):
                 parts = torch.from_numpy(windows[batch]) @ self._kernels
                 real, imaginary = parts.chunk(2, dim=1)
@@ -139,7 +142,7 @@ class Pesto:
 
     def pitch(self, frames: torch.Tensor) -> npt.NDArray[np.float64]:
         """Return the f0 in Hz of constant-Q frames ``(frames, bins)`` from :meth:`frames`."""
-        with torch.inference_mode():
+        with one_thread(), torch.inference_mode():
             parts = [self._pitch(batch) for batch in frames.split(ENCODER_BATCH)]
             semitones = torch.cat(parts).numpy().astype(np.float64)
         return np.asarray(440.0 * 2.0 ** ((semitones - 69.0) / 12.0))

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter1d
 
+from pipeline.conditioning import Conditioning
 from pipeline.roles import Role
 from pipeline.samples import FileSamples, Samples
 from stage1.coherence import PASSAGE_S, Match, Passages, compare, joint_passages
@@ -65,12 +66,15 @@ class TrackSound:
         Where it starts on the session's time line.
     envelope
         K-weighted power of each 10 ms from the start of the file, or the ``.npy`` that holds it.
+    conditioning
+        How the file's samples are set right; None keeps them.
     """
 
     name: str
     path: Path
     offset_s: float
     envelope: Float32Array | Path
+    conditioning: Conditioning | None = None
 
     def power(self) -> Float32Array:
         """Return the envelope, starting at 0 s of the session."""
@@ -266,7 +270,9 @@ class _Source:
 
     def _file(self, index: int) -> FileSamples:
         if index not in self._open:
-            self._open[index] = FileSamples(self._tracks[index].path)
+            self._open[index] = FileSamples(
+                self._tracks[index].path, conditioning=self._tracks[index].conditioning
+            )
             if len(self._open) > _MOST_OPEN:
                 self._open.popitem(last=False)[1].close()
         self._open.move_to_end(index)

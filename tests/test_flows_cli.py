@@ -449,7 +449,7 @@ def test_silence_is_no_error_and_clipping_and_dc_are_flagged(
     assert rows["Snare.wav"]["clipped_runs"] >= 1
     mean_db = 20 * np.log10(abs(soundfile.read(song / "Gtr.wav")[0].mean()))
     assert rows["Gtr.wav"]["dc_dbfs"] == pytest.approx(mean_db, abs=0.01)
-    assert rows["Gtr.wav"]["flags"] == f"DC offset of {mean_db:.1f} dBFS"
+    assert rows["Gtr.wav"]["flags"] == f"DC of {mean_db:.1f} dBFS taken out"
     for flag in (rows["Snare.wav"]["flags"], rows["Gtr.wav"]["flags"]):
         assert flag in (out / "report.html").read_text()
     assert f"note: Snare.wav: {rows['Snare.wav']['flags']}" in result.stdout

@@ -7,11 +7,17 @@ from typing import Any
 
 from flows.session_notes import track_notes
 from pipeline.check import TrackCheck
+from pipeline.conditioning import ChannelUse, Conditioning
 from pipeline.roles import Role
+from stage1.file_faults import ChannelFault, FileFaults
 from stage1.subgroups import Recognition
 
 
-def _notes(*tracks: tuple[Recognition, TrackCheck, bool], lufs: float = -25.0) -> tuple[str, ...]:
+def _notes(
+    *tracks: tuple[Recognition, TrackCheck, bool],
+    lufs: float = -25.0,
+    faults: tuple[FileFaults, ...] = (),
+) -> tuple[str, ...]:
     records, checks, silent = zip(*tracks, strict=True)
     analysed: Any = SimpleNamespace(
         session=SimpleNamespace(
@@ -19,6 +25,7 @@ def _notes(*tracks: tuple[Recognition, TrackCheck, bool], lufs: float = -25.0) -
         ),
         recognitions=records,
         checks=checks,
+        file_faults=faults,
         features=[SimpleNamespace(silent=one, integrated_lufs=lufs) for one in silent],
     )
     return track_notes(analysed)
@@ -74,3 +81,16 @@ def test_what_is_nearly_silent_is_told_from_what_is_silent() -> None:
     assert told[1] == "1 track is silent: 'Empty'"
     assert told[2].startswith("1 track is nearly silent, under -60 LUFS: 'Kick' (")
     assert len(_notes(_track("Kick"), lufs=-59.5)) == 1
+
+
+def test_three_hundred_faulty_files_make_one_line_a_kind() -> None:
+    clipped = TrackCheck(frames=9, peak_dbfs=0.0, clipped_runs=2, clipped_first_s=1.5)
+    tracks = [_track(f"Hit {i}", check=clipped) for i in range(300)]
+    dc = FileFaults(Conditioning(dc=(0.1,)), dc=(0.1,))
+    twice = FileFaults(Conditioning(ChannelUse.MONO), ChannelFault.DUAL_MONO, (0.0, 0.0))
+    told = _notes(*tracks, faults=(*[dc] * 100, *[twice] * 100, *[FileFaults()] * 100))
+    assert len(told) == 4
+    assert told[1].startswith("300 tracks clip, the worst first: 'Hit 0', ")
+    assert told[2].startswith("DC was taken out of 100 tracks, -20 dBFS at most: 'Hit 0', ")
+    assert told[3].startswith("100 tracks are stereo files with the same on both channels")
+    assert all(len(line) < 400 for line in told)

@@ -323,6 +323,10 @@ def test_the_same_input_gives_the_same_estimate_in_any_thread() -> None:
     with ThreadPoolExecutor(2) as pool:
         again = pool.map(lambda _: estimate_f0(held(audio)), range(4))
         assert all(repr(estimate) == repr(alone) for estimate in again)
+    for threads in (2, 4):
+        torch.set_num_threads(threads)
+        assert repr(estimate_f0(held(audio))) == repr(alone)
+        assert torch.get_num_threads() == threads
 
 
 def test_published_f0_is_the_larger_of_the_plain_means() -> None:
