@@ -102,5 +102,10 @@ def cache_root(variable: str, name: str) -> Path:
     if chosen:
         return Path(chosen).expanduser().absolute()
     cache = os.environ.get("XDG_CACHE_HOME")
-    root = Path(cache) if cache else Path.home() / ".cache"
+    try:
+        root = Path(cache) if cache else Path.home() / ".cache"
+    except RuntimeError as error:  # a user without a home, as in some containers
+        what = "is not known: this user has no home folder"
+        remedy = f"set {variable}, or HOME, to a folder that can be written"
+        raise InputError([Problem(f"the folder of the {name}", what, remedy)]) from error
     return (root / "stemwright" / name).absolute()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.places import inside, is_url, name_of, parse_place, relative_url, stem_of
+from flows.places import cache_root, inside, is_url, name_of, parse_place, relative_url, stem_of
 from pipeline.problems import InputError
 
 
@@ -57,3 +57,16 @@ def test_names_in_places() -> None:
     song = "s3://bucket/song"
     assert relative_url(f"{song}/Drums/Kick.wav", f"{song}/mixes/1") == "../../Drums/Kick.wav"
     assert relative_url("s3://other/a.wav", song) == "s3://other/a.wav"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("STEMWRIGHT_STORE", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(
+        InputError, match=r"folder of the store: is not known.*set STEMWRIGHT_STORE"
+    ):
+        cache_root("STEMWRIGHT_STORE", "store")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +35,31 @@ def test_processes_that_compile_at_once_do_not_get_each_other_s_code(tmp_path: P
     # Everything is cached by now, each type of argument in a file of its own.
     subprocess.run([sys.executable, script, *KINDS], check=True)
     assert len(list(tmp_path.rglob("*.nbc"))) == len(KINDS)
+
+
+UNWRITABLE = """
+import os
+from numba.core import caching
+
+for locator in (caching.InTreeCacheLocator, caching.UserWideCacheLocator,
+                caching.IPythonCacheLocator, caching.ZipCacheLocator):
+    locator.from_function = classmethod(lambda cls, *arguments: None)
+"""
+
+
+def test_where_nothing_can_be_kept_it_is_said_and_work_goes_on(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(UNWRITABLE + SOURCE + 'print(os.environ["NUMBA_CACHE_DIR"])\n')
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, script, "float32"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment | {"TMPDIR": str(tmp_path), "HOME": "/of/nobody"},
+    )
+    assert f"neither in {tmp_path} nor in the cache of /of/nobody" in done.stderr
+    assert done.stderr.count("NUMBA_CACHE_DIR") == 1
+    folder = Path(done.stdout.strip())
+    assert folder.parent == tmp_path
+    assert not folder.exists()
