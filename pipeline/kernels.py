@@ -18,6 +18,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 from filelock import FileLock
+from numba.core import config
 from numba.core.caching import IndexDataCacheFile
 
 __all__ = ["kernel"]
@@ -55,7 +56,7 @@ def _move_cache(installation: Path) -> bool:
         return False
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ["NUMBA_CACHE_DIR"] = folder
-    numba.config.CACHE_DIR = folder
+    config.reload_config()
     _LOG.warning(
         "compiled code can be kept neither in %s nor in the cache of %s, which cannot be written: "
         "every start takes a minute longer (set NUMBA_CACHE_DIR to a folder that can)",
