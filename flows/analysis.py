@@ -19,6 +19,7 @@ from pipeline.check import TrackCheck
 from pipeline.conditioning import Conditioning
 from pipeline.problems import InputError, Problem
 from pipeline.session import FoundSession, Session, find_session, mix_rate, settle
+from pipeline.session_length import without_too_long
 from pipeline.time_stamps import StampUse
 from stage1.balance import TrackBalance, balance
 from stage1.features import TrackFeatures
@@ -101,6 +102,7 @@ def analyse_session(
             time_stamps=settings.time_stamps and StampUse(settings.time_stamps),
             full_length=settings.full_length,
         )
+        found = without_too_long(found, max_minutes=settings.max_minutes)
         found = replace(found, faults=(*faults, *found.faults))
         if unusable:  # no step can run
             raise InputError([*found.faults, *unusable])

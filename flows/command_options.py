@@ -24,6 +24,7 @@ __all__ = [
     "JsonOption",
     "KeepOption",
     "MatchOption",
+    "MaxMinutesOption",
     "NoControllerOption",
     "OutputOption",
     "QualityOption",
@@ -94,6 +95,10 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what 
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say every step.")]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Result as JSON on stdout, progress as JSON lines on stderr.")
+]
+MaxMinutesOption = Annotated[
+    float | None,
+    typer.Option(help="Longest that a track or reference may last; default 60, for memory's sake."),
 ]
 SalvageOption = Annotated[
     bool | None,

@@ -274,6 +274,7 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
             before.process(block)
             block[:] = bus.process(block)
     fitted, audio, ceiling_dbtp = _encoded(job, driven, path)
+    del driven
     with ThreadPoolExecutor(_THREADS) as pool:
         peaks = pool.submit(true_peaks_dbtp, audio, sample_rate=rate)
         loudness = pool.submit(measure, audio, sample_rate=rate)

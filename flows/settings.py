@@ -78,6 +78,8 @@ class MixSettings(BaseModel):
         alone.
     skip_bad
         Leave out tracks that cannot be used instead of stopping.
+    max_minutes
+        The longest that a track or a reference may last.
     salvage
         Use what there is of files that end before their time, instead of stopping.
     engine, workers
@@ -108,6 +110,7 @@ class MixSettings(BaseModel):
     collect: _Switch = False
     skip_bad: _Switch = False
     salvage: _Switch = False
+    max_minutes: Annotated[_Number, Field(gt=0.0, le=100_000.0)] = 60.0
     engine: Literal["auto", "local", "prefect", "dask"] = "auto"
     dask: str | None = None
     workers: Annotated[_Whole, Field(ge=1, le=1024)] | None = None

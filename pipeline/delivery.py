@@ -199,7 +199,16 @@ def _limited(
 
 def _trimmed(limited: FloatArray, trim_db: float) -> FloatArray:
     trim = db_to_amplitude(trim_db)
-    return np.asarray(limited if trim == 1.0 else limited * trim, dtype=np.float32)
+    trimmed = np.empty(limited.shape, np.float32)
+    for start in range(0, limited.shape[1], _BLOCK_FRAMES):  # an hour is never held twice over
+        block = limited[:, start : start + _BLOCK_FRAMES]
+        trimmed[:, start : start + _BLOCK_FRAMES] = block if trim == 1.0 else block * trim
+    return trimmed
+
+
+def _peak(audio: FloatArray) -> float:
+    """Return the largest absolute sample."""
+    return max(float(audio.max(initial=0.0)), -float(audio.min(initial=0.0)))
 
 
 def median_crest_db(audio: FloatArray, *, sample_rate: int) -> float:
@@ -228,7 +237,7 @@ def peak_to_loudness_db(audio: FloatArray, loudness_lufs: float) -> float:
     """Return how far the highest sample is over the loudness, in dB; 0 where nothing is heard."""
     if not math.isfinite(loudness_lufs):
         return 0.0
-    return amplitude_to_db(float(np.abs(audio).max(initial=0.0))) - loudness_lufs
+    return amplitude_to_db(_peak(audio)) - loudness_lufs
 
 
 def _windows(audio: FloatArray, sample_rate: int) -> tuple[FloatArray, FloatArray]:
@@ -239,7 +248,9 @@ def _windows(audio: FloatArray, sample_rate: int) -> tuple[FloatArray, FloatArra
     power = np.einsum("cwf,cwf->w", shaped, shaped, dtype=np.float64)
     power /= max(audio.shape[0] * size, 1)
     heard = power > _SILENT_POWER
-    peak = np.abs(shaped).max(axis=(0, 2), initial=0.0).astype(np.float64)
+    peak = np.maximum(
+        shaped.max(axis=(0, 2), initial=0.0), -shaped.min(axis=(0, 2), initial=0.0)
+    ).astype(np.float64)
     return peak[heard], power[heard]
 
 
@@ -282,13 +293,25 @@ def fit_delivery(
     search = _Search(audio, meter, sample_rate, ceiling_dbtp, target_lufs, density)
     drive = search.drive_db(0.0, 0.0)
     for _ in range(_PASSES):
-        limited, limiting = _limited(audio, sample_rate, ceiling_dbtp, drive)
-        delivered = _trim_to(limited, limiting, drive, target_lufs, sample_rate)
-        following = search.corrected(delivered, limited)
+        delivered, following = _pass(audio, search, drive, sample_rate, ceiling_dbtp, target_lufs)
         if abs(following - drive) < _LEAST_STEP_DB:
             break
         drive = following
     return delivered
+
+
+def _pass(
+    audio: FloatArray,
+    search: _Search,
+    drive_db: float,
+    sample_rate: int,
+    ceiling_dbtp: float,
+    target_lufs: float,
+) -> tuple[Delivered, float]:
+    """Return what a drive gives, and the drive to take next; what the limiter made is let go."""
+    limited, limiting = _limited(audio, sample_rate, ceiling_dbtp, drive_db)
+    delivered = _trim_to(limited, limiting, drive_db, target_lufs, sample_rate)
+    return delivered, search.corrected(delivered, limited)
 
 
 class _Search:
@@ -355,7 +378,7 @@ class _Search:
         missing_lu = self._target - delivered.loudness_lufs
         crest = off_db = 0.0
         if self._density:
-            self._peak_dbfs = amplitude_to_db(float(np.abs(limited).max()))
+            self._peak_dbfs = amplitude_to_db(_peak(limited))
             crest = median_crest_db(limited, sample_rate=self._rate)
             off_db = crest - self._density.crest_db
         dense = delivered.trim_db == 0.0 and off_db < 0.0  # for loudness' sake, not the crest's

@@ -364,11 +364,13 @@ def integrated_loudness(audio: npt.ArrayLike, *, sample_rate: int) -> float:
 
 
 def _metered(kind: type[_Meter], audio: npt.ArrayLike, sample_rate: int) -> _Meter:
-    samples = np.ascontiguousarray(audio, np.float32)
+    samples = np.asarray(audio)
     if samples.ndim != 2:
         msg = f"expected audio of shape (channels, frames), got {samples.shape}"
         raise ValueError(msg)
     meter = kind(sample_rate=sample_rate, channels=samples.shape[0])
     for start in range(0, samples.shape[1], BLOCK_FRAMES):
-        meter.process(samples[:, start : start + BLOCK_FRAMES])
+        # Converted here: a copy of the whole would be as large as an hour's mix.
+        block = samples[:, start : start + BLOCK_FRAMES]
+        meter.process(np.ascontiguousarray(block, np.float32))
     return meter
