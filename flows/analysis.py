@@ -18,10 +18,19 @@ from pipeline.audio_writer import rate_problem
 from pipeline.check import TrackCheck
 from pipeline.conditioning import Conditioning
 from pipeline.problems import InputError, Problem
-from pipeline.session import FoundSession, Session, find_session, mix_rate, settle
+from pipeline.session import (
+    TO_KEEP,
+    FoundSession,
+    LeftOut,
+    Session,
+    find_session,
+    mix_rate,
+    settle,
+)
 from pipeline.session_length import without_too_long
 from pipeline.time_stamps import StampUse
 from stage1.balance import TrackBalance, balance
+from stage1.exclusions import find_exclusions
 from stage1.features import TrackFeatures
 from stage1.file_faults import FileFaults
 from stage1.mid_side import as_pairs, mid_side_pairs, side_of_pairs
@@ -139,19 +148,14 @@ def _analyse(
     )
     names = [track.name for track in session.tracks]
     examined = examined or _examine(engine, [jobs[name] for name in names])
+    session = _without_excluded(session, examined, Store(store))
+    names = [track.name for track in session.tracks]
     features = [f for name in names if (f := examined[name].features) is not None]
     overrides = [track.overrides for track in session.tracks]
     recognitions = recognise(names, overrides=overrides, heard=[hear(f) for f in features])
-    kept = Store(store)
-    envelopes = [kept.local(p) for name in names if (p := examined[name].envelope) is not None]
     file_faults: tuple[FileFaults, ...] = tuple(examined[name].faults for name in names)
-    relations = find_relations(
-        [
-            TrackSound(track.name, track.path, track.offset_s, envelope, fault.conditioning)
-            for track, envelope, fault in zip(session.tracks, envelopes, file_faults, strict=True)
-        ],
-        recognitions,
-    )
+    sounds = _sounds(session, examined, Store(store))
+    relations = find_relations(sounds, recognitions)
     recognitions = inherit_roles(recognitions, relations)
     balances = balance(
         features,
@@ -200,7 +204,7 @@ def _analyse(
         recognitions,
         balances,
         placements,
-        tuple(envelopes),
+        tuple(sound.envelope for sound in sounds if isinstance(sound.envelope, Path)),
         relations,
         {name: content for name in names if (content := examined[name].content)},
         file_faults,
@@ -215,6 +219,44 @@ def _channel_faults(found: FoundSession) -> list[Problem]:
         if t.overrides.channels is not None
         and (wrong := Conditioning(t.overrides.channels).problem(t.info.channels))
     ]
+
+
+def _sounds(session: Session, examined: Mapping[str, Examined], store: Store) -> list[TrackSound]:
+    return [
+        TrackSound(
+            track.name,
+            track.path,
+            track.offset_s,
+            store.local(envelope),
+            examined[track.name].faults.conditioning,
+        )
+        for track in session.tracks
+        if (envelope := examined[track.name].envelope) is not None
+    ]
+
+
+def _without_excluded(session: Session, examined: Mapping[str, Examined], store: Store) -> Session:
+    """Return the session without what is no part of the mix; the rest is as if it never was there.
+
+    What is left out must not lengthen the mix, nor count in pairs, numbers and levels of the rest.
+    """
+    names = [track.name for track in session.tracks]
+    overrides = [track.overrides for track in session.tracks]
+    features = [f for name in names if (f := examined[name].features) is not None]
+    recognitions = recognise(names, overrides=overrides, heard=[hear(f) for f in features])
+    exclusions = find_exclusions(
+        _sounds(session, examined, store), recognitions, overrides, references=session.references
+    )
+    why = {excluded.name: excluded.why for excluded in exclusions.tracks}
+    return replace(
+        session,
+        tracks=tuple(track for track in session.tracks if track.name not in why),
+        left_out=(
+            *session.left_out,
+            *(LeftOut(name, f"{reason} {TO_KEEP}") for name, reason in why.items()),
+        ),
+        notes=(*session.notes, *exclusions.notes),
+    )
 
 
 def _check(engine: Engine, jobs: Sequence[TrackJob]) -> list[TrackCheck]:

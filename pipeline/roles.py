@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-__all__ = ["CENTRED_ROLES", "CENTRED_SUBGROUPS", "SUBGROUP_OF", "Presence", "Role", "Subgroup"]
+__all__ = [
+    "CENTRED_ROLES",
+    "CENTRED_SUBGROUPS",
+    "SUBGROUP_OF",
+    "UTILITY_ROLES",
+    "Presence",
+    "Role",
+    "Subgroup",
+]
 
 
 class Subgroup(StrEnum):
@@ -85,6 +93,9 @@ class Role(StrEnum):
     AMBIENCE = "ambience"
     SAMPLE = "sample"
     DIALOGUE = "dialogue"
+    CLICK = "click"
+    TALKBACK = "talkback"
+    TIMECODE = "timecode"
     UNKNOWN = "unknown"
 
 
@@ -133,8 +144,11 @@ SUBGROUP_OF: dict[Role, Subgroup] = {
     **_roles(Subgroup.BACKING_VOCALS, Role.BACKING_VOCAL, Role.CHOIR),
     **_roles(Subgroup.EFFECTS, Role.EFFECT, Role.AMBIENCE, Role.SAMPLE),
     **_roles(Subgroup.DIALOGUE, Role.DIALOGUE),
-    **_roles(Subgroup.OTHER, Role.UNKNOWN),
+    **_roles(Subgroup.OTHER, Role.CLICK, Role.TALKBACK, Role.TIMECODE, Role.UNKNOWN),
 }
+
+UTILITY_ROLES: frozenset[Role] = frozenset({Role.CLICK, Role.TALKBACK, Role.TIMECODE})
+"""What is recorded for the session's work and not for the mix."""
 
 CENTRED_ROLES: frozenset[Role] = frozenset(
     {Role.KICK, Role.SNARE, Role.BASS, Role.SYNTH_BASS, Role.LEAD_VOCAL, Role.DIALOGUE}

@@ -22,7 +22,16 @@ from pipeline.loudness import k_weighting
 from pipeline.samples import Samples
 from pipeline.units import power_to_db
 
-__all__ = ["LONGEST_LAG_MS", "PASSAGE_S", "Match", "Passages", "compare", "joint_passages"]
+__all__ = [
+    "BIN_HZ",
+    "LONGEST_LAG_MS",
+    "PASSAGE_S",
+    "Match",
+    "Passages",
+    "compare",
+    "joint_passages",
+    "spectral_weight",
+]
 
 Float64Array = npt.NDArray[np.float64]
 ComplexArray = npt.NDArray[np.complex64]
@@ -36,11 +45,12 @@ LONGEST_LAG_MS = 40.0
 _PADDED_S = 2 * PASSAGE_S
 _LOWEST_HZ, _HIGHEST_HZ = 45.0, 7120.0
 _BINS = np.arange(round(_LOWEST_HZ * _PADDED_S), round(_HIGHEST_HZ * _PADDED_S))
-_HZ = _BINS / _PADDED_S
+BIN_HZ = _BINS / _PADDED_S
+"""The frequency of each bin of a passage's spectrum."""
 _BANDS_HZ = 1000.0 * 2.0 ** ((np.arange(-13, 9) - 0.5) / 3.0)
 # Where each third of an octave begins among the bins, and how many bins it has.
-_EDGES = np.searchsorted(_HZ, _BANDS_HZ)
-_WIDTHS = np.diff(_EDGES, append=_HZ.size)
+_EDGES = np.searchsorted(BIN_HZ, _BANDS_HZ)
+_WIDTHS = np.diff(_EDGES, append=BIN_HZ.size)
 _BAND_RANGE_DB = 35.0
 _FEWEST_BANDS = 3
 _FADE_S = 0.01
@@ -83,7 +93,7 @@ class Match:
 
 @cache
 def _loudness_weight() -> Float64Array:
-    _, response = scipy.signal.sosfreqz(k_weighting(48000), _HZ, fs=48000)
+    _, response = scipy.signal.sosfreqz(k_weighting(48000), BIN_HZ, fs=48000)
     return np.asarray(np.abs(response) ** 2)
 
 
@@ -134,7 +144,7 @@ class Passages:
         known = min(_BINS.size, max(whole.shape[1] - 1 - int(_BINS[0]), 0))
         found[:, :known] = whole[:, _BINS[:known]]
         if start != wanted:
-            found *= np.exp(-2j * np.pi * _HZ * ((start - wanted) / rate)).astype(np.complex64)
+            found *= np.exp(-2j * np.pi * BIN_HZ * ((start - wanted) / rate)).astype(np.complex64)
         self._held[key] = found
         if len(self._held) > self._kept:
             self._held.popitem(last=False)
@@ -222,7 +232,7 @@ def compare(first: Sequence[ComplexArray], second: Sequence[ComplexArray]) -> Ma
         return None
     flat = [cross * share for cross, share in zip(crosses, shares, strict=True)]
     lag_s = _best_lag(np.mean(flat, axis=0))
-    turn = np.exp(2j * np.pi * _HZ * lag_s)
+    turn = np.exp(2j * np.pi * BIN_HZ * lag_s)
     coherences = np.array([float((one * turn).real.sum()) for one in flat])
     scale = np.array([math.sqrt(a * b) for a, b in powers])
     weighted = [cross * weight for cross in crosses]
@@ -241,6 +251,29 @@ def compare(first: Sequence[ComplexArray], second: Sequence[ComplexArray]) -> Ma
         agreement=float(agree.mean()),
         passages=len(crosses),
     )
+
+
+def spectral_weight(spectrum: ComplexArray) -> Float64Array:
+    """Return what makes each third of an octave of a passage count alike.
+
+    Parameters
+    ----------
+    spectrum
+        As :meth:`Passages.spectrum` returns it.
+
+    Returns
+    -------
+    ndarray, shape (bins,), float64
+        The inverse of the power of the third of an octave; 0 where that is 35 dB and more under
+        the loudest, K-weighted.
+    """
+    power = (np.abs(spectrum) ** 2).sum(axis=0).astype(np.float64)
+    bands = np.add.reduceat(power * _loudness_weight(), _EDGES)
+    flat = np.add.reduceat(power, _EDGES)
+    used = (bands > 10.0 ** (-_BAND_RANGE_DB / 10.0) * bands.max()) & (flat > 0.0)
+    weight = np.zeros(_EDGES.size)
+    weight[used] = 1.0 / flat[used]
+    return np.repeat(weight, _WIDTHS)
 
 
 def _best_lag(cross: npt.NDArray[np.complex128]) -> float:

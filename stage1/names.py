@@ -79,6 +79,9 @@ class Words:
     is_wet: bool = False
     is_lead: bool = False
     is_backing: bool = False
+    is_guide: bool = False
+    is_take: bool = False
+    is_comp: bool = False
     joined: bool = False
     equipment: str = ""
     rest: tuple[str, ...] = ()
@@ -218,6 +221,10 @@ def read_name(name: str, context: Subgroup | None = None) -> Words:
         is_wet="wet" in kinds,
         is_lead="lead" in kinds,
         is_backing="backing" in kinds,
+        is_guide="guide" in kinds,
+        is_take="take" in kinds,
+        # "vox comp" is a phrase of its own.
+        is_comp=not set(vocabulary_data()["marks"]["comp"]).isdisjoint(tokens),
         joined=joined,
         equipment=" ".join(equipment),
         rest=rest,

@@ -30,6 +30,7 @@ __all__ = [
     "Kind",
     "Relation",
     "Relations",
+    "TrackReader",
     "TrackSound",
     "find_relations",
     "inherit_roles",
@@ -190,7 +191,7 @@ def find_relations(
     recognitions = by_kinship(recognitions, Relations(names, (), alike))
     seconds = [_seconds(envelope) for envelope in envelopes]
     found = []
-    with closing(_Source(tracks, samples)) as source:
+    with closing(TrackReader(tracks, samples)) as source:
         for i, j in _candidates(alike, recognitions):
             if _leads(recognitions[j], recognitions[i]):
                 i, j = j, i
@@ -237,16 +238,33 @@ def _candidates(alike: Float32Array, recognitions: Sequence[Recognition]) -> lis
     return sorted(pairs)
 
 
-class _Source:
-    """Reads passages of the tracks, and compares them."""
+class TrackReader:
+    """Reads passages of the tracks, and compares them; to be closed.
 
-    def __init__(self, tracks: Sequence[TrackSound], samples: Sequence[Samples] | None) -> None:
+    Parameters
+    ----------
+    tracks
+        They are known by their places in this list.
+    samples
+        Where they are read from; their files if not given.
+    passages
+        What holds the spectra that were read; one of the usual size if not given.
+    """
+
+    def __init__(
+        self,
+        tracks: Sequence[TrackSound],
+        samples: Sequence[Samples] | None = None,
+        *,
+        passages: Passages | None = None,
+    ) -> None:
         self._tracks = tracks
         self._samples = samples
         self._open: OrderedDict[int, FileSamples] = OrderedDict()
-        self._passages = Passages()
+        self._passages = Passages() if passages is None else passages
 
     def match(self, i: int, j: int, times: Sequence[float]) -> Match | None:
+        """Compare the seconds of two tracks that begin at ``times``."""
         found = self._compare(i, j, times, 0.0)
         if found is not None and found.coherence > 0.5 and abs(found.delay_ms) > 0.5:
             # Read where the second has the same sound, or its end would be missing.
@@ -260,13 +278,18 @@ class _Source:
         if not times:
             return None
         return compare(
-            [self._spectrum(i, time) for time in times],
-            [self._spectrum(j, time + later_s) for time in times],
+            [self.spectrum(i, time) for time in times],
+            [self.spectrum(j, time + later_s) for time in times],
         )
 
-    def _spectrum(self, index: int, time_s: float) -> npt.NDArray[np.complex64]:
-        samples = self._samples[index] if self._samples else self._file(index)
-        return self._passages.spectrum(index, samples, self._tracks[index].offset_s, time_s)
+    def spectrum(self, index: int, time_s: float) -> npt.NDArray[np.complex64]:
+        """Return the spectrum of a second of a track, as :meth:`Passages.spectrum`."""
+        offset_s = self._tracks[index].offset_s
+        return self._passages.spectrum(index, self.samples(index), offset_s, time_s)
+
+    def samples(self, index: int) -> Samples:
+        """Return a track, until others are read."""
+        return self._samples[index] if self._samples else self._file(index)
 
     def _file(self, index: int) -> FileSamples:
         if index not in self._open:

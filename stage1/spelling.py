@@ -10,15 +10,17 @@ from __future__ import annotations
 import difflib
 import re
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 
 from stage1.vocabulary import (
     CHUNK,
     PIECE,
+    SPACELESS,
     fold,
     marked_words,
     role_words,
     single_words,
+    spaceless_words,
     words_in_phrases,
 )
 
@@ -30,6 +32,9 @@ _DOLLAR = re.compile(r"[$](?=[^\W\d_])")
 _LONG_RUN = re.compile(r"(.)\1{2,}")
 _EIGHT_O_EIGHT = re.compile(r"(?<=\d)[oO](?=\d)")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_SCRIPTS = re.compile(
+    rf"(?:{SPACELESS.pattern})[{SPACELESS.pattern[1:-1]}ー]*|(?:(?!{SPACELESS.pattern}).)+"
+)
 FUZZY_LETTERS = 5
 _SKELETON_LETTERS = 3
 
@@ -126,9 +131,13 @@ def split_name(name: str) -> list[str]:
     """Cut a name (without folder and extension) into lower-case tokens."""
     tokens: list[str] = []
     # "Tom's vocal" is no tom: an owner's name says nothing.
-    for chunk in CHUNK.findall(
+    chunks = CHUNK.findall(
         _EIGHT_O_EIGHT.sub("0", _DOLLAR.sub("s", _POSSESSIVE.sub(" ", fold(name))))
-    ):
+    )
+    for chunk in chain.from_iterable(map(_by_script, chunks)):
+        if SPACELESS.match(chunk):
+            tokens.extend(_spaceless(chunk))
+            continue
         spelled = _without_leet(chunk)
         if spelled is not None:
             tokens.append(spelled)
@@ -143,6 +152,31 @@ def split_name(name: str) -> list[str]:
                 continue
             tokens.extend(_camel_words(piece))
     return tokens
+
+
+def _by_script(chunk: str) -> list[str]:
+    """Cut where letters that are written without spaces begin and end ("主唱Lead2")."""
+    return _SCRIPTS.findall(chunk) if SPACELESS.search(chunk) else [chunk]
+
+
+@cache
+def _spaceless(run: str) -> tuple[str, ...]:
+    """Cut a run of letters without spaces into words of the vocabulary.
+
+    Of all ways the one that leaves the fewest letters over, and of these the one of fewest words.
+    """
+    words = spaceless_words()
+    longest = max(map(len, words), default=1)
+    best: list[tuple[int, int, tuple[str, ...]]] = [(0, 0, ())]
+    for end in range(1, len(run) + 1):
+        unknown, count, head = best[end - 1]
+        options = [(unknown + 1, count + 1, (*head, run[end - 1]))]
+        for start in range(max(end - longest, 0), end):
+            if run[start:end] in words:
+                unknown, count, head = best[start]
+                options.append((unknown, count + 1, (*head, run[start:end])))
+        best.append(min(options, key=lambda option: option[:2]))
+    return best[-1][2]
 
 
 def _camel_words(piece: str) -> list[str]:

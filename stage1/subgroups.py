@@ -79,6 +79,10 @@ class Recognition:
         What the track sounds like where that speaks strongly against its name; ``""`` if nothing.
     by_sound
         Whether the role is what the track sounds like, because its name says nothing.
+    is_guide
+        Whether it was sung or played to be replaced ("guide vocal").
+    is_take, is_comp
+        Whether the name says that it is one of several takes, or cut together from them.
     """
 
     name: str
@@ -94,6 +98,9 @@ class Recognition:
     is_double: bool = False
     contradiction: str = ""
     by_sound: bool = False
+    is_guide: bool = False
+    is_take: bool = False
+    is_comp: bool = False
 
     @property
     def unsure(self) -> bool:
@@ -357,6 +364,9 @@ def _finish(draft: _Draft) -> Recognition:
         is_double=words.is_double or words.is_wet or draft.role == Role.VOCAL_DOUBLE,
         contradiction=draft.contradiction,
         by_sound=draft.by_sound,
+        is_guide=words.is_guide,
+        is_take=words.is_take,
+        is_comp=words.is_comp,
     )
 
 

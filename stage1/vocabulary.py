@@ -1,4 +1,7 @@
-"""The vocabulary of track names: every phrase of ``names.toml`` with all that it can mean."""
+"""The vocabulary of track names: every phrase of ``names.toml`` and ``languages.toml``.
+
+With each phrase stands all that it can mean.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,18 @@ from pipeline.roles import Subgroup
 __all__ = [
     "CHUNK",
     "PIECE",
+    "SPACELESS",
     "Entry",
     "Lexicon",
     "Strength",
     "context_lexicon",
     "fold",
+    "language_data",
     "lexicon",
     "marked_words",
     "role_words",
     "single_words",
+    "spaceless_words",
     "vocabulary_data",
     "words_in_phrases",
 ]
@@ -36,6 +42,10 @@ _GERMAN = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"}
     | {"ø": "o", "Ø": "O", "œ": "oe", "Œ": "Oe", "æ": "ae", "Æ": "Ae", "ł": "l", "Ł": "L"}
 )
+_GERMAN |= str.maketrans({"ı": "i", "đ": "d", "Đ": "D", "ð": "d", "þ": "th"})
+_BARE = str.maketrans({"ø": "o", "æ": "ae", "ł": "l", "ı": "i", "đ": "d"})
+SPACELESS = re.compile("[\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af々]")
+"""A letter of Japanese, Chinese or Korean, which are written without spaces."""
 _SPANISH_U = re.compile(r"(?<=[gG])ü(?=[eiéí])")
 
 
@@ -67,10 +77,33 @@ def vocabulary_data() -> dict[str, Any]:
     return tomllib.loads(text)
 
 
+@cache
+def language_data() -> dict[str, Any]:
+    """Return the tables of ``languages.toml``, by language."""
+    text = resources.files("stage1").joinpath("languages.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
 def fold(text: str) -> str:
-    """Return a text without accents and umlauts ("ü" as "ue", in Spanish as "u")."""
+    """Return a text without accents and umlauts ("ü" as "ue", in Spanish as "u").
+
+    Letters of full and half width become the usual ones; the marks of Japanese and Korean letters
+    are no accents and stay.
+    """
     text = _SPANISH_U.sub("u", unicodedata.normalize("NFC", text)).translate(_GERMAN)
-    decomposed = unicodedata.normalize("NFKD", text)
+    return "".join(_without_accents(c) for c in unicodedata.normalize("NFKC", text))
+
+
+@cache
+def _without_accents(letter: str) -> str:
+    if SPACELESS.match(letter):
+        return letter
+    return "".join(c for c in unicodedata.normalize("NFKD", letter) if not unicodedata.combining(c))
+
+
+def _without_umlauts(text: str) -> str:
+    """Return a text as a keyboard without its letters writes it ("kör" as "kor")."""
+    decomposed = unicodedata.normalize("NFKD", text.translate(_BARE))
     return "".join(c for c in decomposed if not unicodedata.combining(c))
 
 
@@ -102,6 +135,17 @@ def lexicon() -> Lexicon:
             add(words, Entry(mark))
     for position, words in data["positions"].items():
         add(words, Entry("position", position))
+    for language in language_data().values():
+        for name, table in language.items():
+            for key, words in table.items():
+                if name == "marks":
+                    entry = Entry(key)
+                elif name == "positions":
+                    entry = Entry("position", key)
+                else:
+                    entry = Entry("role", key, Strength[name.upper()])
+                spellings = [form for word in words for form in (word, _without_umlauts(word))]
+                add(spellings if not _is_spaceless(words) else words, entry)
     add(data["equipment"]["words"], Entry("equipment"))
     add(data["qualities"]["words"], Entry("quality"))
     for phrase in [p for p in lexicon if len(p) > 1]:
@@ -110,6 +154,16 @@ def lexicon() -> Lexicon:
             known = lexicon.get((glued,), [])
             lexicon[glued,] = known + [e for e in lexicon[phrase] if e not in known]
     return lexicon
+
+
+def _is_spaceless(words: Iterable[str]) -> bool:
+    return any(SPACELESS.search(word) for word in words)
+
+
+@cache
+def spaceless_words() -> frozenset[str]:
+    """Return the words that may stand in a name without spaces around them."""
+    return frozenset(token for phrase in lexicon() for token in phrase if SPACELESS.search(token))
 
 
 @cache
