@@ -15,10 +15,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, AudioInfo, probe
-from pipeline.bounces import Bounce, bounce, frozen_copy_of, words
+from pipeline.bounces import Bounce, MixKind, bounce, frozen_copy_of, mix_kind, words
 from pipeline.check import TrackCheck, check_track
 from pipeline.foreign_folders import Foreign
 from pipeline.problems import InputError, Problem, missing_remedy
+from pipeline.roles import Subgroup
 from pipeline.session_files import LeftOut, SessionFiles, session_files
 from pipeline.session_settings import (
     SESSION_TOML,
@@ -51,6 +52,10 @@ FULL_RANGE_HZ = 44_100
 
 LONGEST_END_S = 10.0
 """More silence than this after the last sound is no part of the song."""
+
+ACCOMPANIMENT_LU = -1.0
+"""Of a whole accompaniment in one file against the lead vocal: 1 dB under it on records since 1975
+(as the levels of the balance, which have the sources, say)."""
 
 KEPT_END_S = 2.0
 """What is left of it then."""
@@ -252,8 +257,11 @@ def find_session(
         for problem in candidates.problems
         if settings.uses(problem.subject) is not False
     ]
-    tracks, bounces, bounce_notes = _without_bounces(tracks, root.name, settings)
+    tracks, bounces, kept, bounce_notes = _without_bounces(tracks, root.name, settings)
     left_out = [*candidates.left_out, *copies, *bounces]
+    accompaniment = [n for n in kept if mix_kind(Path(n).stem) is not MixKind.VOCALS]
+    if len(tracks) == 1:
+        accompaniment = []
     # A glob that finds only a bad track, or one that is left out, is no mistake in session.toml.
     names = [
         *(track.name for track in tracks),
@@ -263,7 +271,15 @@ def find_session(
     overrides, unmatched = settings.overrides(names)
     return FoundSession(
         root=root,
-        tracks=tuple(replace(track, overrides=overrides[track.name]) for track in tracks),
+        tracks=tuple(
+            replace(
+                track,
+                overrides=_as_accompaniment(overrides[track.name])
+                if track.name in accompaniment
+                else overrides[track.name],
+            )
+            for track in tracks
+        ),
         left_out=tuple(sorted(left_out, key=lambda item: _natural(item.name))),
         bad_tracks=tuple(bad_tracks),
         faults=tuple(faults),
@@ -274,7 +290,7 @@ def find_session(
             *notes,
             *bounce_notes,
         ),
-        offsets=settings.offsets,
+        offsets=_with_accompaniment(settings.offsets) if accompaniment else settings.offsets,
         time_stamps=settings.time_stamps if time_stamps is None else time_stamps,
         full_length=full_length or settings.full_length,
     )
@@ -375,7 +391,8 @@ def _probe_references(references: Sequence[Path], faults: list[Problem]) -> tupl
 
 def _without_bounces(
     tracks: list[Track], song: str, settings: SessionSettings
-) -> tuple[list[Track], list[LeftOut], list[str]]:
+) -> tuple[list[Track], list[LeftOut], tuple[str, ...], list[str]]:
+    """Return the tracks, the mixes left out and those kept for want of anything else, and notes."""
     mixes = whole_mixes(
         [Candidate(t.name, t.info.channels, t.info.duration_s) for t in tracks],
         song=song,
@@ -391,7 +408,21 @@ def _without_bounces(
             f"{listed(mixes.kept)} {are} of the whole song, and mixed all the same: without it too "
             f"little would remain (give it use = false in {SESSION_TOML} to leave it out)"
         )
-    return [track for track in tracks if track.name not in mixes.left_out], out, notes
+    tracks = [track for track in tracks if track.name not in mixes.left_out]
+    return tracks, out, mixes.kept, notes
+
+
+def _as_accompaniment(overrides: TrackOverrides) -> TrackOverrides:
+    """Put what the others are sung over into a stem of its own, if the user says nothing else."""
+    if overrides.role is not None or overrides.subgroup is not None:
+        return overrides
+    return replace(overrides, subgroup=str(Subgroup.OTHER))
+
+
+def _with_accompaniment(
+    offsets: Mapping[str, Mapping[str, float]],
+) -> dict[str, Mapping[str, float]]:
+    return {**offsets, "stem": {Subgroup.OTHER: ACCOMPANIMENT_LU, **offsets.get("stem", {})}}
 
 
 def settle(

@@ -272,6 +272,10 @@ def test_a_beat_named_like_a_mix_is_kept_beside_vocals(tmp_path: Path, beat: str
     assert session.left_out == ()
     (note,) = session.notes
     assert note.startswith(f"'{beat}.wav' is named like a mix of the whole song")
+    # It is the whole accompaniment, and no small part of it.
+    (track,) = [track for track in session.tracks if track.name == f"{beat}.wav"]
+    assert track.overrides.subgroup == "other"
+    assert session.offsets == {"stem": {"other": -1.0}}
     (tmp_path / "session.toml").write_text(f'[[track]]\nmatch = "{beat}*"\nuse = false\n')
     session = opened(tmp_path)
     assert len(session.tracks) == 2
