@@ -25,7 +25,7 @@ from pipeline.plan import (
 )
 from pipeline.roles import CENTRED_ROLES, CENTRED_SUBGROUPS, Presence, Role, Subgroup
 from pipeline.units import FloatArray, db_to_amplitude
-from stage1.balance import stem_targets
+from stage1.ensemble import requested_levels, stem_targets
 from stage1.file_faults import FileFaults
 from stage2.refine import HIGHEST_STEM_LU, blend_settings
 
@@ -35,6 +35,7 @@ __all__ = [
     "is_centred",
     "most_spread",
     "refined_plan",
+    "requested_faders",
     "start_gains",
 ]
 
@@ -106,7 +107,26 @@ def first_plan(analysed: AnalysedSession, folder: Place) -> Plan:
 def intended_levels(
     plan: Plan, analysed: AnalysedSession, stems: Sequence[BalancedStem]
 ) -> dict[str, float]:
-    """Return the intended loudness of each sounding stem against the mix, in LU."""
+    """Return the intended loudness of each sounding stem against the mix, in LU.
+
+    What the user asked for is not in it: see :mod:`flows.requests`.
+    """
+    roles, leads = _sounding_roles(plan, analysed, stems)
+    return stem_targets(roles, leads=leads)
+
+
+def requested_faders(
+    plan: Plan, analysed: AnalysedSession, stems: Sequence[BalancedStem]
+) -> dict[str, float]:
+    """Return by how much the user's levels of whole stems are over ours, in LU."""
+    roles, _ = _sounding_roles(plan, analysed, stems)
+    return requested_levels(roles, analysed.session.offsets)
+
+
+def _sounding_roles(
+    plan: Plan, analysed: AnalysedSession, stems: Sequence[BalancedStem]
+) -> tuple[dict[str, list[Role]], set[str]]:
+    """Return the roles in each stem that sounds, and the stems with a track that leads."""
     roles: dict[str, list[Role]] = {stem.name: [] for stem in stems if not stem.silent}
     leads: set[str] = set()
     for track, found, features in zip(
@@ -116,7 +136,7 @@ def intended_levels(
             roles[track.subgroup].append(found.role)
             if found.presence is Presence.LEAD:
                 leads.add(track.subgroup)
-    return stem_targets(roles, leads=leads, offsets=analysed.session.offsets)
+    return roles, leads
 
 
 def start_gains(

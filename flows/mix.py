@@ -23,6 +23,7 @@ from flows.decisions import (
     is_centred,
     most_spread,
     refined_plan,
+    requested_faders,
     start_gains,
 )
 from flows.engine import Engine, run_recipe
@@ -34,13 +35,27 @@ from flows.places import Place, inside, name_of, parse_place, stem_of
 from flows.progress import Progress, guarded
 from flows.remote_files import shared_file, shared_folder
 from flows.render_steps import DeliverJob, Mixdown, StemJob, deliver_step, stem_step
+from flows.requests import (
+    LevelRequests,
+    RequestResult,
+    panned_stems,
+    plan_without_requests,
+    request_results,
+    with_requests,
+)
 from flows.session_notes import track_notes
 from flows.settings import MixSettings
 from flows.source_files import refuse_changed
 from flows.steps import BalanceJob, TrackJob, balance_step, passages
 from flows.store import Store, chosen_root, made_whole
 from flows.style_steps import ConsoleJob, HeardReference, reference_notes, style_step
-from pipeline.delivery import DEFAULT_LUFS, Density, parse_target
+from pipeline.delivery import (
+    DEFAULT_LUFS,
+    HIGHEST_REFERENCE_LUFS,
+    Density,
+    is_as_loud,
+    parse_target,
+)
 from pipeline.plan import Aspect, Delivery
 from pipeline.problems import InputError, Problem
 from pipeline.render import StemSummary, stem_file_names
@@ -50,7 +65,6 @@ from stage2.trust import wanted_style
 
 __all__ = ["mix_session"]
 
-_HIGHEST_TARGET_LUFS = -6.0
 # What the cache may grow to; what was used within an hour is kept all the same.
 _STORE_BYTES = 10 * 1024**3
 
@@ -128,16 +142,33 @@ def _mix_analysed(
     )
 
     balances = [BalanceJob(plan, name, places[name], store, analysed.contents) for name in names]
-    stems = engine.map(
+    without = plan_without_requests(plan, analysed)
+    # What was asked of tracks stays in the mix: a stem's fader is found from the stem without it.
+    asked = [
+        name
+        for name in names
+        if any(
+            a != b for a, b in zip(plan.tracks, without.tracks, strict=True) if name == a.subgroup
+        )
+    ]
+    plain_jobs = [replace(j, plan=without) for j in balances if j.subgroup in asked]
+    summed = engine.map(
         balance_step,
-        balances,
+        [*balances, *plain_jobs],
         name="balance",
-        labels=names,
+        labels=[*names, *(f"{name} as balanced" for name in asked)],
     )
     kept = Store(store)
-    stems = [replace(stem, excerpt=kept.local(stem.excerpt)) for stem in stems]
-    intended = intended_levels(plan, analysed, stems)
-    gains_db, start = start_gains(stems, intended, session.sample_rate)
+    summed = [replace(stem, excerpt=kept.local(stem.excerpt)) for stem in summed]
+    stems = summed[: len(names)]
+    as_balanced = {stem.name: stem for stem in summed[len(names) :]}
+    plain = [as_balanced.get(stem.name, stem) for stem in stems]
+    intended = intended_levels(plan, analysed, plain)
+    gains_db, start = start_gains(plain, intended, session.sample_rate)
+    requests, start = LevelRequests.measured(
+        requested_faders(plan, analysed, plain), plain, stems, gains_db, start, session.sample_rate
+    )
+    panned = panned_stems(plan, analysed)
     start_style = measure_style(start, sample_rate=session.sample_rate)
 
     heard: list[HeardReference] = []
@@ -154,14 +185,13 @@ def _mix_analysed(
         reference_style, donors = wanted_style(
             [(reference.style, reference.condition.trust) for reference in heard], start_style
         )
-    target_lufs = target.loudness_lufs
-    if target_lufs is None:
-        target_lufs = DEFAULT_LUFS
-        if reference_style is not None:
-            target_lufs = min(reference_style.loudness_lufs, _HIGHEST_TARGET_LUFS)
-    target_lufs = round(target_lufs, 2)
+    full_lufs = target_lufs = DEFAULT_LUFS if target.loudness_lufs is None else target.loudness_lufs
+    if target.loudness_lufs is None and reference_style is not None:
+        full_lufs = min(reference_style.loudness_lufs, HIGHEST_REFERENCE_LUFS)
+        target_lufs = _between(DEFAULT_LUFS, full_lufs, settings.strength)
+    full_lufs, target_lufs = round(full_lufs, 2), round(target_lufs, 2)
 
-    sounding = [stem for stem in stems if not stem.silent]
+    sounding = [stem for stem in plain if not stem.silent]
     found: ConsoleSettings | None = None
     if reference_style is not None and settings.strength > 0.0 and sounding and settings.match:
         found = find_console_settings(
@@ -169,12 +199,16 @@ def _mix_analysed(
             ConsoleJob(
                 stems=tuple(sounding),
                 start_gain_db=tuple(gains_db[stem.name] for stem in sounding),
-                centred=tuple(is_centred(stem.name, plan.tracks) for stem in sounding),
-                max_spread=tuple(most_spread(stem.name) for stem in sounding),
-                style=reference_style,
+                centred=tuple(
+                    stem.name in panned or is_centred(stem.name, plan.tracks) for stem in sounding
+                ),
+                max_spread=tuple(
+                    0.0 if panned.get(stem.name) else most_spread(stem.name) for stem in sounding
+                ),
+                style=_style_at(reference_style, start_style, full_lufs),
                 references=tuple(shared_file(path) for path in session.references),
                 match=settings.match,
-                target_lufs=target_lufs,
+                target_lufs=full_lufs,
                 ceiling_dbtp=ceiling,
                 sample_rate=session.sample_rate,
                 pieces=tuple(passages(session.frames, session.sample_rate)),
@@ -189,7 +223,9 @@ def _mix_analysed(
     notes = reference_notes(session.references, heard)
     if found is not None and found.note:
         notes = (*notes, found.note)
-    plan = refined_plan(plan, found, gains_db, settings.strength)
+    before = refined_plan(plan, found, gains_db, settings.strength)
+    plan = with_requests(before, requests, panned if found is not None else {})
+    results = request_results(plan, before, analysed, plain, stems)
     plan = plan.model_copy(
         update={
             "delivery": Delivery(
@@ -215,7 +251,11 @@ def _mix_analysed(
         labels=names,
     )
     density = None
-    if found is not None and reference_style is not None:
+    if (
+        found is not None
+        and reference_style is not None
+        and is_as_loud(full_lufs, reference_style.loudness_lufs)
+    ):
         density = _density_wanted(reference_style, start_style, settings)
     mixdown = engine.run(
         deliver_step,
@@ -280,14 +320,15 @@ def _mix_analysed(
             analysed=analysed,
             settings=settings,
             stems=summaries,
-            stem_targets_lu=intended,
+            stem_targets_lu=requests.levels(intended),
             mixdown=mixdown,
             start_style=start_style,
             reference_style=reference_style,
             found=found,
             target_lufs=target_lufs,
             seconds=time.monotonic() - began,
-            warnings=_warnings(analysed, mixdown, target_lufs, notes),
+            warnings=_warnings(analysed, mixdown, target_lufs, notes, results),
+            requests=results,
             references=tuple(heard),
             steps=engine.counts.record(),
             url=folder if isinstance(folder, str) else "",
@@ -348,6 +389,30 @@ def _moved(path: Path | None, part: Path, folder: Place) -> Path | None:
     return folder / path.relative_to(part)
 
 
+def _between(start: float, end: float, strength: float) -> float:
+    return end if strength == 1.0 else start + strength * (end - start)
+
+
+def _style_at(reference: Style, start: Style, target_lufs: float) -> Style:
+    """Return the style to be followed: the reference's, as dense as the loudness needs.
+
+    What a limiter and compressors took off the reference's peaks for its loudness is given back by
+    as much as the target is lower, as far as the balanced mix has it.
+    """
+    if is_as_loud(target_lufs, reference.loudness_lufs):
+        return reference
+    room_db = reference.loudness_lufs - target_lufs
+
+    def restored(dense: float, plain: float) -> float:
+        return max(dense, min(dense + room_db, plain))
+
+    return replace(
+        reference,
+        crest_db=restored(reference.crest_db, start.crest_db),
+        peak_to_loudness_db=restored(reference.peak_to_loudness_db, start.peak_to_loudness_db),
+    )
+
+
 def _density_wanted(reference: Style, start: Style, settings: MixSettings) -> Density | None:
     if Aspect.DYNAMICS not in settings.match:
         return None
@@ -360,7 +425,11 @@ def _density_wanted(reference: Style, start: Style, settings: MixSettings) -> De
 
 
 def _warnings(
-    analysed: AnalysedSession, mixdown: Mixdown, target_lufs: float, notes: Sequence[str]
+    analysed: AnalysedSession,
+    mixdown: Mixdown,
+    target_lufs: float,
+    notes: Sequence[str],
+    requests: Sequence[RequestResult],
 ) -> tuple[str, ...]:
     found = list(track_notes(analysed))
     missing = target_lufs - mixdown.loudness.integrated_lufs
@@ -372,7 +441,8 @@ def _warnings(
             "asked for: the limiter can give no more; ask for a --target that it reaches, or "
             "compress what peaks"
         )
-    return (*found, *notes)
+    missed = [str(result) for result in requests if not result.kept]
+    return (*found, *notes, *missed)
 
 
 def mix_session(

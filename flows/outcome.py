@@ -21,11 +21,13 @@ from flows.csv_table import write_csv
 from flows.places import Place, relative_url
 from flows.remote_files import named
 from flows.render_steps import Mixdown
+from flows.requests import RequestResult
 from flows.settings import MixSettings
 from flows.style_steps import HeardReference
 from pipeline.daw import write_dawproject
 from pipeline.findings import (
     Finding,
+    Followed,
     compression_findings,
     crest_findings,
     masking_findings,
@@ -33,7 +35,7 @@ from pipeline.findings import (
     typical_db,
 )
 from pipeline.masking import Masking
-from pipeline.plan import Plan
+from pipeline.plan import Aspect, Plan
 from pipeline.plan_file import plan_json
 from pipeline.render import StemSummary
 from pipeline.report import Curve, FileNote, Report, StemLevel, describe, write_report
@@ -74,6 +76,8 @@ class MixOutcome:
         What was measured of each reference.
     steps
         How many were done and found in the store: :meth:`flows.step_counts.StepCounts.record`.
+    requests
+        What came of each request of ``session.toml``.
     url
         Where ``folder`` will be uploaded to; empty where it stays on this machine.
     """
@@ -94,6 +98,7 @@ class MixOutcome:
     references: tuple[HeardReference, ...] = ()
     steps: Mapping[str, Any] = field(default_factory=dict)
     url: str = ""
+    requests: tuple[RequestResult, ...] = ()
     files: Mapping[str, Place] = field(default_factory=dict)
 
     @property
@@ -119,9 +124,13 @@ class MixOutcome:
     def findings(self) -> tuple[Finding, ...]:
         """Return what an engineer would look at in the mix."""
         reductions = {name: summary.compression for name, summary in self.stems.items()}
+        style = self.found is not None
+        followed = Followed(style, style and Aspect.DYNAMICS in self.settings.match)
         return (
-            *compression_findings(reductions, self.mixdown.bus_compression, self.mixdown.limiting),
-            *crest_findings(self.start_style.crest_db, self.style.crest_db),
+            *compression_findings(
+                reductions, self.mixdown.bus_compression, self.mixdown.limiting, followed
+            ),
+            *crest_findings(self.start_style.crest_db, self.style.crest_db, followed),
             *stereo_findings(self.mixdown.stereo),
             *masking_findings(self.masking),
         )
@@ -243,6 +252,7 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
             for reference in outcome.references
         ],
         "findings": [asdict(finding) for finding in outcome.findings()],
+        "requests": [asdict(result) for result in outcome.requests],
         "masking": asdict(outcome.masking),
         "steps": dict(outcome.steps),
         "versions": versions(),
@@ -371,7 +381,7 @@ def _report(
             )
             for name, level in outcome.stem_levels_lu.items()
         },
-        words=describe(outcome.plan),
+        words=(*describe(outcome.plan), *(f"{result}." for result in outcome.requests)),
         tracks=rows,
         left_out=tuple(FileNote(x.name, x.why) for x in session.left_out),
         skipped=tuple(FileNote(p.subject, p.what) for p in session.skipped),

@@ -21,11 +21,13 @@ from pipeline.units import FloatArray, amplitude_to_db, db_to_amplitude
 __all__ = [
     "CREST_WINDOW_S",
     "DEFAULT_LUFS",
+    "HIGHEST_REFERENCE_LUFS",
     "TARGETS",
     "Delivered",
     "Density",
     "Target",
     "fit_delivery",
+    "is_as_loud",
     "limit",
     "median_crest_db",
     "parse_target",
@@ -54,6 +56,9 @@ class Target:
 
 #: Loudness without a reference and without a target: what most streaming services normalise to.
 DEFAULT_LUFS = -14.0
+
+#: A reference that is louder is not followed so far.
+HIGHEST_REFERENCE_LUFS = -6.0
 
 TARGETS: dict[str, Target] = {
     "reference": Target(None, -1.0, "the loudness of the reference"),
@@ -114,6 +119,19 @@ def parse_target(text: str) -> Target:
             ]
         )
     return Target(loudness, -1.0, "asked for")
+
+
+def is_as_loud(target_lufs: float, reference_lufs: float) -> bool:
+    """Whether a target is as loud as a reference, so that the mix may be as dense.
+
+    A master that is asked for at a lower loudness needs no such density: its peaks have room.
+
+    Examples
+    --------
+    >>> is_as_loud(-9.0, -9.02), is_as_loud(-14.0, -9.02)
+    (True, False)
+    """
+    return target_lufs >= min(reference_lufs, HIGHEST_REFERENCE_LUFS) - _TOLERANCE_LU
 
 
 @dataclass(frozen=True)

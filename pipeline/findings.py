@@ -19,6 +19,7 @@ __all__ = [
     "LIMITER_LIMITS",
     "STEM_LIMITS",
     "Finding",
+    "Followed",
     "Limits",
     "clock",
     "compression_findings",
@@ -106,15 +107,44 @@ def typical_db(reduction: GainReduction) -> float:
     return float(np.median(working)) if working.size else 0.0
 
 
+@dataclass(frozen=True)
+class Followed:
+    """What of a style was followed: it decides what would help.
+
+    Parameters
+    ----------
+    style
+        Whether a style was followed at all, so that less ``--strength`` does less of it.
+    dynamics
+        Whether its dynamics were.
+    """
+
+    style: bool = False
+    dynamics: bool = False
+
+    @property
+    def less(self) -> str:
+        """What of a run's options leaves the dynamics more as they were; empty where none does."""
+        options = [
+            *(["mix with less --strength"] if self.style else []),
+            *(["leave dynamics out of --match"] if self.dynamics else []),
+        ]
+        return " or ".join(options)
+
+
 def compression_findings(
-    stems: Mapping[str, GainReduction], bus: GainReduction, limiting: GainReduction
+    stems: Mapping[str, GainReduction],
+    bus: GainReduction,
+    limiting: GainReduction,
+    followed: Followed = Followed(),
 ) -> tuple[Finding, ...]:
     """Say which compressors work harder than is usual, and where most."""
+    less = f", or {followed.less}" if followed.dynamics else ""
     found = [
         Finding(
             f"{spoken(name)}{_when(reduction)}",
             f"compressed hard, {_reduced(reduction)}",
-            f"raise its threshold_db or lower its ratio {_IN_PLAN}, or mix with less --strength",
+            f"raise its threshold_db or lower its ratio {_IN_PLAN}{less}",
         )
         for name, reduction in stems.items()
         if _is_over(reduction, STEM_LIMITS)
@@ -124,7 +154,7 @@ def compression_findings(
             Finding(
                 f"Bus compressor{_when(bus)}",
                 f"works hard, {_reduced(bus)}",
-                f"raise the bus's threshold_db {_IN_PLAN}, or leave dynamics out of --match",
+                f"raise the bus's threshold_db {_IN_PLAN}{less}",
             )
         )
     if _is_over(limiting, LIMITER_LIMITS):
@@ -132,7 +162,8 @@ def compression_findings(
             Finding(
                 f"Limiter{_when(limiting)}",
                 f"works hard, {_reduced(limiting)}",
-                "ask for a lower --target, or leave dynamics out of --match",
+                "a lower --target leaves it less to do; if it has to be so loud, compress the "
+                f"stems that peak {_IN_PLAN}",
             )
         )
     return tuple(found)
@@ -151,7 +182,9 @@ def _reduced(reduction: GainReduction) -> str:
     return f"{typical_db(reduction):.1f} dB while it works and {reduction.max_db:.1f} dB at most"
 
 
-def crest_findings(start_db: float, mix_db: float) -> tuple[Finding, ...]:
+def crest_findings(
+    start_db: float, mix_db: float, followed: Followed = Followed()
+) -> tuple[Finding, ...]:
     """Say whether peaks lost much against the balanced start; both as median crest factors."""
     lost = start_db - mix_db
     if not math.isfinite(lost) or lost < CREST_LOST_DB:
@@ -160,8 +193,8 @@ def crest_findings(start_db: float, mix_db: float) -> tuple[Finding, ...]:
         Finding(
             "The whole mix",
             f"crest factor {mix_db:.1f} dB, {lost:.1f} dB less than in the balanced start",
-            "if attacks sound flat, mix with less --strength, leave dynamics out of --match, or "
-            "ask for a lower --target",
+            "if attacks sound flat, ask for a lower --target"
+            + (f", or {followed.less}" if followed.dynamics else ""),
         ),
     )
 

@@ -1,8 +1,9 @@
 """Gains that balance the tracks of each subgroup, and the level intended for each stem.
 
 Equal loudness inside a subgroup is the start. From it each role and microphone position departs by
-the offsets of ``offsets.toml``, the microphones and doubles of one source share its level as they
-correlate, and the presence that the user asked for comes on top.
+the offsets of ``offsets.toml``, and the microphones and doubles of one source share its level as
+they correlate. What the user asked for (gain, presence, levels of his own) comes on top, and is
+told apart: a stem's fader must not take it back.
 """
 
 from __future__ import annotations
@@ -93,6 +94,9 @@ class TrackBalance:
     trim_db
         The part of ``gain_db`` that all tracks of the stem share for its headroom: 0 or less. The
         stem's fader makes good for it, so it changes no balance.
+    requested_db
+        The part of ``gain_db`` that the user asked for, against the balance without any request:
+        it stays in the mix.
     """
 
     name: str
@@ -102,6 +106,7 @@ class TrackBalance:
     mute: bool = False
     invert: bool = False
     trim_db: float = 0.0
+    requested_db: float = 0.0
 
 
 def balanced_lufs(levels: Levels, method: str) -> float:
@@ -187,24 +192,48 @@ def balance(
     kin = by_kinship(recognitions, relations)
     turned = polarities(kin, wishes, relations)
     groups = source_groups(kin, heard=heard, relations=relations)
-    shares = _shares(groups, kin, relations, [flip for flip, _ in turned], table)
+    own = offset_table()
+    inverted = [flip for flip, _ in turned]
+    own_shares = shares = _shares(groups, kin, relations, inverted, own)
+    if table != own:
+        shares = _shares(groups, kin, relations, inverted, table)
     level = _pair_loudness(kin, loudness, halves(kin))
     result = []
     for index, record in enumerate(recognitions):
         wish = wishes[index]
         user_db = wish.gain_offset_db if wish is not None else 0.0
         share, with_others = shares.get(index, (0.0, ""))
+        asked = own_shares.get(index, (0.0, ""))[0]
+        own_target = own["working"]["lufs"] + own["role"].get(record.role, 0.0) + asked
         quiet = features[index].loudness("informed") < table["limits"]["quiet_lufs"]
         gain_db, target, reason = _decide(
-            record, level[index], share, with_others, table, quiet=quiet, method=method
+            record,
+            level[index],
+            share,
+            with_others,
+            table,
+            own_target=own_target,
+            quiet=quiet,
+            method=method,
         )
+        requested_db = user_db + (0.0 if math.isnan(target) else target - own_target)
         if user_db:
             gain_db += user_db
             reason += f"; {user_db:+g} dB from session.toml"
         invert, why = turned[index]
         if why:
             reason += f"; {why}"
-        result.append(TrackBalance(record.name, gain_db, target, reason, muted[index], invert))
+        result.append(
+            TrackBalance(
+                record.name,
+                gain_db,
+                target,
+                reason,
+                muted[index],
+                invert,
+                requested_db=requested_db,
+            )
+        )
     return _with_headroom(result, features, recognitions, groups, relations)
 
 
@@ -291,10 +320,14 @@ def _decide(
     with_others: str,
     table: Offsets,
     *,
+    own_target: float,
     quiet: bool,
     method: str,
 ) -> tuple[float, float, str]:
-    """Return gain, target and reason of one track, before the user's own offset."""
+    """Return gain, target and reason of one track, before the user's own offset.
+
+    The bounds are for what is decided here; levels that the user set come on top of them.
+    """
     if not math.isfinite(lufs):
         return 0.0, math.nan, "silent: left as it is"
     role = table["role"].get(record.role, 0.0)
@@ -307,7 +340,7 @@ def _decide(
         parts.append(f"{presence:+g} LU as {record.presence.value}")
     if abs(share) > 0.05:
         parts.append(f"{share:+.1f} LU as {with_others}")
-    gain_db = target - lufs
+    gain_db = own_target - lufs
     most, least = table["limits"]["gain_db"], -table["limits"]["cut_db"]
     if quiet and gain_db > table["limits"]["quiet_gain_db"]:
         gain_db = table["limits"]["quiet_gain_db"]
@@ -315,6 +348,7 @@ def _decide(
     elif not least <= gain_db <= most:
         gain_db = min(max(gain_db, least), most)
         parts.append(f"held at {gain_db:+g} dB")
+    gain_db += target - own_target
     return gain_db, target, ", ".join(parts)
 
 

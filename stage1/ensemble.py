@@ -12,7 +12,7 @@ from pipeline.roles import SUBGROUP_OF, Role, Subgroup
 from pipeline.units import power_to_db
 from stage1.offsets import Offsets, offset_table
 
-__all__ = ["stem_targets"]
+__all__ = ["requested_levels", "stem_targets"]
 
 _BEAT = frozenset({Role.KICK, Role.SNARE, Role.DRUM_KIT, Role.OVERHEAD, Role.ROOM, Role.TOM})
 _ACCOMPANIMENT = (
@@ -67,7 +67,8 @@ def stem_targets(
         The roles in each subgroup that sounds, best one a track, so that they can be counted; a
         subgroup of the user's own making is placed by its roles.
     leads
-        Subgroups with a track of presence ``lead``: one of them leads where nobody sings.
+        Subgroups with a track of presence ``lead``: where nobody sings, no other stem takes the
+        place in front. Presence itself is in the levels of the tracks.
     offsets
         Levels other than ours, as :func:`stage1.offsets.offset_table` takes them.
 
@@ -90,7 +91,9 @@ def stem_targets(
     level = {name: table[kind] for name, kind in kinds.items()}
 
     sung = {Subgroup.LEAD_VOCALS, Subgroup.DIALOGUE} & present_kinds
-    front = {} if sung else _leading_stems(roles, kinds, leads)
+    front = {} if sung else _leading_stems(roles, kinds)
+    if set(roles) & set(leads):
+        front = {name: part for name, part in front.items() if name in leads}
     accompanying = {
         name: 1.0 - front.get(name, 0.0) for name, kind in kinds.items() if kind in _ACCOMPANIMENT
     }
@@ -129,6 +132,26 @@ def stem_targets(
     return {name: lu - total for name, lu in level.items()}
 
 
+def requested_levels(roles: Mapping[str, Collection[Role]], offsets: Offsets) -> dict[str, float]:
+    """Return by how much the user's levels of stems are over ours, in LU.
+
+    Parameters
+    ----------
+    roles
+        As :func:`stem_targets` takes them.
+    offsets
+        The user's levels.
+
+    Examples
+    --------
+    >>> requested_levels({"drums": {Role.KICK}}, {"stem": {"drums": -1.0}})
+    {'drums': 3.0}
+    """
+    own, wanted = offset_table()["stem"], offset_table(offsets)["stem"]
+    kinds = {name: _kind(name, present) for name, present in roles.items()}
+    return {name: wanted[kind] - own[kind] for name, kind in kinds.items()}
+
+
 def _certainty(tracks: int, count: int) -> float:
     """Return how far so many of a session's tracks are believed, 0 to 1."""
     return min(1.0, tracks / (_CERTAIN_SHARE * count))
@@ -160,16 +183,12 @@ def _kind(name: str, present: Collection[Role]) -> Subgroup:
 def _leading_stems(
     roles: Mapping[str, Collection[Role]],
     kinds: Mapping[str, Subgroup],
-    leads: Collection[str],
 ) -> dict[str, float]:
     """Return how far each stem leads an instrumental, 1 at most in all.
 
     The first that could lead takes the place as far as its tracks are many enough to be believed,
     and leaves the rest to the next. A percussion ensemble has nobody in front.
     """
-    wanted = [name for name in roles if name in leads]
-    if wanted:
-        return {wanted[0]: 1.0}
     count = sum(len(present) for present in roles.values())
     claims = [
         (name, sum(role in group for role in present))

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.delivery import Density, fit_delivery, median_crest_db, peak_to_loudness_db
+from pipeline.delivery import (
+    Density,
+    fit_delivery,
+    is_as_loud,
+    median_crest_db,
+    peak_to_loudness_db,
+)
 from pipeline.loudness import integrated_loudness
 from pipeline.plan import BUS, STRIP, Aspect, default_settings
 from pipeline.processors import Bus, Strip
@@ -75,7 +81,8 @@ class Trials:
     stems
         Balanced stems of the passages.
     reference
-        The wanted style; its density is what the delivery goes for, where dynamics are matched.
+        The wanted style; its density is what the delivery goes for, where dynamics are matched and
+        the delivery is as loud.
     sample_rate
         In Hz.
     target_lufs, ceiling_dbtp
@@ -98,7 +105,7 @@ class Trials:
         self._rate = sample_rate
         self._target, self._ceiling = target_lufs, ceiling_dbtp
         self._density = None
-        if Aspect.DYNAMICS in match:
+        if Aspect.DYNAMICS in match and is_as_loud(target_lufs, reference.loudness_lufs):
             self._density = Density(reference.crest_db, reference.peak_to_loudness_db)
 
     def neutral_settings(self) -> Start:
