@@ -61,13 +61,13 @@ def moved_db(before: Path, after: Path, stem: str) -> float:
     ],
 )
 def test_what_is_asked_of_a_stem_is_there(
-    mixed: Mix, workplace: Path, request: pytest.FixtureRequest, styled: bool, text: str,
+    mixed: Mix, workplace: Path, styled: bool, text: str,
     stem: str, asked_db: float,
 ) -> None:  # fmt: skip
     before = workplace / f"plain {styled}" / "out"
     if not before.exists():
         mixed(f"plain {styled}", styled=styled)
-    after = mixed(request.node.name.replace("/", " ")[:80], text, styled=styled)
+    after = mixed(f"{stem} {asked_db} {styled}", text, styled=styled)
     assert moved_db(before, after, stem) == pytest.approx(asked_db, abs=0.3 if styled else 0.05)
     (result,) = json.loads((after / "results.json").read_text())["requests"]
     assert result["asked"] == asked_db
