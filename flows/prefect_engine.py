@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import logging
 import os
 import re
 import threading
@@ -23,6 +24,7 @@ from flows.engine import Engine, LocalEngine
 from flows.markdown_text import as_markdown
 from flows.places import Place
 from flows.prefect_api import FINAL, ask, end_run
+from flows.prefect_link import DashboardLink
 from flows.progress import Progress, guarded
 from flows.report_shelf import put_on_shelf
 from flows.retries import may_pass
@@ -44,6 +46,7 @@ from prefect.events.worker import EventsWorker  # noqa: E402
 from prefect.logging.handlers import APILogWorker  # noqa: E402
 from prefect.settings import (  # noqa: E402
     PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     temporary_settings,
 )
@@ -56,6 +59,8 @@ __all__ = [
     "table_artifact",
 ]
 
+_LOG = logging.getLogger(__name__)
+
 A = TypeVar("A")
 B = TypeVar("B")
 T = TypeVar("T")
@@ -66,6 +71,7 @@ _RECORDED_S = 30.0
 _PATIENCE_S = 20.0
 _PATIENCE_AFTER_FAILURE_S = 5.0
 _ARTIFACT_EVERY_S = 1.0
+_RETRIES = 2
 
 
 class PrefectEngine:
@@ -77,6 +83,8 @@ class PrefectEngine:
         As for :class:`flows.engine.LocalEngine`.
     shelf
         Home of the server that shows the run, if it serves reports.
+    link
+        Tells whether that server is still there; without it the steps run all the same.
 
     Raises
     ------
@@ -89,11 +97,13 @@ class PrefectEngine:
         workers: int | None = None,
         progress: Progress | None = None,
         shelf: Path | None = None,
+        link: DashboardLink | None = None,
     ) -> None:
         self._inner = guarded(progress)
         self._local = LocalEngine(workers, self._inner)
         self.counts = self._local.counts
         self._shelf = shelf
+        self._link = link
         self._counting = threading.Lock()
         self.begun = 0
 
@@ -102,7 +112,8 @@ class PrefectEngine:
     ) -> list[B]:
         """Run a step on each item as a task run; see :meth:`flows.engine.Engine.map`."""
         jobs = self._jobs(step, items, name, labels)
-        self._local.progress = _ArtifactProgress(self._inner)
+        if not self._is_lost():
+            self._local.progress = _ArtifactProgress(self._inner, self._is_lost)
         try:
             return self._local.map(_call, jobs, name=name, labels=labels)
         finally:
@@ -115,25 +126,42 @@ class PrefectEngine:
 
     def publish_table(self, key: str, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
         """Show a table in the dashboard; see :meth:`flows.engine.Engine.publish_table`."""
-        table_artifact(key, rows, title=title)
+        self._publish(functools.partial(table_artifact, key, rows, title=title))
 
     def publish_markdown(self, key: str, text: str, *, title: str) -> None:
         """Show a text in the dashboard; see :meth:`flows.engine.Engine.publish_markdown`."""
-        markdown_artifact(key, text, title=title)
+        self._publish(functools.partial(markdown_artifact, key, text, title=title))
 
     def publish_page(
         self, key: str, write: Callable[[str | None], str], *, title: str, report: Place
     ) -> None:
         """Show a text that links to a report; see :meth:`flows.engine.Engine.publish_page`."""
+        if self._is_lost():
+            return
         address = None
         if self._shelf is not None and isinstance(report, Path):
             with contextlib.suppress(OSError):  # a full disk: the text says where the report is
                 address = put_on_shelf(self._shelf, report)
-        markdown_artifact(key, write(address), title=title)
+        self._publish(functools.partial(markdown_artifact, key, write(address), title=title))
+
+    def _is_lost(self) -> bool:
+        return self._link is not None and self._link.lost.is_set()
+
+    def _publish(self, send: Callable[[], None]) -> None:
+        """Send something to the dashboard, which never ends a run."""
+        if self._is_lost():
+            return
+        try:
+            send()
+        except Exception as error:
+            if self._link is None or self._link.check():
+                _LOG.warning("the dashboard did not take a part of the record: %s", error)
 
     def _jobs(
         self, step: Callable[[A], B], items: Sequence[A], name: str, labels: Sequence[str]
     ) -> list[Callable[[], B]]:
+        if self._is_lost():
+            return [functools.partial(step, item) for item in items]
         # The step and its item are sealed in an object: Prefect walks through parameters, rebuilds
         # what it finds and looks for futures in it, which is none of its business here.
         task = Task(
@@ -218,13 +246,20 @@ def run_as_flow(
         # Heartbeats would find runs that died too. They cost a second at the end of each.
         stack.enter_context(
             temporary_settings(
-                {PREFECT_API_URL: url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None},
+                {
+                    PREFECT_API_URL: url,
+                    PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+                    # Each lasts twice as long as the one before, for a server that is gone too.
+                    PREFECT_CLIENT_MAX_RETRIES: _RETRIES,
+                },
             )
         )
         if not ours:
             settle_all(home, url, ours=False)
-        engine = PrefectEngine(workers, progress, home if ours else None)
+        link = stack.enter_context(DashboardLink(url))
+        engine = PrefectEngine(workers, progress, home if ours else None, link)
         results: list[T] = []
+        failures: list[BaseException] = []
         flow_run_id = ""
 
         def body() -> None:
@@ -235,7 +270,14 @@ def run_as_flow(
                 record.enter_context(registered(home, url, flow_run_id, ours=ours))
             with engine:
                 # Handed round Prefect, which would take a result apart to look for states.
-                results.append(recipe(engine))
+                try:
+                    results.append(recipe(engine))
+                except BaseException as error:
+                    failures.append(error)
+                    raise
+                finally:
+                    if link.lost.is_set():  # the end of the run is told to nobody: one attempt
+                        record.enter_context(temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}))
 
         with contextlib.ExitStack() as record:
             try:
@@ -246,18 +288,26 @@ def run_as_flow(
                     persist_result=False,
                 )(body)
                 run()
+            except Exception:
+                # Of the recipe's own failure that of telling the server must not take the place.
+                if failures:
+                    raise failures[0] from None
+                if link.check():
+                    raise
             finally:
                 # What sends events would give up after ten seconds of closing, with all that a
                 # busy server had not taken yet; so that has everything first.
-                if flow_run_id:
+                if flow_run_id and link.check():
                     patience_s = _PATIENCE_S if results else _PATIENCE_AFTER_FAILURE_S
                     _wait_until_recorded(url, flow_run_id, engine.begun, patience_s)
                 # It keeps to the server that it was made for: the next run may have another.
                 EventsWorker.drain_all(timeout=_RECORDED_S)
                 APILogWorker.drain_all(timeout=_RECORDED_S)
-                if own and flow_run_id and not results:
+                if own and flow_run_id and not results and not link.lost.is_set():
                     with contextlib.suppress(OSError, ValueError):
                         end_run(url, flow_run_id, LEFT_OPEN)
+        if not results:  # the server was gone before the run had begun
+            return recipe(LocalEngine(workers, progress))
         return results[0]
 
 
@@ -311,8 +361,8 @@ class _Job:
 class _ArtifactProgress:
     """Shows a phase's progress in the dashboard too; called from the flow's own thread."""
 
-    def __init__(self, inner: Progress) -> None:
-        self._inner = inner
+    def __init__(self, inner: Progress, is_lost: Callable[[], bool]) -> None:
+        self._inner, self._is_lost = inner, is_lost
         self._set_percent: Callable[[float], None] | None = None
         self._total = self._done = 0
         self._told_s = 0.0
@@ -330,7 +380,7 @@ class _ArtifactProgress:
         self._done += 1
         if time.monotonic() - self._told_s > _ARTIFACT_EVERY_S or self._done == self._total:
             self._told_s = time.monotonic()
-            if self._set_percent is not None:
+            if self._set_percent is not None and not self._is_lost():
                 self._set_percent(min(100.0 * self._done / self._total, 100.0))
 
     def finish(self, name: str) -> None:

@@ -683,3 +683,33 @@ def test_killed_client_leaves_no_server(server: str, environment: Path) -> None:
         client.kill()
     assert until(lambda: not is_alive(pid)), "the server outlived its killed client"
     assert dashboard.running_server() == server
+
+
+GOES = """
+import os, signal
+from flows import dashboard
+from flows.engine import run_recipe
+
+url = dashboard.start_server()
+pid = dashboard._read_state(dashboard.default_home())["pid"]
+
+def recipe(engine):
+    first = engine.map(abs, [-1, -2], name="analyse", labels=["a", "b"])
+    os.kill(pid, signal.SIGKILL)
+    second = engine.map(abs, [-3, -4], name="balance", labels=["a", "b"])
+    engine.publish_table("figures", [{"track": "kick"}], title="Figures")
+    return sum([*first, *second, engine.run(abs, -5, name="refine", label="x")])
+
+print(run_recipe("song", recipe, engine="prefect", workers=2))
+"""
+
+
+def test_a_run_goes_on_without_a_dashboard_that_is_killed(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    environment["STEMWRIGHT_PREFECT_HOME"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", GOES], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "15\n"), done.stderr
+    assert done.stderr.count("is gone: the run goes on without it") == 1
+    assert "Traceback" not in done.stderr
