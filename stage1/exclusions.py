@@ -253,7 +253,7 @@ class _Search:
             members = [indices[k] for k in submix.members]
             share = f"{100.0 * submix.explained:.0f} % of its sound"
             if self._is_sum(submix, target, members):
-                self.why[target] = f"is the sum of other tracks ({self._listed(members)}: {share})"
+                self.why[target] = f"is the sum of {self._listed(members)}: {share}"
             elif self.recognitions[target].role not in FAR_ROLES:
                 self.notes.append(
                     f"{self._name(target)!r} may be the sum of {self._listed(members)} "
