@@ -46,7 +46,7 @@ def moved_db(before: Path, after: Path, stem: str) -> float:
     """Return by how much a stem moved against the others."""
     others = [p.stem for p in (before / "stems").iterdir() if p.stem != stem]
     rest = [power_db(after, name) - power_db(before, name) for name in others]
-    assert max(rest) - min(rest) < 0.05
+    assert max(rest) - min(rest) < 0.1  # of a style found anew: rounding of the faders
     return power_db(after, stem) - power_db(before, stem) - rest[0]
 
 
