@@ -35,9 +35,10 @@ from stage1.features import TrackFeatures
 from stage1.file_faults import FileFaults
 from stage1.mid_side import as_pairs, mid_side_pairs, side_of_pairs
 from stage1.mono import mono_warnings
-from stage1.placement import Placement, place
+from stage1.placement import LOW_HZ, Placement, place
 from stage1.relations import Relations, TrackSound, find_relations, inherit_roles
 from stage1.sound import hear
+from stage1.spectral import low_share
 from stage1.subgroups import Recognition, recognise
 
 __all__ = ["AnalysedSession", "analyse_session"]
@@ -173,6 +174,7 @@ def _analyse(
             f.integrated_lufs + b.gain_db for f, b in zip(features, balances, strict=True)
         ],
         f0_hz=[f.f0_hz for f in features],
+        low_share=[low_share(f.third_octaves_db, LOW_HZ) for f in features],
         relations=relations,
     )
     pairs = mid_side_pairs(features, relations, overrides)

@@ -8,6 +8,7 @@ both sides stays even.
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from stage1.subgroups import Recognition
 __all__ = ["LOW_HZ", "Placement", "place"]
 
 LOW_HZ = 120.0
+LOW_SHARE = 0.5
+"""Of a track's power that must lie in its low fundamentals, for it to weigh on a side."""
+LOW_GUITAR_SHARE = 0.75
+"""A guitar's lowest notes are heard by their overtones, and guitars stand at the sides."""
 
 _HARD = 1.0
 _LONE_SIDE = 0.7
@@ -53,6 +58,7 @@ _MIDDLE_ROLES = CENTRED_ROLES | {
     Role.OVERHEAD,
     Role.ROOM,
 }
+_GUITARS = frozenset({Role.ELECTRIC_GUITAR, Role.LEAD_GUITAR, Role.ACOUSTIC_GUITAR})
 _NEVER_PAIRED = frozenset({Role.BASS, Role.SYNTH_BASS, Role.DIALOGUE, Role.TOM})
 # From left to right as a section sits, high register to low.
 _SEATING = (
@@ -88,6 +94,7 @@ def place(
     channels: Sequence[int],
     loudness_lufs: Sequence[float] | None = None,
     f0_hz: Sequence[float] | None = None,
+    low_share: Sequence[float] | None = None,
     relations: Relations | None = None,
 ) -> tuple[Placement, ...]:
     """Decide the pan of every track of a session.
@@ -101,7 +108,10 @@ def place(
     loudness_lufs
         Loudness of each track after the balance, to keep both sides even; equal where absent.
     f0_hz
-        Typical f0 of each track, NaN where it has none; under 120 Hz a track stays centred.
+        Typical f0 of each track, NaN where it has none; under 120 Hz a track stays centred, if that
+        is where its power lies.
+    low_share
+        Share of each track's power under about :data:`LOW_HZ`; all where absent.
     relations
         What was measured between the tracks: the microphones of one source, and copies, stand
         together whatever their names say.
@@ -120,11 +130,13 @@ def place(
     wishes = overrides if overrides is not None else [None] * count
     loudness = loudness_lufs if loudness_lufs is not None else [0.0] * count
     pitch = f0_hz if f0_hz is not None else [math.nan] * count
+    shares = low_share if low_share is not None else [1.0] * count
     for name, values in (
         ("overrides", wishes),
         ("channels", channels),
         ("loudness_lufs", loudness),
         ("f0_hz", pitch),
+        ("low_share", shares),
     ):
         if len(values) != count:
             raise ValueError(f"{len(values)} {name} for {count} recognitions")
@@ -141,7 +153,11 @@ def place(
             stage.put([index], 0.0, "stereo: its own image kept")
         elif index not in copies and not stage.put_half(index, channels):
             free.append(index)
-    stage.put_fixed(free, pitch)
+    low = [
+        hz < LOW_HZ and share > (LOW_GUITAR_SHARE if record.role in _GUITARS else LOW_SHARE)
+        for hz, share, record in zip(pitch, shares, recognitions, strict=True)
+    ]  # no f0, NaN, is not low
+    stage.put_fixed(free, low)
     stage.put_doubles(free)
     stage.put_drums(free)
     stage.put_groups(free)
@@ -239,19 +255,18 @@ class _Stage:
             for members in groups.values()
         ]
 
-    def put_fixed(self, free: list[int], pitch: Sequence[float]) -> None:
+    def put_fixed(self, free: list[int], low: Sequence[bool]) -> None:
         """Centre what belongs there by role or by register."""
         doubled = {r.source for r in self.records if r.is_double}
         for index in free:
             record = self.records[index]
-            is_low = pitch[index] < LOW_HZ  # False for NaN
             if record.role in _MIDDLE_ROLES:
                 if record.role == Role.LEAD_GUITAR and record.source in doubled:
                     continue
                 what = record.role.replace("_", " ")
                 self.put([index], 0.0, f"{what} stands in the middle")
-            elif is_low and record.role != Role.TOM and record.source not in doubled:
-                self.put([index], 0.0, f"f0 of {pitch[index]:.0f} Hz: low notes stay centred")
+            elif low[index] and record.role != Role.TOM and record.source not in doubled:
+                self.put([index], 0.0, f"f0 of {self.pitch[index]:.0f} Hz: low notes stay centred")
 
     def put_doubles(self, free: list[int]) -> None:
         """Spread a part and its doubles; beside a centred voice only the doubles."""
@@ -316,7 +331,7 @@ class _Stage:
                 ordered = sorted(seats, key=lambda seat: -seat.f0_hz)
                 self._put_spread(ordered, width, name)
             else:
-                self._put_spread(seats, width, name)
+                self._put_spread(_twins_together(seats), width, name)
         self._put_singles(singles)
 
     def _put_section(self, seats: list[_Seat], width: float) -> None:
@@ -348,6 +363,21 @@ class _Stage:
         if abs(self.imbalance - lean) < abs(self.imbalance + lean):
             return [-pan for pan in pans]
         return pans
+
+
+def _twins_together(seats: list[_Seat]) -> list[_Seat]:
+    """Bring players of one part ("ElecGtr1", "ElecGtr2") side by side, two of them first.
+
+    Places go out in mirrored pairs: so each pair is of two that belong together.
+    """
+    families: dict[str, list[_Seat]] = defaultdict(list)
+    for seat in seats:
+        family = re.sub(r"[ #]*\d+$", "", seat.record.source)
+        families[f"{seat.record.role} {family}"].append(seat)
+    if len(families) == len(seats):
+        return seats
+    pairs = [seat for those in families.values() for seat in those[: len(those) // 2 * 2]]
+    return pairs + [those[-1] for those in families.values() if len(those) % 2]
 
 
 def _flip(count: int) -> float:

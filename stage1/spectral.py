@@ -11,6 +11,7 @@ frame is small, and the activity is applied at the end.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -358,3 +359,19 @@ def analyse_spectrum(
     )
     meter.process(audio)
     return meter.result(active)
+
+
+def low_share(third_octaves_db: Sequence[float], under_hz: float) -> float:
+    """Return the share of a track's power in the third octaves that hold what is under a frequency.
+
+    Parameters
+    ----------
+    third_octaves_db
+        Level of each of :data:`THIRD_OCTAVES_HZ`, in dB; ``-inf`` for none.
+    under_hz
+        The frequency; the band that it lies in counts whole.
+    """
+    power = 10.0 ** (np.asarray(third_octaves_db, np.float64) / 10.0)
+    total = float(power.sum())
+    held = np.asarray(THIRD_OCTAVES_HZ) < under_hz * 2.0 ** (1.0 / 6.0)
+    return float(power[held].sum()) / total if total > 0.0 else 0.0

@@ -115,7 +115,7 @@ def test_a_plan_is_rendered_as_it_says_whole_and_in_excerpts(tmp_path: Path) -> 
         ),
         stems=(StemPlan(name="keys"),),
     )
-    plan = Plan.model_validate_json(plan.to_json())
+    plan = Plan.model_validate_json(plan.model_dump_json())
     whole = StemSum(place_tracks(plan, tmp_path)["keys"], sample_rate=RATE).read(plan.frames)
     np.testing.assert_allclose(whole, np.stack([audio[0], audio[0]]), atol=1e-7)
     piece = render_stems(plan, tmp_path, start_frame=40_000, frames=1000)["keys"]

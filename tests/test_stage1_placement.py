@@ -16,6 +16,7 @@ def _pans(
     stereo: tuple[str, ...] = (),
     loudness: dict[str, float] | None = None,
     f0: dict[str, float] | None = None,
+    low: dict[str, float] | None = None,
     overrides: dict[str, TrackOverrides] | None = None,
 ) -> dict[str, float]:
     wishes = [(overrides or {}).get(name) for name in names]
@@ -25,6 +26,7 @@ def _pans(
         channels=[2 if name in stereo else 1 for name in names],
         loudness_lufs=[(loudness or {}).get(name, -23.0) for name in names],
         f0_hz=[(f0 or {}).get(name, math.nan) for name in names],
+        low_share=None if low is None else [low.get(name, 0.0) for name in names],
     )
     assert [placement.name for placement in result] == list(names)
     assert all(placement.reason for placement in result)
@@ -207,3 +209,30 @@ def test_brass_of_one_role_sits_by_its_pitch() -> None:
     f0 = {"Brass a": 150.0, "Brass b": 500.0, "Brass c": 250.0}
     pans = _pans(*f0, f0=f0)
     assert pans["Brass b"] < pans["Brass c"] < pans["Brass a"]
+
+
+def test_a_low_fundamental_centres_a_part_only_where_its_power_lies() -> None:
+    low = {"Synth 1.wav": 60.0, "Synth 2.wav": 200.0, "Synth 3.wav": 400.0}
+    centred = _pans(*low, f0=low, low={"Synth 1.wav": 0.9})
+    assert centred["Synth 1.wav"] == 0.0
+    assert centred["Synth 2.wav"] == -centred["Synth 3.wav"] != 0.0
+    assert _pans(*low, f0=low, low={"Synth 1.wav": 0.3})["Synth 1.wav"] != 0.0
+
+
+def test_guitars_on_their_lowest_string_stand_left_and_right() -> None:
+    names = ("ElecGtr1.wav", "ElecGtr2.wav")
+    pans = _pans(*names, f0=dict.fromkeys(names, 82.4), low=dict.fromkeys(names, 0.6))
+    assert pans[names[0]] == -pans[names[1]] != 0.0
+    # An octave lower, by a pedal, it plays the bass.
+    deep = _pans(*names, f0=dict.fromkeys(names, 41.0), low=dict.fromkeys(names, 0.9))
+    assert set(deep.values()) == {0.0}
+
+
+def test_two_of_one_part_face_each_other_whatever_else_plays() -> None:
+    for names in (
+        ("Acoustic Gtr.wav", "ElecGtr1.wav", "ElecGtr2.wav"),
+        ("ElecGtr1.wav", "Acoustic Gtr.wav", "ElecGtr2.wav"),
+        ("ElecGtr1.wav", "ElecGtr2.wav", "Acoustic 1.wav", "Slide Gtr.wav", "Acoustic 2.wav"),
+    ):
+        pans = _pans(*names)
+        assert pans["ElecGtr1.wav"] == -pans["ElecGtr2.wav"] != 0.0, names
