@@ -132,6 +132,14 @@ def mix(
     f0: Annotated[
         str | None, typer.Option("--f0", help="windows (default) or full: where f0 is tracked.")
     ] = None,
+    title: Annotated[
+        str | None, typer.Option(help="In the mix's tags; default by the folder's name.")
+    ] = None,
+    artist: Annotated[
+        str | None, typer.Option(help="In the tags; default by a folder named Artist - Title.")
+    ] = None,
+    album: Annotated[str | None, typer.Option(help="In the tags.")] = None,
+    date: Annotated[str | None, typer.Option(help="In the tags, as 2026-05-31 or 2026.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the dither.")] = None,
     settings: SettingsOption = None,
     skip_bad: SkipBadOption = None,
@@ -169,6 +177,10 @@ def mix(
                 "keep": keep,
                 "collect": collect,
                 "f0_mode": f0,
+                "title": title,
+                "artist": artist,
+                "album": album,
+                "date": date,
                 "seed": seed,
                 "skip_bad": skip_bad,
                 "salvage": salvage,

@@ -60,6 +60,7 @@ from pipeline.plan import Aspect, Delivery
 from pipeline.problems import InputError, Problem
 from pipeline.render import StemSummary, stem_file_names
 from pipeline.stem_sum import allow_open_files
+from pipeline.tags import folder_tags
 from stage2.style import Style, measure_style
 from stage2.trust import wanted_style
 
@@ -220,6 +221,10 @@ def _mix_analysed(
             settings=settings,
             progress=progress,
         )
+    tags = folder_tags(session.root.name)
+    for tag in ("title", "artist"):
+        given = getattr(settings, tag)
+        tags |= {} if given is None else {tag: given}
     notes = reference_notes(session.references, heard)
     if found is not None and found.note:
         notes = (*notes, found.note)
@@ -235,6 +240,10 @@ def _mix_analysed(
                 format=settings.format,
                 subtype=_SUBTYPES[settings.subtype],
                 dither_seed=settings.seed,
+                title=tags["title"],
+                artist=tags["artist"],
+                album=settings.album or "",
+                date=settings.date or "",
             ),
             "notes": (*plan.notes, *notes),
         }

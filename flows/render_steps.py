@@ -29,6 +29,7 @@ from pipeline.plan import Delivery
 from pipeline.processors import SIDES_DB, Bus, GainReduction, Strip
 from pipeline.render import BLOCK_FRAMES
 from pipeline.stereo import StereoField, measure_stereo
+from pipeline.tags import write_tags
 from pipeline.true_peak import true_peaks_dbtp
 from pipeline.units import FloatArray, db_to_amplitude
 from stage2.style import Style, measure_style
@@ -41,7 +42,7 @@ RENDER_CODE = (
     "pipeline.response", "pipeline.plan", "pipeline.roles", "pipeline.audio_writer", *AUDIO_CODE,
     *METER_CODE,
 )  # fmt: skip
-DELIVER_CODE = (*RENDER_CODE, *STYLE_CODE, "pipeline.masking", "pipeline.stereo")
+DELIVER_CODE = (*RENDER_CODE, *STYLE_CODE, "pipeline.masking", "pipeline.stereo", "pipeline.tags")
 _THREADS = 2  # that read stems, write and measure the mix; sums are made in the plan's order
 _SIDES = "sides.flac"
 # Of one mix at most; each lowers the ceiling by what was over it, and a little.
@@ -221,6 +222,7 @@ def deliver_step(job: DeliverJob) -> Mixdown:
             "format": delivery.format,
             "subtype": delivery.subtype,
             "dither_seed": delivery.dither_seed,
+            "tags": [delivery.title, delivery.artist, delivery.album, delivery.date],
         },
         code_version=code_version(*DELIVER_CODE, distributions=(*_LIBRARIES, "torch")),
     )
@@ -281,6 +283,7 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
         style = pool.submit(measure_style, audio, sample_rate=rate)
         stereo = pool.submit(measure_stereo, audio, sample_rate=rate)
         hidden = pool.submit(masking.result)
+    write_tags(path, job.delivery, loudness.result(), sample_rate=rate)
     return {
         "ceiling_dbtp": ceiling_dbtp,
         "drive_db": fitted.drive_db,

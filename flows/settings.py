@@ -86,6 +86,9 @@ class MixSettings(BaseModel):
         Where steps run and how many at once; they never change the result.
     dask
         Address of a running Dask scheduler to work on, such as ``"tcp://10.0.0.5:8786"``.
+    title, artist, album, date
+        What the delivered file says of itself; title and artist by default as the session's folder
+        names them: "Artist - Title" or "Title". No date is written but one that is given.
     seed
         Of the dither, which is all that is drawn at random.
     """
@@ -114,6 +117,10 @@ class MixSettings(BaseModel):
     engine: Literal["auto", "local", "prefect", "dask"] = "auto"
     dask: str | None = None
     workers: Annotated[_Whole, Field(ge=1, le=1024)] | None = None
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    date: str | None = None
     seed: Annotated[_Whole, Field(ge=0, le=2**32 - 1)] = 0
 
     @field_validator("references", mode="before")

@@ -364,6 +364,8 @@ class Delivery(_Record):
     target, trim_db, integrated_lufs
         For the record: what was asked for, the trim that gave the loudness, and the loudness
         that was measured.
+    title, artist, album, date
+        What the file says of itself; empty for nothing.
     """
 
     target: str = "-14"
@@ -373,6 +375,10 @@ class Delivery(_Record):
     format: Literal["wav", "flac", "mp3"] = "wav"
     subtype: Literal["PCM_16", "PCM_24", "FLOAT"] = "PCM_24"
     dither_seed: int = Field(default=0, ge=0, lt=2**32)
+    title: str = ""
+    artist: str = ""
+    album: str = ""
+    date: str = ""
 
 
 class Plan(_Record):

@@ -22,6 +22,7 @@ from pipeline.loudness import Loudness, LoudnessMeter
 from pipeline.plan import Plan
 from pipeline.processors import Bus, GainReduction, Strip
 from pipeline.stem_sum import StemSum, allow_open_files, place_tracks, render_stems, stem_file_names
+from pipeline.tags import write_tags
 from pipeline.units import FloatArray
 
 __all__ = [
@@ -343,6 +344,7 @@ def render_to_files(
                 future.result()
             if on_progress is not None:
                 on_progress((block.start + block.mix.shape[1]) / plan.frames)
+    write_tags(mix_path, delivery, mix_meter.result(), sample_rate=rate)
     limiter = renderer.bus.limiter
     return RenderSummary(
         mix_path=mix_path,

@@ -44,7 +44,9 @@ _STEPS_PER_OCTAVE = 24
 # A filter under the lowest notes: instruments end there too, so only where every mix has a bass.
 _LOW_WALL_DB, _LOW_WALL_HZ, _NEAR_DB = 26.0, (125.0, 500.0), 15.0
 # A spectrum that falls this evenly, per octave, is that of noise.
-_NOISE_HZ, _EVEN_DB = 5.0 * 2.0 ** np.arange(8), 1.5
+_NOISE_HZ, _EVEN_DB = 5.0 * 2.0 ** np.arange(8), 1.0
+# So is one that is flat so far down, whatever filter it has above.
+_FLAT_OCTAVES, _FLAT_DB = 4, 4.0
 # How far mains hum stands out of what is around it.
 _LINE_DB = 15.0
 
@@ -158,4 +160,5 @@ def is_noise(density: Float64, frequency: Float64) -> bool:
     ]
     octaves = np.arange(len(level_db))
     even_db = np.polyval(np.polyfit(octaves, level_db, 1), octaves)
-    return float(np.std(level_db - even_db)) < _EVEN_DB
+    flat = np.ptp(level_db[:_FLAT_OCTAVES]) < _FLAT_DB
+    return bool(flat or np.std(level_db - even_db) < _EVEN_DB)

@@ -326,7 +326,8 @@ def test_what_was_found_stands_apart_from_what_can_be_edited(tmp_path: Path) -> 
     assert document["tracks"][0]["record"] == {"role": "kick", "reason": ""}
     assert set(document["stems"][0]) == {"name", "settings", "mute", "record"}
     assert set(document["delivery"]) == {
-        "target_lufs", "limiter_ceiling_dbtp", "format", "subtype", "dither_seed", "record",
+        "target_lufs", "limiter_ceiling_dbtp", "format", "subtype", "dither_seed", "title",
+        "artist", "album", "date", "record",
     }  # fmt: skip
     assert {"references", "notes", "bus"} < set(document["record"])
 
