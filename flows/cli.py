@@ -45,16 +45,14 @@ from flows.command_options import (
     WorkersOption,
     chosen_settings,
 )
-from flows.places import Place, inside, name_of, parse_place
+from flows.places import Place, name_of, parse_place
 from flows.screen import (
     EXIT_SKIPPED,
     Screen,
     guard,
-    number,
     present_balances,
     present_init,
     present_mix,
-    printable,
 )
 from flows.train_commands import add_train_commands
 from pipeline.problems import InputError, Problem
@@ -222,12 +220,23 @@ def render(
     session: Annotated[
         str | None, typer.Option(help="Folder of the tracks, or its URL, where it has moved.")
     ] = None,
+    as_is: Annotated[
+        bool,
+        typer.Option(
+            "--as-is", help="Keep the plan's drive and trim, whatever loudness comes of it."
+        ),
+    ] = False,
+    collect: CollectOption = None,
     workers: WorkersOption = None,
+    store: StoreOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Render PLAN to its mix and stems: the same plan gives the same samples."""
+    """Render PLAN, as it is or edited, to a mix with stems, report and DAW session.
+
+    The same plan gives the same samples; an edited one keeps the loudness that it asks for.
+    """
     screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
 
     def work() -> int:
@@ -235,36 +244,21 @@ def render(
         from flows.engine import default_workers
         from flows.plan_render import render_plan
 
-        chosen = chosen_settings(None, {"workers": workers})
+        chosen = chosen_settings(None, {"workers": workers, "collect": collect})
         folder = parse_place(output or plan.parent / f"{plan.stem}-render", subject="--output")
         folder = folder if isinstance(folder, str) else folder.absolute()
-        warnings: list[str] = []
         with screen.progress() as progress:
-            summary = render_plan(
+            outcome = render_plan(
                 plan,
                 session=session,
                 folder=folder,
+                store=store,
+                as_is=as_is,
+                collect=chosen.collect,
                 workers=chosen.workers or default_workers(),
                 progress=progress,
-                on_warning=warnings.append,
             )
-        for warning in warnings:
-            screen.errors.print(f"warning: {printable(warning)}", markup=False)
-        path = inside(folder, summary.mix_path.name)
-        screen.result(
-            {
-                "folder": str(folder),
-                "mix": str(path),
-                "integrated_lufs": number(summary.mix.integrated_lufs),
-                "true_peak_dbtp": number(summary.mix.true_peak_dbtp),
-                "warnings": warnings,
-            }
-        )
-        screen.say(
-            f"{summary.mix.integrated_lufs:.1f} LUFS, "
-            f"true peak {summary.mix.true_peak_dbtp:.2f} dBTP"
-        )
-        screen.say(f"mix: {path}")
+        present_mix(screen, outcome)
         return 0
 
     guard(screen, work)

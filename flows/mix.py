@@ -28,9 +28,10 @@ from flows.decisions import (
 )
 from flows.engine import Engine, run_recipe
 from flows.mix_costs import mix_costs
+from flows.mix_files import copy_mix, copy_rendered, in_their_place
 from flows.mix_page import mix_page, track_sheet
 from flows.outcome import MixOutcome, write_outcome
-from flows.output_folder import choose_folder, copy_file, new_folder, reserved
+from flows.output_folder import choose_folder, new_folder, reserved
 from flows.places import Place, inside, name_of, parse_place, stem_of
 from flows.progress import Progress, guarded
 from flows.remote_files import shared_file, shared_folder
@@ -58,7 +59,6 @@ from pipeline.delivery import (
 )
 from pipeline.plan import Aspect, Delivery
 from pipeline.problems import InputError, Problem
-from pipeline.render import StemSummary, stem_file_names
 from pipeline.stem_sum import allow_open_files
 from pipeline.tags import folder_tags
 from stage2.style import Style, measure_style
@@ -294,35 +294,24 @@ def _mix_analysed(
             "delivery": plan.delivery.model_copy(
                 update={
                     "trim_db": mixdown.trim_db,
-                    "limiter_ceiling_dbtp": mixdown.ceiling_dbtp,
+                    "fitted_lufs": target_lufs,
+                    "integrated_lufs": mixdown.loudness.integrated_lufs,
+                    "encoder_margin_db": round(
+                        plan.delivery.limiter_ceiling_dbtp - mixdown.ceiling_dbtp, 4
+                    ),
                 }
             ),
         }
     )
     with new_folder(folder) as part:
-        files = stem_file_names(plan)
-        summaries = {
-            name: StemSummary(
-                stem.loudness,
-                stem.compression,
-                copy_file(kept.local(stem.path), part / "stems" / files[name]),
-                (
-                    copy_file(kept.local(before.whole), part / "balanced" / files[name])
-                    if settings.keep
-                    else None
-                ),
-                (
-                    None
-                    if stem.sides is None
-                    else copy_file(
-                        kept.local(stem.sides),
-                        part / "daw" / f"{Path(files[name]).stem} sides.flac",
-                    )
-                ),
-            )
-            for name, stem, before in zip(names, rendered, stems, strict=True)
-        }
-        copy_file(kept.local(mixdown.path), part / f"mix.{settings.format}")
+        summaries = copy_rendered(
+            kept,
+            plan,
+            dict(zip(names, rendered, strict=True)),
+            part,
+            balanced=stems if settings.keep else (),
+        )
+        copy_mix(kept, mixdown, plan, part)
         outcome = MixOutcome(
             folder=part,
             plan=plan,
@@ -350,23 +339,7 @@ def _mix_analysed(
             title=session.root.name,
             report=inside(folder, written["report"].name),
         )
-    return replace(
-        outcome,
-        folder=folder,
-        stems={
-            name: replace(
-                summary,
-                path=_moved(summary.path, part, folder),
-                balanced_path=_moved(summary.balanced_path, part, folder),
-                sides_path=_moved(summary.sides_path, part, folder),
-            )
-            for name, summary in outcome.stems.items()
-        },
-        seconds=time.monotonic() - began,
-        files={
-            name: inside(folder, *path.relative_to(part).parts) for name, path in written.items()
-        },
-    )
+    return in_their_place(outcome, part, folder, written, seconds=time.monotonic() - began)
 
 
 def _sources(
@@ -390,12 +363,6 @@ def _refuse_unheard(references: Sequence[Path], styles: Sequence[Style]) -> None
     ]
     if problems:
         raise InputError(problems)
-
-
-def _moved(path: Path | None, part: Path, folder: Place) -> Path | None:
-    if path is None or isinstance(folder, str):
-        return None
-    return folder / path.relative_to(part)
 
 
 def _between(start: float, end: float, strength: float) -> float:

@@ -170,37 +170,50 @@ def track_rows(
     brief
         Only the columns that fit a screen.
     """
+    measured = {
+        record.name: (record, features, check)
+        for record, features, check in zip(
+            analysed.recognitions, analysed.features, analysed.checks, strict=True
+        )
+    }
     rows = []
     flags = {
         track.name: fault.flags
         for track, fault in zip(analysed.session.tracks, analysed.file_faults, strict=False)
     }
-    for planned, found, features, check in zip(
-        plan.tracks, analysed.recognitions, analysed.features, analysed.checks, strict=True
-    ):
-        measured = features.to_row()
-        del measured["name"]
+    for planned in plan.tracks:
         row: dict[str, str | int | float | bool] = {
             "track": planned.path,
             "role": planned.role,
             "subgroup": planned.subgroup,
-            "confidence": round(found.confidence, 3),
-            "unsure": found.unsure,
-            "recognised_by": found.reason,
-            "contradiction": found.contradiction,
-            "presence": str(found.presence),
-            "source": found.source,
+        }
+        decided: dict[str, str | int | float | bool] = {
             "gain_db": planned.gain_db,
             "pan": planned.pan,
             "mute": planned.mute,
             "invert": planned.invert,
             "offset_s": planned.offset_s,
             "reason": planned.reason,
+        }
+        if planned.path not in measured:  # muted in a plan, and not looked at
+            rows.append(row | decided)
+            continue
+        record, features, check = measured[planned.path]
+        figures = features.to_row()
+        del figures["name"]
+        row |= {
+            "confidence": round(record.confidence, 3),
+            "unsure": record.unsure,
+            "recognised_by": record.reason,
+            "contradiction": record.contradiction,
+            "presence": str(record.presence),
+            "source": record.source,
+            **decided,
             "channels_used": str(planned.channels),
             "flags": "; ".join((*check.flags, *flags.get(planned.path, ()))),
             "dc_dbfs": check.dc_dbfs,
             "clipped_runs": check.clipped_runs,
-            **measured,
+            **figures,
         }
         rows.append({name: row[name] for name in _BRIEF} if brief else row)
     return rows

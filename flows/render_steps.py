@@ -6,6 +6,7 @@ output folder copies it there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -22,10 +23,10 @@ from flows.store import Store, code_version
 from flows.style_steps import STYLE_CODE
 from flows.track_steps import AUDIO_CODE, METER_CODE
 from pipeline.audio import AudioStream, AudioWriter, read
-from pipeline.delivery import Delivered, Density, fit_delivery
+from pipeline.delivery import Delivered, Density, deliver_at, fit_delivery
 from pipeline.loudness import Loudness, LoudnessMeter, measure
 from pipeline.masking import MaskingMeter
-from pipeline.plan import Delivery
+from pipeline.plan import BUS, Delivery
 from pipeline.processors import SIDES_DB, Bus, GainReduction, Strip
 from pipeline.render import BLOCK_FRAMES
 from pipeline.stereo import StereoField, measure_stereo
@@ -34,7 +35,7 @@ from pipeline.true_peak import true_peaks_dbtp
 from pipeline.units import FloatArray, db_to_amplitude
 from stage2.style import Style, measure_style
 
-__all__ = ["DeliverJob", "Mixdown", "RenderedStem", "StemJob", "deliver_step", "stem_step"]
+__all__ = ["DeliverJob", "Drive", "Mixdown", "RenderedStem", "StemJob", "deliver_step", "stem_step"]
 
 # The code that the results depend on: what :func:`flows.store.code_version` takes.
 RENDER_CODE = (
@@ -47,6 +48,9 @@ _THREADS = 2  # that read stems, write and measure the mix; sums are made in the
 _SIDES = "sides.flac"
 # Of one mix at most; each lowers the ceiling by what was over it, and a little.
 _ENCODINGS, _SPARE_DB, _LOWEST_CEILING_DBTP = 5, 0.02, -20.0
+_LOWEST_DRIVE_DB = next(p.low for p in BUS if p.name == "gain_db")
+# Under it a loudness is what was wanted; under the second it is the one that was measured.
+_TOLERANCE_LU, _SAME_LU = 0.06, 0.02
 _LIBRARIES = ("numpy", "scipy", "numba", "soundfile")
 
 
@@ -150,6 +154,23 @@ def _through_strip(job: StemJob, balanced: Path, folder: Path) -> dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Drive:
+    """The drive into the limiter as a plan has it.
+
+    Parameters
+    ----------
+    drive_db
+        The bus's ``gain_db``.
+    as_is
+        Keep the plan's trim too, whatever loudness comes of it. Otherwise the trim follows the
+        target, and the drive goes up where it is too low for that.
+    """
+
+    drive_db: float
+    as_is: bool = False
+
+
+@dataclass(frozen=True)
 class DeliverJob:
     """Rendered stems to sum through the bus, limit and deliver.
 
@@ -163,16 +184,19 @@ class DeliverJob:
         The loudness and, where one is wanted, the density of the mix.
     delivery
         The file to be written, and the ceiling.
+    drive
+        The drive of a plan, to be kept; None to find one.
     """
 
     stems: tuple[RenderedStem, ...]
     bus: Mapping[str, float]
     sample_rate: int
     frames: int
-    target_lufs: float
+    target_lufs: float | None
     density: Density | None
     delivery: Delivery
     store: Place
+    drive: Drive | None = None
 
 
 @dataclass(frozen=True)
@@ -223,6 +247,7 @@ def deliver_step(job: DeliverJob) -> Mixdown:
             "subtype": delivery.subtype,
             "dither_seed": delivery.dither_seed,
             "tags": [delivery.title, delivery.artist, delivery.album, delivery.date],
+            "drive": None if job.drive is None else [asdict(job.drive), delivery.model_dump()],
         },
         code_version=code_version(*DELIVER_CODE, distributions=(*_LIBRARIES, "torch")),
     )
@@ -309,14 +334,10 @@ def _encoded(
     """
     rate, wanted_dbtp = job.sample_rate, job.delivery.limiter_ceiling_dbtp
     ceiling_dbtp = wanted_dbtp
+    if job.drive is not None:  # a plan knows what its encoder adds
+        ceiling_dbtp -= job.delivery.encoder_margin_db
     for turn in range(_ENCODINGS):
-        fitted = fit_delivery(
-            driven,
-            sample_rate=rate,
-            target_lufs=job.target_lufs,
-            ceiling_dbtp=ceiling_dbtp,
-            density=job.density,
-        )
+        fitted = _fitted(job, driven, ceiling_dbtp)
         _write(fitted.audio, path, rate, job.delivery)
         if job.delivery.format != "mp3":
             return fitted, fitted.audio, ceiling_dbtp
@@ -326,6 +347,39 @@ def _encoded(
             break
         ceiling_dbtp = max(round(ceiling_dbtp - over_db - _SPARE_DB, 2), _LOWEST_CEILING_DBTP)
     return fitted, decoded, ceiling_dbtp
+
+
+def _fitted(job: DeliverJob, driven: FloatArray, ceiling: float) -> Delivered:
+    """Return the delivery that is wanted of the bus before the limiter, ``(2, frames)``."""
+    rate, delivery, target = job.sample_rate, job.delivery, job.target_lufs
+    if job.drive is not None:
+        # A lower loudness needs less of the limiter than the one that the drive was found for.
+        softer = 0.0
+        if not job.drive.as_is and target is not None and delivery.fitted_lufs is not None:
+            softer = min(target - delivery.fitted_lufs, 0.0)
+        kept = deliver_at(
+            driven,
+            sample_rate=rate,
+            ceiling_dbtp=ceiling,
+            drive_db=max(round(job.drive.drive_db + softer, 4), _LOWEST_DRIVE_DB),
+            target_lufs=None if job.drive.as_is else target,
+            trim_db=delivery.trim_db,
+        )
+        if job.drive.as_is or target is None or not math.isfinite(kept.loudness_lufs):
+            return kept
+        # Where the limiter could give no more for the same target, it is not asked again.
+        as_before = (
+            delivery.fitted_lufs == target
+            and delivery.integrated_lufs is not None
+            and abs(kept.loudness_lufs - delivery.integrated_lufs) <= _SAME_LU
+        )
+        if as_before or target - kept.loudness_lufs <= _TOLERANCE_LU:
+            return kept
+    if target is None:
+        raise ValueError("there is neither a drive to keep nor a loudness to find one for")
+    return fit_delivery(
+        driven, sample_rate=rate, target_lufs=target, ceiling_dbtp=ceiling, density=job.density
+    )
 
 
 def _write(audio: FloatArray, path: Path, sample_rate: int, delivery: Delivery) -> None:

@@ -153,8 +153,9 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
     loudness = outcome.mixdown.loudness
     record: dict[str, Any] = {
         "folder": str(outcome.folder),
+        "mix": str(outcome.files.get("mix", "")),
         "files": {name: str(path) for name, path in outcome.files.items()},
-        "tracks": len(session.tracks),
+        "tracks": len(outcome.plan.tracks),
         "integrated_lufs": number(loudness.integrated_lufs),
         "true_peak_dbtp": number(loudness.true_peak_dbtp),
         "target_lufs": outcome.target_lufs,
@@ -172,7 +173,8 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
     if screen.quiet or screen.as_json:
         return
     levels = outcome.stem_levels_lu
-    table = Table(title=f"{session.root.name}: {len(session.tracks)} tracks", title_justify="left")
+    count = len(outcome.plan.tracks)
+    table = Table(title=f"{session.root.name}: {count} tracks", title_justify="left")
     for heading in ("stem", "tracks", "level LU", "intended LU", "compression dB"):
         table.add_column(heading, justify="left" if heading == "stem" else "right")
     for name, summary in outcome.stems.items():

@@ -26,6 +26,7 @@ __all__ = [
     "Delivered",
     "Density",
     "Target",
+    "deliver_at",
     "fit_delivery",
     "is_as_loud",
     "limit",
@@ -330,6 +331,33 @@ def _pass(
     limited, limiting = _limited(audio, sample_rate, ceiling_dbtp, drive_db)
     delivered = _trim_to(limited, limiting, drive_db, target_lufs, sample_rate)
     return delivered, search.corrected(delivered, limited)
+
+
+def deliver_at(
+    audio: FloatArray,
+    *,
+    sample_rate: int,
+    ceiling_dbtp: float,
+    drive_db: float,
+    target_lufs: float | None = None,
+    trim_db: float = 0.0,
+) -> Delivered:
+    """Return what a known drive gives, trimmed down to a loudness where one is wanted.
+
+    Sample for sample what :func:`fit_delivery` returned with this drive for this target.
+
+    Parameters
+    ----------
+    audio
+        The bus before the limiter, ``(2, frames)``.
+    target_lufs
+        The trim goes down to it, never up; None for ``trim_db``.
+    """
+    limited, limiting = _limited(audio, sample_rate, ceiling_dbtp, drive_db)
+    if target_lufs is not None:
+        return _trim_to(limited, limiting, drive_db, target_lufs, sample_rate)
+    reached = integrated_loudness(limited, sample_rate=sample_rate)
+    return Delivered(drive_db, trim_db, _trimmed(limited, trim_db), reached + trim_db, limiting)
 
 
 class _Search:

@@ -361,15 +361,16 @@ class Delivery(_Record):
     ----------
     target_lufs
         Integrated loudness of the delivered file; None for what drive and trim give.
-    target, trim_db, integrated_lufs
-        For the record: what was asked for, the trim that gave the loudness, and the loudness
-        that was measured.
+    target, trim_db, encoder_margin_db, fitted_lufs, integrated_lufs
+        For the record: what was asked for, the trim that gave the loudness, the loudness that
+        drive and trim were fitted to, and the one that was measured then. The margin is how far
+        under the ceiling the limiter worked, for what the encoder of the file adds to its peaks.
     title, artist, album, date
         What the file says of itself; empty for nothing.
     """
 
     target: str = "-14"
-    target_lufs: float | None = None
+    target_lufs: float | None = Field(default=None, ge=-50.0, le=-5.0)
     limiter_ceiling_dbtp: float = Field(default=-1.0, ge=-20.0, le=0.0)
     trim_db: float = Field(default=0.0, ge=-80.0, le=0.0)
     format: Literal["wav", "flac", "mp3"] = "wav"
@@ -379,6 +380,9 @@ class Delivery(_Record):
     artist: str = ""
     album: str = ""
     date: str = ""
+    encoder_margin_db: float = Field(default=0.0, ge=0.0, le=20.0)
+    fitted_lufs: float | None = None
+    integrated_lufs: float | None = None
 
 
 class Plan(_Record):

@@ -35,6 +35,8 @@ _STEM_RECORD = {
 _DELIVERY_RECORD = {
     "target": "edit target_lufs",
     "trim_db": "edit target_lufs, from which it follows",
+    "encoder_margin_db": "edit limiter_ceiling_dbtp",
+    "fitted_lufs": "edit target_lufs",
     "integrated_lufs": "edit target_lufs",
 }
 _PLAN_RECORD = {name: "leave it out" for name in ("references", "notes", "contents")}
@@ -158,7 +160,7 @@ def _problem(subject: str, location: Sequence[int | str], detail: ErrorDetails) 
         known = [str(word).strip("'\"") for word in str(context["expected"]).split(" or ")]
         known = [word for part in known for word in part.replace("'", "").split(", ")]
         return Problem(subject, f"{key} is {_shown(value)}", suggest(str(value), known))
-    if "ge" in context or "le" in context:
+    if {"ge", "le", "gt", "lt"} & context.keys():
         low, high = _range(location)
         remedy = f"use a value from {low} to {high}" if high else f"use a value of {low} or more"
         return Problem(subject, f"{key} is {_shown(value)}", remedy)
@@ -209,10 +211,10 @@ def _range(location: Sequence[int | str]) -> tuple[str, str]:
     limits = {
         name: getattr(limit, name)
         for limit in owner.model_fields[str(location[-1])].metadata
-        for name in ("ge", "le")
-        if hasattr(limit, name)
+        for name in ("ge", "le", "lt")
+        if getattr(limit, name, None) is not None
     }
-    low, high = limits.get("ge"), limits.get("le")
+    low, high = limits.get("ge"), limits.get("le", limits["lt"] - 1 if "lt" in limits else None)
     return ("" if low is None else f"{low:g}"), ("" if high is None else f"{high:g}")
 
 

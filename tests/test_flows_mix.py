@@ -102,8 +102,15 @@ def test_everything_is_written(styled: MixOutcome, workplace: Path, song: Path) 
     folder = workplace / "styled"
     assert styled.folder == folder
     wavs = [f"{stem}.wav" for stem in STEMS]
+    plan = load_plan(folder / "plan.json")
+    sides = [
+        f"daw/{stem.name} sides.flac"
+        for stem in plan.stems
+        if (stem.settings["width"], stem.settings["spread"], plan.bus["width"]) != (1.0, 0.0, 1.0)
+    ]
     assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()) == [
-        *(f"balanced/{name}" for name in wavs), "mix.wav", "plan.json", "report.html",
+        *(f"balanced/{name}" for name in wavs), *sorted(sides),
+        "mix.wav", "plan.json", "report.html",
         "results.csv", "results.json", "session.dawproject", *(f"stems/{name}" for name in wavs),
     ]  # fmt: skip
     assert {path for path in styled.files.values() if not path.exists()} == set()
@@ -174,7 +181,8 @@ def test_the_daw_session_finds_its_files(styled: MixOutcome) -> None:
         assert archive.testzip() is None
         project = ElementTree.fromstring(archive.read("project.xml"))
     files = [file for file in project.iter("File") if file.get("external") == "true"]
-    assert len(files) == 5 + 4 + 1  # tracks, stems, reference
+    sides = len(list((styled.folder / "daw").iterdir()))
+    assert len(files) == 5 + 4 + sides + 1  # tracks, stems, their sides, reference
     for file in files:
         path = styled.folder / unquote(str(file.get("path")))
         assert path.is_file()
@@ -241,6 +249,38 @@ def test_an_edited_plan_gives_the_edited_mix(
     mix = soundfile.read(out / "mix.wav", dtype="float64")[0].T
     difference = mix - through_the_bus(out, load_plan(out / "plan.json"))
     assert 20 * np.log10(np.abs(difference).max()) < -120.0
+
+
+def test_an_edited_plan_keeps_the_loudness_that_it_asks_for(
+    styled: MixOutcome, workplace: Path, stemwright: Command
+) -> None:
+    def rendered(name: str, *options: str, **edits: float) -> tuple[float, dict[str, Any]]:
+        plan = json.loads((styled.folder / "plan.json").read_text())
+        plan["delivery"]["target_lufs"] += edits.get("target", 0.0)
+        plan["bus"]["gain_db"] += edits.get("drive", 0.0)
+        for stem in plan["stems"]:
+            stem["settings"]["gain_db"] += edits.get("fader", 0.0)
+        path = styled.folder / "edited.json"
+        path.write_text(json.dumps(plan))
+        out = workplace / name
+        assert stemwright("render", path, "-o", out, *options).exit_code == 0
+        path.unlink()
+        assert {"report.html", "session.dawproject", "results.csv"} < {
+            p.name for p in out.iterdir()
+        }
+        return lufs(out / "mix.wav"), json.loads((out / "plan.json").read_text())
+
+    wanted = json.loads((styled.folder / "plan.json").read_text())["delivery"]["target_lufs"]
+    assert rendered("louder", fader=3.0)[0] == pytest.approx(wanted, abs=0.1)
+    assert rendered("softer", fader=-3.0)[0] == pytest.approx(wanted, abs=0.1)
+    loudness, plan = rendered("a lower target", target=-4.0)
+    assert loudness == pytest.approx(wanted - 4.0, abs=0.1)
+    # what is not needed for the loudness is not limited and turned down again
+    assert plan["delivery"]["record"]["trim_db"] >= -1.0
+    as_it_was, plan = rendered("as it was", "--as-is", drive=-4.0)
+    assert as_it_was < wanted - 2.0
+    drives = [p["bus"]["gain_db"] for p in (plan, styled.plan.model_dump())]
+    assert drives[0] == pytest.approx(drives[1] - 4.0)
 
 
 def test_target_and_ceiling_are_kept(
