@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 from scipy.optimize import nnls
+from threadpoolctl import threadpool_limits
 
 from stage1.coherence import BIN_HZ, compare, spectral_weight
 
@@ -43,6 +44,7 @@ _SURE, _LIKELY = 0.85, 0.6
 """Share of the sound that the others explain: of a bus, and of one that was worked on."""
 _ONE_TRACK = 0.9
 _BETTER = 4.0
+_COPY_COURSE = 0.95
 _LATENCY_MS = 0.1
 
 
@@ -92,6 +94,14 @@ def find_submixes(
     list of Submix
         In the order of the tracks.
     """
+    # Small products: on several threads they wait for each other more than they compute.
+    with threadpool_limits(1, user_api="blas"):
+        return _find(envelopes, spectrum, asked)
+
+
+def _find(
+    envelopes: Sequence[Float32Array], spectrum: Spectrum, asked: Sequence[bool] | None
+) -> list[Submix]:
     power = _courses(envelopes)
     heard = [int(i) for i in np.flatnonzero(power.any(axis=0))]
     if len(heard) < 3:
@@ -120,13 +130,23 @@ def find_submixes(
             continue
         shares = weights * power[:, others].sum(axis=0)
         order = np.lexsort((-power[:, others].sum(axis=0), -shares))[:_MOST_SUMMED]
-        submix = _Fit(target, [others[k] for k in order], spectrum).judge(
-            _loud_seconds(envelopes[target])
-        )
+        chosen = [others[k] for k in order]
+        alike = _alike(courses[:, target], courses[:, chosen])
+        copies = [other for other, is_copy in zip(chosen, alike, strict=True) if is_copy]
+        fit = _Fit(target, chosen, spectrum, alike=copies)
+        submix = fit.judge(_loud_seconds(envelopes[target]))
         if submix is not None:
             found.append(submix)
             left.discard(target)
     return sorted(found, key=lambda submix: submix.track)
+
+
+def _alike(course: Float64Array, others: Float64Array) -> npt.NDArray[np.bool_]:
+    """Return which courses of power ``(steps, tracks)`` rise and fall as one does."""
+    centred = others - others.mean(axis=0)
+    own = course - course.mean()
+    size = np.linalg.norm(own) * np.linalg.norm(centred, axis=0)
+    return np.asarray(own @ centred >= _COPY_COURSE * np.maximum(size, 1e-30))
 
 
 def _later(envelope: Float32Array, frames: int) -> Float32Array:
@@ -158,9 +178,12 @@ def _loud_seconds(envelope: Float32Array) -> list[float]:
 class _Fit:
     """Fits a track's seconds with those of others."""
 
-    def __init__(self, target: int, others: Sequence[int], spectrum: Spectrum) -> None:
+    def __init__(
+        self, target: int, others: Sequence[int], spectrum: Spectrum, *, alike: Sequence[int]
+    ) -> None:
         self._target = target
         self._others = list(others)
+        self._alike = list(alike)
         self._spectrum = spectrum
         self._delay_s = 0.0
 
@@ -198,8 +221,14 @@ class _Fit:
         """
         copies: dict[int, float] = {}
         others = self._others
+        alike = set(self._alike)  # many copies share what each would hold alone
         while True:
-            likely = [other for other, share in zip(others, shares, strict=True) if share >= 0.2]
+            likely = [
+                other
+                for other, share in zip(others, shares, strict=True)
+                if share >= 0.2 or other in alike
+            ]
+            alike.clear()
             alone = {other: self._explained(times, [other])[0] for other in likely}
             new = {other: single for other, single in alone.items() if single >= _ONE_TRACK}
             if not new:
