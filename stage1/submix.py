@@ -43,7 +43,7 @@ _LEAST_SHARE = 0.01
 _SURE, _LIKELY = 0.85, 0.6
 """Share of the sound that the others explain: of a bus, and of one that was worked on."""
 _ONE_TRACK = 0.9
-_BETTER = 4.0
+_BETTER, _EXACT = 4.0, 1e-3
 _COPY_COURSE = 0.95
 _LATENCY_MS = 0.1
 
@@ -202,7 +202,7 @@ class _Fit:
         without, shares_without = self._explained(times, rest) if copies else (0.0, shares)
         if without >= _LIKELY:
             self._others, explained, shares = rest, without, shares_without
-        elif copies and 1.0 - max(copies.values()) < _BETTER * (1.0 - explained):
+        elif copies and 1.0 - max(copies.values()) < _BETTER * (1.0 - explained) + _EXACT:
             return None
         members = [
             (share, other)

@@ -111,6 +111,12 @@ def test_busses_and_whole_mixes_are_left_out() -> None:
     assert "'Snare.wav'" in {t.name: t.why for t in found.tracks}["Drums.wav"]
 
 
+def test_copies_of_one_track_are_no_sums_of_each_other() -> None:
+    tracks = band()
+    copies = {f"Guitar {n}.wav": tracks["Guitar.wav"] for n in range(2, 9)}
+    assert search(tracks | copies) == Exclusions()
+
+
 def test_a_bus_that_was_worked_on_and_comes_late_is_left_out() -> None:
     tracks = band()
     mixed = np.roll(compressed(stereo(tracks)), 400, axis=1)  # 25 ms, as an encoder adds
