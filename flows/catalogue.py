@@ -21,12 +21,13 @@ from flows.catalogue_session import RECORDS, SessionJob, crashed_row, mix_entry
 from flows.catalogue_table import CatalogueRow, write_tables
 from flows.catalogue_workers import Died, work_in_processes
 from flows.dashboard import private_server, running_server
-from flows.engine import default_workers
+from flows.engine import Engine, default_workers, resolve_engine, run_recipe
 from flows.output_folder import place_problems
 from flows.places import Place
-from pipeline.problems import InputError, Problem
+from flows.run_tags import run_tags
+from pipeline.problems import InputError, Problem, StemwrightError
 
-__all__ = ["CatalogueOutcome", "Runner", "in_processes", "mix_catalogue"]
+__all__ = ["CatalogueOutcome", "Runner", "SessionsFailedError", "in_processes", "mix_catalogue"]
 
 # A server writes what it was told every second.
 _RECORDED_S = 2.0
@@ -57,6 +58,22 @@ class CatalogueOutcome:
     def failures(self) -> tuple[CatalogueRow, ...]:
         """The rows of the sessions that have no mix."""
         return tuple(row for row in self.rows if row.status == "failed")
+
+
+class SessionsFailedError(StemwrightError):
+    """Sessions of a catalogue failed: so has the flow run that shows it.
+
+    Parameters
+    ----------
+    outcome
+        Of the whole catalogue.
+    """
+
+    def __init__(self, outcome: CatalogueOutcome) -> None:
+        failures = outcome.failures
+        names = ", ".join(row.session for row in failures)
+        super().__init__(f"{len(failures)} of {len(outcome.rows)} sessions failed: {names}")
+        self.outcome = outcome
 
 
 def in_processes(
@@ -123,18 +140,69 @@ def mix_catalogue(
         )
         return CatalogueOutcome(folder, done, csv, parquet, page, seconds)
 
-    with _alone(folder), _one_server(entries):
+    def recipe(engine: Engine) -> CatalogueOutcome:
+        parts = [replace(job, parent_run=engine.run_id) for job in work]
         last = outcome(running=True)
         try:
-            with contextlib.closing(run(work, jobs)) as results:
+            with contextlib.closing(run(parts, jobs)) as results:
                 for index, row in results:
                     rows[index] = row
                     last = outcome(running=True)
+                    _log_row(engine, row, len(rows), len(entries))
                     if on_row is not None:
                         on_row(row, len(rows), _left_s(rows, len(entries), last.seconds))
         finally:
             last = outcome(running=False)
-    return last
+        _publish(engine, last)
+        if last.failures:
+            raise SessionsFailedError(last)
+        return last
+
+    with _alone(folder), _one_server(entries):
+        try:
+            return run_recipe(
+                title,
+                recipe,
+                # Each session has an engine of its own: this one shows what they do.
+                engine="prefect" if _is_watched(entries) else "local",
+                flow_name="catalogue",
+                tags=run_tags("catalogue"),
+            )
+        except SessionsFailedError as error:
+            return error.outcome
+
+
+def _is_watched(entries: Sequence[CatalogueEntry]) -> bool:
+    return any(
+        resolve_engine(entry.settings.engine, entry.settings.dask) == "prefect" for entry in entries
+    )
+
+
+def _log_row(engine: Engine, row: CatalogueRow, done: int, total: int) -> None:
+    told = f"{done} of {total}: {row.session}: {row.status}"
+    if row.status == "failed":
+        engine.log(f"{told}: {row.error}: {row.remedy}", warning=True)
+    else:
+        engine.log(f"{told} after {row.seconds:.1f} s")
+
+
+def _publish(engine: Engine, outcome: CatalogueOutcome) -> None:
+    engine.publish_table(
+        "catalogue",
+        [
+            {
+                "session": row.session,
+                "status": row.status,
+                "seconds": row.seconds,
+                "error": row.error,
+                "remedy": row.remedy,
+            }
+            for row in outcome.rows
+        ],
+        title=f"What became of each session; more in {outcome.page}",
+    )
+    for name, place in (("mixes", outcome.folder), ("table", outcome.csv), ("page", outcome.page)):
+        engine.log(f"{name}: {place}")
 
 
 @contextlib.contextmanager

@@ -47,6 +47,8 @@ class SessionJob:
         Mix it even where its mix is there.
     retries
         Further attempts after what may pass.
+    parent_run
+        Identifier of the catalogue's flow run; None without a dashboard.
     """
 
     entry: CatalogueEntry
@@ -54,6 +56,7 @@ class SessionJob:
     store: Place | None
     again: bool = False
     retries: int = 3
+    parent_run: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -65,7 +68,13 @@ def mix_in_this_process(job: SessionJob) -> None:
     """Mix a session with the engine of its settings."""
     from flows.mix import mix_session
 
-    mix_session(job.entry.session, settings=job.entry.settings, folder=job.folder, store=job.store)
+    mix_session(
+        job.entry.session,
+        settings=job.entry.settings,
+        folder=job.folder,
+        store=job.store,
+        parent_run=job.parent_run,
+    )
 
 
 def mix_entry(

@@ -33,7 +33,7 @@ _ITEMS_A_PROCESS = 25
 _GROWTH_BYTES = 768 * 2**20
 # How long an interrupted item may take to clean up after itself.
 _GRACE_S = 15.0
-_EXIT_S = 5.0
+_EXIT_S = 30.0
 
 
 @dataclass(frozen=True)

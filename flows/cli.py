@@ -310,6 +310,7 @@ def balance(
         from flows.balances import balance_session
         from flows.engine import run_recipe
         from flows.output_folder import written_through
+        from flows.run_tags import run_tags
         from flows.store import chosen_root
 
         problems: list[Problem] = []
@@ -355,6 +356,7 @@ def balance(
                 writes=[chosen_root(store), *written_through(output, place)],
                 workers=chosen.workers,
                 progress=progress,
+                tags=run_tags("balance", session=name_of(place)),
             )
         present_balances(screen, outcome)
         return EXIT_SKIPPED if outcome.analysed.session.skipped else 0

@@ -24,12 +24,12 @@ from prefect.client.schemas.objects import FlowRun  # noqa: E402
 from prefect.deployments import run_deployment  # noqa: E402
 from pydantic import ConfigDict, Field  # noqa: E402
 
-from flows.catalogue import in_processes, mix_catalogue  # noqa: E402
+from flows.catalogue import SessionsFailedError, in_processes, mix_catalogue  # noqa: E402
 from flows.catalogue_list import read_catalogue  # noqa: E402
 from flows.catalogue_session import SessionJob, mix_entry  # noqa: E402
 from flows.catalogue_table import CatalogueRow  # noqa: E402
 from flows.places import Place, parse_place  # noqa: E402
-from flows.prefect_engine import table_artifact  # noqa: E402
+from flows.run_tags import run_tags  # noqa: E402
 from flows.settings import MixSettings  # noqa: E402
 from pipeline.delivery import TARGETS  # noqa: E402
 from pipeline.problems import StemwrightError  # noqa: E402
@@ -117,12 +117,11 @@ def mix_session_flow(parameters: MixParameters) -> None:
     """Mix a folder of raw tracks in the style of a reference; each step is a task run."""
     from flows.mix import mix_session
 
-    outcome = mix_session(
+    mix_session(
         _place(parameters.session),
         settings=_settings(parameters, "prefect"),
         folder=None if parameters.output is None else _place(parameters.output),
     )
-    get_run_logger().info("mix: %s", outcome.files["mix"])
 
 
 @flow(name="catalogue", flow_run_name="{parameters.source}", persist_result=False)
@@ -140,11 +139,6 @@ def catalogue_flow(parameters: CatalogueParameters) -> None:
     logger = get_run_logger()
     for name in source.left_out:
         logger.info("left out: %s", name)
-
-    def on_row(row: CatalogueRow, done: int, left_s: float) -> None:
-        total = len(source.entries)
-        logger.info("%d of %d: %s %s %s", done, total, row.session, row.status, row.error)
-
     outcome = mix_catalogue(
         source.entries,
         title=Path(parameters.source).stem,
@@ -152,26 +146,9 @@ def catalogue_flow(parameters: CatalogueParameters) -> None:
         jobs=parameters.jobs,
         again=parameters.again,
         run=in_processes if parameters.deployment is None else _Deployed(parameters.deployment),
-        on_row=on_row,
     )
-    table_artifact(
-        "catalogue",
-        [
-            {
-                "session": row.session,
-                "status": row.status,
-                "seconds": row.seconds,
-                "error": row.error,
-                "remedy": row.remedy,
-            }
-            for row in outcome.rows
-        ],
-        title=f"What became of each session; more in {outcome.page}",
-    )
-    failures = outcome.failures
-    if failures:
-        names = ", ".join(row.session for row in failures)
-        raise StemwrightError(f"{len(failures)} of {len(outcome.rows)} sessions failed: {names}")
+    if outcome.failures:
+        raise SessionsFailedError(outcome)
 
 
 def _place(told: str) -> Place:
@@ -236,6 +213,7 @@ class _Deployed:
                 }
             },
             poll_interval=1,
+            tags=run_tags("mix", "catalogue", session=job.entry.name),
         )
         state = run.state if isinstance(run, FlowRun) else None
         if state is None or not state.is_completed():

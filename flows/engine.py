@@ -59,9 +59,12 @@ class Engine(Protocol):
     ----------
     counts
         The results that the steps so far did and found.
+    run_id
+        Identifier of the flow run that shows the steps; None without a dashboard.
     """
 
     counts: StepCounts
+    run_id: str | None
 
     def map(
         self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]
@@ -124,6 +127,10 @@ class Engine(Protocol):
         """
         ...
 
+    def log(self, text: str, *, warning: bool = False) -> None:
+        """Write a line into the run's log where it is watched; nowhere without a dashboard."""
+        ...
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -137,6 +144,8 @@ class Engine(Protocol):
 class Unwatched:
     """An engine that nobody watches: what it is to show goes nowhere."""
 
+    run_id: str | None = None
+
     def publish_table(self, key: str, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
         """Do nothing: nobody watches; see :meth:`Engine.publish_table`."""
 
@@ -147,6 +156,9 @@ class Unwatched:
         self, key: str, write: Callable[[str | None], str], *, title: str, report: Place
     ) -> None:
         """Do nothing: nobody watches; see :meth:`Engine.publish_page`."""
+
+    def log(self, text: str, *, warning: bool = False) -> None:
+        """Do nothing: nobody watches; see :meth:`Engine.log`."""
 
 
 class LocalEngine(Unwatched):
@@ -412,6 +424,8 @@ def run_recipe(
     reads: Sequence[Place] = (),
     writes: Sequence[Place] = (),
     flow_name: str = "mix",
+    tags: Sequence[str] = (),
+    parent_run: str | None = None,
 ) -> T:
     """Run a recipe on the engine of that name and return what it returns.
 
@@ -427,6 +441,9 @@ def run_recipe(
         Folders that the steps read and write: every machine must see them.
     flow_name
         What kind of recipe it is; Prefect's dashboard groups runs by it.
+    tags, parent_run
+        What the dashboard shows the run under: :func:`flows.run_tags.run_tags`, and the
+        :attr:`Engine.run_id` of the run that it is a part of.
 
     Examples
     --------
@@ -438,7 +455,15 @@ def run_recipe(
     if resolved == "prefect":
         from flows.prefect_engine import run_as_flow
 
-        return run_as_flow(title, recipe, flow_name=flow_name, workers=workers, progress=progress)
+        return run_as_flow(
+            title,
+            recipe,
+            flow_name=flow_name,
+            workers=workers,
+            progress=progress,
+            tags=tags,
+            parent_run=parent_run,
+        )
     with make_engine(
         resolved, dask=dask, workers=workers, progress=progress, reads=reads, writes=writes
     ) as made:

@@ -44,6 +44,7 @@ from flows.requests import (
     request_results,
     with_requests,
 )
+from flows.run_tags import run_tags
 from flows.session_notes import track_notes
 from flows.settings import MixSettings
 from flows.source_files import refuse_changed
@@ -428,6 +429,7 @@ def mix_session(
     folder: Place | None = None,
     store: Place | None = None,
     progress: Progress | None = None,
+    parent_run: str | None = None,
 ) -> MixOutcome:
     """Mix a session from its raw tracks to the delivered file.
 
@@ -444,6 +446,8 @@ def mix_session(
         The cache of steps, a folder or a URL; the user's own by default.
     progress
         Told of each phase.
+    parent_run
+        Identifier of the flow run that shows the mix as a part of it.
 
     Raises
     ------
@@ -457,7 +461,10 @@ def mix_session(
     chosen, faults = choose_folder(folder, session, name)
 
     def recipe(engine: Engine) -> MixOutcome:
-        return made_whole(
+        engine.log(f"session: {session}")
+        for reference in settings.references:
+            engine.log(f"reference: {reference}")
+        outcome = made_whole(
             lambda: _recipe(
                 engine,
                 root=session,
@@ -471,7 +478,13 @@ def mix_session(
             ),
             store,
         )
+        for warning in outcome.warnings:
+            engine.log(warning, warning=True)
+        for file, place in outcome.files.items():
+            engine.log(f"{file}: {place}")
+        return outcome
 
+    kinds = ("mix",) if parent_run is None else ("mix", "catalogue")
     outcome = run_recipe(
         name_of(session),
         recipe,
@@ -482,6 +495,8 @@ def mix_session(
         writes=[store],
         workers=settings.workers,
         progress=progress,
+        tags=run_tags(*kinds, session=name_of(session)),
+        parent_run=parent_run,
     )
     with contextlib.suppress(OSError):  # the mix is made: tidying may fail
         Store(store).tidy(_STORE_BYTES)

@@ -14,7 +14,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -25,14 +25,14 @@ from flows.markdown_text import as_markdown
 from flows.places import Place
 from flows.prefect_api import FINAL, ask, end_run
 from flows.prefect_link import DashboardLink
-from flows.progress import Progress, guarded
+from flows.progress import Progress, guarded, phase_title
 from flows.report_shelf import put_on_shelf
 from flows.retries import may_pass
 from flows.run_register import LEFT_OPEN, registered, settle_all
 
 quiet_prefect()
 
-from prefect import Task, flow  # noqa: E402
+from prefect import Task, flow, get_run_logger  # noqa: E402
 from prefect.artifacts import (  # noqa: E402
     create_markdown_artifact,
     create_progress_artifact,
@@ -41,8 +41,9 @@ from prefect.artifacts import (  # noqa: E402
 )
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.client.schemas.objects import State  # noqa: E402
-from prefect.context import FlowRunContext  # noqa: E402
+from prefect.context import FlowRunContext, SyncClientContext  # noqa: E402
 from prefect.events.worker import EventsWorker  # noqa: E402
+from prefect.flow_engine import run_flow  # noqa: E402
 from prefect.logging.handlers import APILogWorker  # noqa: E402
 from prefect.settings import (  # noqa: E402
     PREFECT_API_URL,
@@ -50,6 +51,8 @@ from prefect.settings import (  # noqa: E402
     PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
     temporary_settings,
 )
+
+from flows.prefect_subflow import create_run  # noqa: E402
 
 __all__ = [
     "PrefectEngine",
@@ -106,6 +109,7 @@ class PrefectEngine:
         self._link = link
         self._counting = threading.Lock()
         self.begun = 0
+        self.run_id: str | None = None
 
     def map(
         self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]
@@ -115,14 +119,16 @@ class PrefectEngine:
         if not self._is_lost():
             self._local.progress = _ArtifactProgress(self._inner, self._is_lost)
         try:
-            return self._local.map(_call, jobs, name=name, labels=labels)
+            with self._phase(name, f"{len(items)} item{'' if len(items) == 1 else 's'}"):
+                return self._local.map(_call, jobs, name=name, labels=labels)
         finally:
             self._local.progress = self._inner
 
     def run(self, step: Callable[[A], B], item: A, *, name: str, label: str) -> B:
         """Run a step once as a task run; see :meth:`flows.engine.Engine.run`."""
         (job,) = self._jobs(step, [item], name, [label])
-        return self._local.run(_call, job, name=name, label=label)
+        with self._phase(name, label):
+            return self._local.run(_call, job, name=name, label=label)
 
     def publish_table(self, key: str, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
         """Show a table in the dashboard; see :meth:`flows.engine.Engine.publish_table`."""
@@ -143,6 +149,28 @@ class PrefectEngine:
             with contextlib.suppress(OSError):  # a full disk: the text says where the report is
                 address = put_on_shelf(self._shelf, report)
         self._publish(functools.partial(markdown_artifact, key, write(address), title=title))
+
+    def log(self, text: str, *, warning: bool = False) -> None:
+        """Write a line into the run's log; see :meth:`flows.engine.Engine.log`."""
+        if self.run_id is None or self._is_lost():
+            return
+        level = logging.WARNING if warning else logging.INFO
+        get_run_logger().log(level, "%s", _one_line(text))
+
+    @contextlib.contextmanager
+    def _phase(self, name: str, what: str) -> Iterator[None]:
+        """Log a phase's beginning and end."""
+        title, began_s = phase_title(name), time.monotonic()
+        self.log(f"{title}: {what}")
+        ended = "stopped"
+        try:
+            yield
+            ended = "done"
+        except Exception:
+            ended = "failed"
+            raise
+        finally:
+            self.log(f"{title}: {ended} after {time.monotonic() - began_s:.1f} s")
 
     def _is_lost(self) -> bool:
         return self._link is not None and self._link.lost.is_set()
@@ -188,8 +216,10 @@ class PrefectEngine:
             self.begun += 1
 
     def __enter__(self) -> Self:
-        if FlowRunContext.get() is None:
+        context = FlowRunContext.get()
+        if context is None:
             raise RuntimeError("a PrefectEngine works in a flow run: use run_as_flow")
+        self.run_id = None if context.flow_run is None else str(context.flow_run.id)
         return self
 
     def __exit__(
@@ -209,6 +239,8 @@ def run_as_flow(
     workers: int | None = None,
     progress: Progress | None = None,
     home: Path | None = None,
+    tags: Sequence[str] = (),
+    parent_run: str | None = None,
 ) -> T:
     """Run a recipe as a flow run called ``title`` and return what it returns.
 
@@ -222,6 +254,10 @@ def run_as_flow(
         What kind of recipe it is; the dashboard groups runs by it.
     home
         Folder of our own server; default :func:`flows.dashboard.default_home`.
+    tags
+        Of the flow run.
+    parent_run
+        Identifier of the flow run that this one is a part of, such as that of a catalogue.
 
     Raises
     ------
@@ -264,11 +300,10 @@ def run_as_flow(
 
         def body() -> None:
             nonlocal flow_run_id
-            context = FlowRunContext.get()
-            if context is not None and context.flow_run is not None:
-                flow_run_id = str(context.flow_run.id)
-                record.enter_context(registered(home, url, flow_run_id, ours=ours))
             with engine:
+                if engine.run_id is not None:
+                    flow_run_id = engine.run_id
+                    record.enter_context(registered(home, url, flow_run_id, ours=ours))
                 # Handed round Prefect, which would take a result apart to look for states.
                 try:
                     results.append(recipe(engine))
@@ -281,13 +316,15 @@ def run_as_flow(
 
         with contextlib.ExitStack() as record:
             try:
-                run = flow(
-                    name=_plain(flow_name),
-                    flow_run_name=_literal(title),
-                    validate_parameters=False,
-                    persist_result=False,
+                made = flow(
+                    name=_plain(flow_name), validate_parameters=False, persist_result=False
                 )(body)
-                run()
+                with SyncClientContext.get_or_create() as connection:
+                    name = _one_line(title)
+                    run = create_run(
+                        connection.client, made, title=name, tags=tags, parent_run=parent_run
+                    )
+                    run_flow(made, run)
             except Exception:
                 # Of the recipe's own failure that of telling the server must not take the place.
                 if failures:

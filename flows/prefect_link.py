@@ -21,7 +21,21 @@ _EVERY_S, _PATIENCE_S = 0.5, 4.0
 # Refusals in a row until a server counts as gone; one that is busy may be silent for longer.
 _REFUSALS, _SILENCES = 3, 6
 # They tell of each event that a server did not take.
-_LOGGERS = ("prefect._internal.concurrency", "prefect.events.clients", "prefect.events.worker")
+_LOGGERS = (
+    "prefect._internal.concurrency",
+    "prefect.events.clients",
+    "prefect.events.worker",
+    "EventsWorker",
+    "APILogWorker",
+)
+_RUN_LOGGERS = ("prefect.flow_runs", "prefect.task_runs")
+
+
+class _Silence(logging.Filter):
+    """Lets no record of a run pass whose server is gone."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return False
 
 
 class DashboardLink:
@@ -44,9 +58,20 @@ class DashboardLink:
         self._over = threading.Event()
         self._failures = 0
         self._levels: dict[str, int] = {}
+        self._propagates: dict[str, bool] = {}
+        self._raise_exceptions = logging.raiseExceptions
         self._thread = threading.Thread(target=self._watch, name="dashboard-link", daemon=True)
 
     def __enter__(self) -> Self:
+        for name in _RUN_LOGGERS:
+            logger = logging.getLogger(name)
+            # An earlier run of this process may have lost its server.
+            for silence in [f for f in logger.filters if isinstance(f, _Silence)]:
+                logger.removeFilter(silence)
+            # The log is the server's: on the terminal the project speaks for itself.
+            self._propagates[name], logger.propagate = logger.propagate, False
+        # What sends the records would tell on stderr of each batch that a server did not take.
+        self._raise_exceptions, logging.raiseExceptions = logging.raiseExceptions, False
         for name in _LOGGERS:
             logger = logging.getLogger(name)
             self._levels[name] = logger.level
@@ -62,9 +87,12 @@ class DashboardLink:
     ) -> None:
         self._over.set()
         self._thread.join(_PATIENCE_S)
+        for name, propagates in self._propagates.items():
+            logging.getLogger(name).propagate = propagates
         if not self.lost.is_set():  # what is still on its way is told by nobody else
             for name, level in self._levels.items():
                 logging.getLogger(name).setLevel(level)
+            logging.raiseExceptions = self._raise_exceptions
 
     def check(self) -> bool:
         """Ask the server now, as often as it takes to be sure; return whether it is there."""
@@ -94,9 +122,9 @@ class DashboardLink:
         if self._failures >= _SILENCES and not self.lost.is_set():
             self.lost.set()
             _drop_what_waits()
-            for name in ("prefect.flow_runs", "prefect.task_runs"):
+            for name in _RUN_LOGGERS:
                 # Their records would be sent, and each failure told with its traceback.
-                logging.getLogger(name).setLevel(logging.CRITICAL)
+                logging.getLogger(name).addFilter(_Silence())
             # Not by logging, whose root Prefect has taken over and made silent.
             told = f"the dashboard at {self._url.removesuffix('/api')} is gone: the run goes on"
             lasting().write(f"{told} without it\n")

@@ -10,6 +10,7 @@ from flows.engine import run_recipe
 from flows.object_storage import ObjectFolder, RemoteError
 from flows.places import Place, inside, name_of
 from flows.progress import Progress
+from flows.run_tags import run_tags
 from flows.settings import MixSettings
 from pipeline.problems import InputError, Problem
 from pipeline.session_settings import SESSION_TOML
@@ -47,6 +48,7 @@ def init_session(
         writes=[store],
         workers=settings.workers,
         progress=progress,
+        tags=run_tags("init", session=name_of(root)),
     )
     found = {record.name: record for record in analysed.recognitions}
     if isinstance(path, Path):

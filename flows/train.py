@@ -12,6 +12,7 @@ from flows.model_card import write_card
 from flows.output_folder import place_problems
 from flows.places import Place
 from flows.progress import Progress
+from flows.run_tags import run_tags
 from flows.store import Store, chosen_root
 from flows.train_steps import (
     RecordedSong,
@@ -162,6 +163,7 @@ def train(
         ],
         writes=[chosen_root(store)],
         flow_name="train",
+        tags=run_tags("train"),
     )
 
 

@@ -59,7 +59,9 @@ def run(songs: Path, stemwright: Callable[..., Result]) -> Result:
     return stemwright("catalogue", songs, "-r", reference, "--quality", "fast", "--engine", "local")
 
 
-def test_all_are_mixed_but_the_broken_one_which_is_reported(run: Result, songs: Path) -> None:
+def test_all_are_mixed_but_the_broken_one_which_is_reported(
+    run: Result, songs: Path, samples: Callable[[Path], Any]
+) -> None:
     assert run.exit_code == 11, run.stderr
     out = songs / "mixes"
     table = pd.read_parquet(out / "catalogue.parquet").set_index("session")
@@ -75,8 +77,8 @@ def test_all_are_mixed_but_the_broken_one_which_is_reported(run: Result, songs: 
         assert (out / good[name]).is_file()
     assert 'href="a%20good%20one/report.html"' in (out / "catalogue.html").read_text()
     # Sessions are the same song: so are the mixes.
-    mixes = [(out / name / "mix.wav").read_bytes() for name in ("a good one", "c another")]
-    assert mixes[0] == mixes[1]
+    one, other = (samples(out / name / "mix.wav") for name in ("a good one", "c another"))
+    assert np.array_equal(one, other)
     assert "[3 of 3] " in run.stderr
     assert " left\n" in run.stderr
     assert "left out: references/ (holds the reference)" in run.stdout
@@ -107,7 +109,13 @@ def test_a_list_finds_what_is_unchanged_and_mixes_the_rest(
     assert failure["error"].endswith("gone: does not exist")
     assert (songs / "mixes" / "a good one" / "mix.wav").stat() == before
     events = [json.loads(line) for line in told.stderr.splitlines()]
-    assert [event["event"] for event in events] == ["start", "advance", "advance", "finish"]
+    assert [event["event"] for event in events] == [
+        "begin",
+        "start",
+        "advance",
+        "advance",
+        "finish",
+    ]
 
 
 def test_bad_input_is_said_at_once_and_nothing_is_written(

@@ -56,23 +56,29 @@ def work(path):
     import pathlib, time
     pathlib.Path(path).write_text("at work")
     try:
-        time.sleep(60)
+        time.sleep(3600)
     finally:
         pathlib.Path(path).write_text("cleaned up")
 work({!r})
 """
 
 
-def test_whoever_leaves_has_the_items_at_work_clean_up(tmp_path: Path) -> None:
+def says(mark: Path, text: str) -> bool:
+    return mark.exists() and mark.read_text() == text
+
+
+def test_whoever_leaves_has_the_items_at_work_clean_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue_workers, "_GRACE_S", 250.0)  # on a busy machine
     marks = [tmp_path / "a", tmp_path / "b"]
     items = [f"exec({CLEANS_UP.format(str(mark))!r})" for mark in marks]
-    began = time.monotonic()
     with contextlib.closing(work_in_processes(eval, [*items, "3"], jobs=3)) as found:
         assert next(found) == (2, 3)
-        while not all(mark.exists() for mark in marks):
+        while not all(says(mark, "at work") for mark in marks):
             time.sleep(0.05)
+    # Their work would have lasted an hour.
     assert [mark.read_text() for mark in marks] == ["cleaned up"] * 2
-    assert time.monotonic() - began < 30.0
 
 
 PARENT = """
@@ -92,11 +98,9 @@ def test_items_at_work_are_stopped_when_the_parent_is_killed(tmp_path: Path) -> 
         [sys.executable, script, CLEANS_UP.format(str(mark))],
         env={**os.environ, "PYTHONPATH": root},
     ) as parent:
-        until = time.monotonic() + 30.0
-        while not mark.exists() and time.monotonic() < until:
+        while not says(mark, "at work"):
+            assert parent.poll() is None
             time.sleep(0.05)
-        assert mark.read_text() == "at work"
         parent.send_signal(signal.SIGKILL)
-    while mark.read_text() != "cleaned up" and time.monotonic() < until:
+    while not says(mark, "cleaned up"):  # else the test's own time ends it
         time.sleep(0.05)
-    assert mark.read_text() == "cleaned up"

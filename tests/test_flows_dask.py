@@ -145,7 +145,7 @@ def test_what_other_processes_did_and_found_is_counted(engine: DaskEngine, tmp_p
 def pid_once(item: tuple[int, Path]) -> int:
     """Square slowly, and leave a trace of each time that this is done."""
     number, root = item
-    (root / f"{number}.{time.monotonic_ns()}").touch()
+    (root / f"{number}.{os.getpid()}.{time.monotonic_ns()}").touch()
     time.sleep(0.3)
     return number * number
 
@@ -154,7 +154,13 @@ def test_a_killed_worker_s_item_is_done_again_and_no_other(
     engine: DaskEngine, tmp_path: Path
 ) -> None:
     victim = engine.map(here, range(2), name="here", labels=["a", "b"])[0]
-    killer = threading.Timer(0.5, os.kill, (victim, signal.SIGKILL))
+
+    def kill_at_work() -> None:
+        while not list(tmp_path.glob(f"*.{victim}.*")):
+            time.sleep(0.01)
+        os.kill(victim, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_at_work)
     killer.start()
     items = [(number, tmp_path) for number in range(8)]
     done = engine.map(pid_once, items, name="slowly", labels=labels(items))
@@ -205,7 +211,7 @@ def test_a_cluster_of_our_own_takes_no_stranger(engine: DaskEngine) -> None:
     told = b"GET /%s HTTP/1.0\r\n\r\n"
     for port in ours:
         for page in (b"", b"info/main/workers.html", b"json/identity.json", b"metrics", b"api/v1"):
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as line:
+            with socket.create_connection(("127.0.0.1", port), timeout=120) as line:
                 answer = b""
                 with contextlib.suppress(ConnectionError):
                     line.sendall(told % page)
@@ -299,7 +305,7 @@ from flows.engine import run_recipe
 
 def wait(item):
     Path(sys.argv[1], str(item)).touch()
-    time.sleep(60)
+    time.sleep(3600)
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -324,8 +330,8 @@ def test_a_stopped_run_leaves_no_processes(tmp_path: Path, stop: signal.Signals)
         start_new_session=True,
     )
     try:
-        until = time.monotonic() + 120
-        while len(list(begun.iterdir())) < 2 and time.monotonic() < until:
+        while len(list(begun.iterdir())) < 2:
+            assert process.poll() is None, process.communicate()[1]
             time.sleep(0.1)
         below = children(process.pid)
         assert len(below) >= 3  # two workers, and what forks them
@@ -333,12 +339,10 @@ def test_a_stopped_run_leaves_no_processes(tmp_path: Path, stop: signal.Signals)
             os.killpg(process.pid, stop)  # as a terminal does
         else:
             process.send_signal(stop)
-        _, errors = process.communicate(timeout=30)
-        until = time.monotonic() + 10
-        while any(Path(f"/proc/{pid}").exists() for pid in below) and time.monotonic() < until:
+        # Its steps last for an hour: whatever is left would be there when the test's time is up.
+        _, errors = process.communicate()
+        while any(Path(f"/proc/{pid}").exists() for pid in below):
             time.sleep(0.1)
-        alive = [pid for pid in below if Path(f"/proc/{pid}").exists()]
-        assert alive == []
         if stop == signal.SIGINT:
             assert errors.strip().splitlines()[-1] == "KeyboardInterrupt"
             assert "distributed" not in errors.rpartition("Traceback")[0]

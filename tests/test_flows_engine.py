@@ -68,7 +68,7 @@ def test_workers_work_at_the_same_time_and_no_more_than_asked() -> None:
         with lock:
             at_work += 1
             most = max(most, at_work)
-        meeting.wait(10)  # breaks unless three are here at once
+        meeting.wait(250)  # breaks unless three are here at once
         with lock:
             at_work -= 1
 
@@ -118,7 +118,7 @@ def test_of_several_exceptions_the_first_item_counts() -> None:
     together = threading.Barrier(2)
 
     def step(item: int) -> None:
-        together.wait(10)
+        together.wait(250)
         time.sleep(0.05 * (1 - item))
         raise ValueError(f"item {item}")
 
@@ -170,12 +170,16 @@ def test_interrupt_stops_promptly_and_lets_steps_clean_up() -> None:
 
 
 STUBBORN = """
-import os, signal, threading, time
+import os, signal, time
 from flows.engine import LocalEngine
 
 def step(item):
-    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-    time.sleep(60)  # one call that cannot be interrupted
+    os.kill(os.getpid(), signal.SIGINT)
+    while True:
+        try:
+            time.sleep(3600)  # one call that cannot be interrupted
+        except BaseException:
+            pass
 
 LocalEngine(1).map(step, range(2), name="stuck", labels=["0", "1"])
 """
@@ -183,12 +187,9 @@ LocalEngine(1).map(step, range(2), name="stuck", labels=["0", "1"])
 
 @pytest.mark.skipif(os.name != "posix", reason="a signal to oneself")
 def test_interrupt_does_not_wait_for_a_step_that_hears_nothing() -> None:
-    began = time.monotonic()
-    stuck = subprocess.run(
-        [sys.executable, "-c", STUBBORN], capture_output=True, timeout=40, check=False
-    )
+    # That it ends is the proof: its step never does.
+    stuck = subprocess.run([sys.executable, "-c", STUBBORN], capture_output=True, check=False)
     assert b"KeyboardInterrupt" in stuck.stderr
-    assert time.monotonic() - began < 30.0  # s; 5 of grace, and the start on a busy machine
 
 
 def test_torch_has_one_thread_in_steps_and_its_own_again_afterwards() -> None:
