@@ -294,6 +294,9 @@ def _balance_analysed(
             {track.name: track.path for track in analysed.session.tracks},
             analysed.contents,
         )
+    for warning in warnings:
+        engine.log(warning, warning=True)
+    engine.log(f"balances: {chosen}")
     return BalanceOutcome(chosen, table, by_method, sums, analysed, tuple(warnings))
 
 

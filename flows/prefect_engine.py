@@ -292,7 +292,7 @@ def run_as_flow(
         )
         if not ours:
             settle_all(home, url, ours=False)
-        link = stack.enter_context(DashboardLink(url))
+        link = stack.enter_context(DashboardLink(url, silent=parent_run is not None))
         engine = PrefectEngine(workers, progress, home if ours else None, link)
         results: list[T] = []
         failures: list[BaseException] = []
@@ -303,7 +303,8 @@ def run_as_flow(
             with engine:
                 if engine.run_id is not None:
                     flow_run_id = engine.run_id
-                    record.enter_context(registered(home, url, flow_run_id, ours=ours))
+                    told = registered(home, url, flow_run_id, ours=ours, is_untold=link.lost.is_set)
+                    record.enter_context(told)
                 # Handed round Prefect, which would take a result apart to look for states.
                 try:
                     results.append(recipe(engine))

@@ -45,6 +45,8 @@ class DashboardLink:
     ----------
     url
         The server's API.
+    silent
+        Tell nobody that it is gone: another run does, which this one is a part of.
 
     Attributes
     ----------
@@ -52,8 +54,8 @@ class DashboardLink:
         Set for good when the server is gone; the run is told so once, as a warning.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, *, silent: bool = False) -> None:
+        self._url, self._silent = url, silent
         self.lost = threading.Event()
         self._over = threading.Event()
         self._failures = 0
@@ -125,9 +127,10 @@ class DashboardLink:
             for name in _RUN_LOGGERS:
                 # Their records would be sent, and each failure told with its traceback.
                 logging.getLogger(name).addFilter(_Silence())
-            # Not by logging, whose root Prefect has taken over and made silent.
-            told = f"the dashboard at {self._url.removesuffix('/api')} is gone: the run goes on"
-            lasting().write(f"{told} without it\n")
+            if not self._silent:
+                # Not by logging, whose root Prefect has taken over and made silent.
+                told = f"the dashboard at {self._url.removesuffix('/api')} is gone: the run goes on"
+                lasting().write(f"{told} without it\n")
         return False
 
 

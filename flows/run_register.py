@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import urllib.error
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,24 @@ _LATE_S = 3.0
 _PATIENCE_S = 600.0
 _OLD_S = 30 * 86400.0
 LEFT_OPEN = (
-    "Nobody works on this run any more: its process was killed or interrupted, or the machine "
-    "went down. Start it again: finished steps are kept."
+    "Nobody works on this run any more: its process was killed or interrupted, or the machine or "
+    "this server went down. Start it again: finished steps are kept."
 )
 
 
 @contextlib.contextmanager
-def registered(home: Path, url: str, flow_run_id: str, *, ours: bool) -> Iterator[None]:
+def registered(
+    home: Path,
+    url: str,
+    flow_run_id: str,
+    *,
+    ours: bool,
+    is_untold: Callable[[], bool] = lambda: False,
+) -> Iterator[None]:
     """Keep a record of a flow run while the block works on it.
 
-    The record goes when the block ends as it should; after an exception it is left for whoever
-    looks next, who closes what the run has left open.
+    The record goes when the block ends as it should; after an exception, or where its end could
+    not be told, it is left for whoever looks next, who closes what the run has left open.
 
     Parameters
     ----------
@@ -52,6 +59,8 @@ def registered(home: Path, url: str, flow_run_id: str, *, ours: bool) -> Iterato
         Of the server's API, and of the run on it.
     ours
         Whether the server is the one of ``home``, which looks after its runs itself.
+    is_untold
+        Asked at the end: whether the server was gone by then.
     """
     if sys.platform == "win32":
         yield
@@ -69,6 +78,8 @@ def registered(home: Path, url: str, flow_run_id: str, *, ours: bool) -> Iterato
         draft.replace(path)
         watcher = None if ours else _watcher(path)
         yield
+        if is_untold():
+            return
         path.unlink(missing_ok=True)
     if watcher is not None:
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -97,6 +97,7 @@ def train_recipe(
     )
     card = write_card(result.weights.with_suffix(".md"), load_record(result.weights))
     engine.publish_markdown("training", card, title=folder.name)
+    engine.log(f"weights: {result.weights}")
     return result
 
 

@@ -27,6 +27,7 @@ import pytest
 
 from flows import dashboard
 from flows.engine import Engine, make_engine, resolve_engine, run_recipe
+from flows.markdown_text import as_markdown
 from flows.mix import mix_session
 from flows.settings import MixSettings
 from pipeline.problems import InputError, Problem
@@ -393,7 +394,8 @@ def test_a_mix_as_a_flow_is_the_local_one(
     assert set(task_runs(server, "A {song}")) == expected
     artifacts = {found["key"]: found for found in dashboard.ask(f"{server}/artifacts/filter", {})}
     sheet = json.loads(artifacts["tracks-a-song"]["data"])
-    assert [row["Track"] for row in sheet] == [track.path for track in local.plan.tracks]
+    # Cells are Markdown to Prefect's pages, which show the names as they are.
+    assert [row["Track"] for row in sheet] == [as_markdown(t.path) for t in local.plan.tracks]
     assert [row["Gain, dB"] for row in sheet] == [
         pytest.approx(track.gain_db, abs=0.051) for track in local.plan.tracks
     ]
@@ -824,3 +826,6 @@ def test_a_run_goes_on_without_a_dashboard_that_is_killed(tmp_path: Path) -> Non
     assert (done.returncode, done.stdout) == (0, "15\n"), done.stderr
     assert done.stderr.count("is gone: the run goes on without it") == 1
     assert "Traceback" not in done.stderr
+    assert "Error logging to API" not in done.stderr
+    # The next dashboard closes what this one still shows as running.
+    assert len(list((tmp_path / "runs").glob("*.json"))) == 1
