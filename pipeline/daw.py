@@ -12,8 +12,8 @@ Studio One and Cubase read it (https://github.com/bitwig/dawproject). Two kinds 
     in that audio already, so the faders are neutral. Only the bus is left to turn.
 
 All stems run into one group, the mix bus, and the reference past it. Width and spread, for which
-the format has no word, are a track of audio beside the strip; the knee, the detector and a flipped
-polarity are said in comments.
+the format has no word, are a track of audio beside the strip; the knee, the detector, a flipped
+polarity and what the mix makes of a raw file's channels and DC are said in comments.
 """
 
 from __future__ import annotations

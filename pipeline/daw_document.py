@@ -15,6 +15,7 @@ from os import path as os_path
 from pathlib import Path
 
 from pipeline.audio import probe
+from pipeline.conditioning import ChannelUse
 from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand, Plan, StemPlan, TrackPlan
 from pipeline.processors import SIDES_DB
 from pipeline.response import band_values
@@ -26,6 +27,17 @@ __all__ = ["APPROXIMATE", "Document", "xml_text"]
 FADER_MAX = 2.0  # the top of the faders of the workstations that read the format, +6 dB
 BANDS_PER_DEVICE = 8  # what the smallest of their equalisers holds
 SHAPES = {"low_shelf": "lowShelf", "peak": "bell", "high_shelf": "highShelf"}
+
+_CHANNELS = {
+    ChannelUse.LEFT: "its left channel is a mono track",
+    ChannelUse.RIGHT: "its right channel is a mono track",
+    ChannelUse.MONO: "the mean of its channels is a mono track",
+    ChannelUse.MID_SIDE: "its channels are decoded from mid and side",
+    ChannelUse.SIDE: "it is the side signal, on the left as it is and on the right inverted",
+    ChannelUse.SWAP: "its channels are exchanged",
+    ChannelUse.INVERT_LEFT: "its left channel is inverted",
+    ChannelUse.INVERT_RIGHT: "its right channel is inverted",
+}
 
 # The characters that XML 1.0 cannot hold (section 2.2, production 2), lone surrogates among them.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -208,6 +220,7 @@ class Document:
     ) -> None:
         name = track.path.rpartition("/")[2]
         comment = f"{track.role}: {track.reason}" if track.reason else track.role
+        comment += _raw_comment(track)
         element = self._audio_track(group, name, comment)
         channel = self._channel(element, role="regular", destination=destination)
         self._mixer(
@@ -399,6 +412,17 @@ class Document:
 def _plain_makeup_db(stem: StemPlan) -> float:
     """Return the gain that is left of a compressor which does not compress."""
     return stem.settings["makeup_db"] if stem.settings["ratio"] <= 1.0 else 0.0
+
+
+def _raw_comment(track: TrackPlan) -> str:
+    """Return what the mix makes of a file before it plays it, for which the format has no word."""
+    conditioning = track.conditioning
+    parts = []
+    if any(conditioning.dc) or conditioning.dc_highpass_hz:
+        parts.append("its DC is taken out")
+    if conditioning.channels in _CHANNELS:
+        parts.append(_CHANNELS[conditioning.channels])
+    return f"; the file plays here as it is: in the mix {' and '.join(parts)}" if parts else ""
 
 
 def _strip_comment(stem: StemPlan) -> str:

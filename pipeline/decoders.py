@@ -16,6 +16,8 @@ from pipeline.units import FloatArray
 
 __all__ = ["Decoder", "JoinedDecoder", "SndfileDecoder"]
 
+_UNKNOWN_CONTENT = 1  # libsndfile's number for it
+
 
 class Decoder(Protocol):
     """An open file that can be decoded from any sample on."""
@@ -60,6 +62,9 @@ class SndfileDecoder:
 
     def __init__(self, path: Path, pieces: Sequence[bytes | Span] | None = None) -> None:
         self._seen: SplicedFile | None = None
+        if pieces is None and path.suffix.casefold() == ".raw":
+            # soundfile would take such a name for samples without a header.
+            pieces = [(0, path.stat().st_size)]
         if pieces is None:
             # A name that libsndfile opens whatever its bytes are.
             self._file = soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else str(path))
@@ -70,6 +75,10 @@ class SndfileDecoder:
             except BaseException:
                 self._seen.close()
                 raise
+        if self._file.format == "RAW":
+            # By its name alone: libsndfile plays whatever is called ".au", ".snd" or ".vox".
+            self.close()
+            raise soundfile.LibsndfileError(_UNKNOWN_CONTENT)
         self.sample_rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.frames: int = self._file.frames

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from pipeline.plan import PLAN_VERSION, Delivery, Plan, StemPlan, TrackPlan
@@ -149,19 +150,21 @@ def _problems(path: Path, document: Mapping[str, Any], detail: ErrorDetails) -> 
 
 
 def _problem(subject: str, location: Sequence[int | str], detail: ErrorDetails) -> Problem:
-    key = str(location[-1]) if location else "plan"
+    # Of a list the key that holds it; a whole track or stem has none.
+    names = [str(part) for part in location if not isinstance(part, int)]
+    key = "it" if len(location) == 2 and isinstance(location[1], int) else (names or ["plan"])[-1]
     context: Mapping[str, Any] = detail.get("ctx") or {}
     kind, value = detail["type"], detail["input"]
     if kind == "extra_forbidden":
         return Problem(subject, f"unknown key {key!r}", suggest(key, _fields_at(location)))
     if kind == "missing":
         return Problem(subject, f"{key} is missing", "add it, or mix the session again")
-    if kind == "literal_error":
+    if kind in ("literal_error", "enum"):
         known = [str(word).strip("'\"") for word in str(context["expected"]).split(" or ")]
         known = [word for part in known for word in part.replace("'", "").split(", ")]
         return Problem(subject, f"{key} is {_shown(value)}", suggest(str(value), known))
     if {"ge", "le", "gt", "lt"} & context.keys():
-        low, high = _range(location)
+        low, high = _range(location[0], key)
         remedy = f"use a value from {low} to {high}" if high else f"use a value of {low} or more"
         return Problem(subject, f"{key} is {_shown(value)}", remedy)
     return Problem(subject, f"{key} is {_shown(value)}", f"use {_wanted(kind)}")
@@ -200,22 +203,27 @@ def _fields_at(location: Sequence[int | str]) -> list[str]:
     return [name for name in owner.model_fields if name not in record]
 
 
-def _range(location: Sequence[int | str]) -> tuple[str, str]:
-    """Return the range of a field as its record declares it; empty where it has no end."""
+def _range(part: int | str, key: str) -> tuple[str, str]:
+    """Return the range of a field, or of its values, as its record declares it.
+
+    Empty where it has no end.
+    """
     models: dict[str, type[BaseModel]] = {
         "tracks": TrackPlan,
         "stems": StemPlan,
         "delivery": Delivery,
     }
-    owner = models.get(str(location[0]), Plan)
+    declared = models.get(str(part), Plan).model_fields[key]
+    inner = [limit for kind in get_args(declared.annotation) for limit in get_args(kind)[1:]]
     limits = {
         name: getattr(limit, name)
-        for limit in owner.model_fields[str(location[-1])].metadata
+        for of in (*declared.metadata, *inner)
+        for limit in (of.metadata if isinstance(of, FieldInfo) else [of])
         for name in ("ge", "le", "lt")
         if getattr(limit, name, None) is not None
     }
     low, high = limits.get("ge"), limits.get("le", limits["lt"] - 1 if "lt" in limits else None)
-    return ("" if low is None else f"{low:g}"), ("" if high is None else f"{high:g}")
+    return tuple("" if end is None else f"{end:.15g}" for end in (low, high))  # type: ignore[return-value]
 
 
 def _wanted(kind: str) -> str:
@@ -226,6 +234,7 @@ def _wanted(kind: str) -> str:
         "float": "a number",
         "finite": "a number",
         "string": "text in quotes",
+        "too_long": "fewer values",
         "tuple": "a list",
         "list": "a list",
         "dict": "names and values in braces",

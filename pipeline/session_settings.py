@@ -33,7 +33,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -41,7 +41,7 @@ from typing import Any, TypeVar
 from pipeline.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from pipeline.conditioning import ChannelUse
 from pipeline.problems import InputError, Problem, suggest
-from pipeline.roles import Presence, Role, Subgroup
+from pipeline.roles import UTILITY_ROLES, Presence, Role, Subgroup
 from pipeline.text_files import parse_toml, read_text, shown
 from pipeline.time_stamps import StampUse
 
@@ -106,7 +106,8 @@ class TrackOverrides:
     channels
         What is made of the file's channels.
     use
-        True keeps a file that would be left out, false leaves it out.
+        True keeps a file that would be left out, false leaves it out. An entry that names the file
+        exactly keeps it too, unless it gives it a role that is not for the mix.
     start_s
         Where it starts, in place of its time stamp.
     """
@@ -183,7 +184,13 @@ class SessionSettings:
                 unmatched.append(rule.match)
             for name in hits:
                 found[name] = _applied(rule, found[name])
-        return found, tuple(unmatched)
+        return {name: self._kept(name, found[name]) for name in found}, tuple(unmatched)
+
+    def _kept(self, name: str, overrides: TrackOverrides) -> TrackOverrides:
+        """Keep a file that an entry names exactly, unless it says that it is none for the mix."""
+        if overrides.use is not None or overrides.role in UTILITY_ROLES:
+            return overrides
+        return replace(overrides, use=self.uses(name))
 
     def uses(self, name: str) -> bool | None:
         """Whether a file is to be a track: what the last entry with ``use`` that matches it says.

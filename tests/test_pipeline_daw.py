@@ -197,6 +197,26 @@ def test_tracks_carry_gain_pan_mute_and_place(root: Path) -> None:
     assert float(clip.attrib["duration"]) == 0.5
 
 
+@pytest.mark.parametrize(
+    ("changes", "comment"),
+    [
+        ({"channels": "left"}, "in the mix its left channel is a mono track"),
+        (
+            {"channels": "mid_side", "dc": (0.1, 0.0)},
+            "in the mix its DC is taken out and its channels are decoded from mid and side",
+        ),
+        ({"dc_highpass_hz": 10.0}, "in the mix its DC is taken out"),
+    ],
+)
+def test_what_the_mix_makes_of_a_raw_file_is_said(
+    root: Path, changes: dict[str, object], comment: str
+) -> None:
+    raw = TrackPlan.model_validate({"path": "kick.wav", "role": "kick", "subgroup": "drums"})
+    plan = _plan(tracks=(raw.model_copy(update=changes),), stems=(StemPlan(name="drums"),))
+    said = _track(_write(root, plan), "kick.wav").get("comment", "")
+    assert said == f"kick; the file plays here as it is: {comment}"
+
+
 def test_raw_files_are_found_from_the_project(root: Path) -> None:
     project = _write(root)
     files = [f for f in project.iter("File")]

@@ -356,6 +356,8 @@ def test_an_edit_that_would_change_nothing_is_refused(
 def test_messages_name_tracks_and_stems_in_plain_words(tmp_path: Path) -> None:
     document = written(tmp_path)
     document["tracks"][0] |= {"gain_db": 400, "pan": "left", "colour": "red"}
+    document["tracks"][0] |= {"dc": [0.1, -5.0], "channels": "lft"}
+    document["tracks"].append("snare.wav")
     document["stems"][0]["settings"] |= {"wdth": 1.0, "ratio": 99.0}
     document["delivery"] |= {"format": "aiff", "limiter_ceiling_dbtp": 3.0}
     document["frames"] = "many"
@@ -366,6 +368,9 @@ def test_messages_name_tracks_and_stems_in_plain_words(tmp_path: Path) -> None:
         "[track 'kick.wav']: gain_db is 400: use a value from -120 to 120",
         "[track 'kick.wav']: pan is 'left': use a number",
         "[track 'kick.wav']: unknown key 'colour': use one of path, subgroup, gain_db",
+        "dc is -5.0: use a value from -1 to 1",
+        "[track 'kick.wav']: channels is 'lft': did you mean 'left'?",
+        "[track 2]: it is 'snare.wav': use names and values in braces",
         "[stem 'drums', settings]: unknown setting 'wdth': did you mean 'width'?",
         "[stem 'drums', settings]: ratio is 99: use a value from 1 to 20",
         "[delivery]: format is 'aiff': use one of wav, flac, mp3",

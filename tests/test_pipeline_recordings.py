@@ -445,6 +445,21 @@ def test_a_list_of_other_files_is_not_followed(tmp_path: Path, tool: str) -> Non
         probe(path)
 
 
+@pytest.mark.parametrize("name", ["vocal.raw", "VOCAL.RAW", "vocal.vox"])
+def test_a_name_for_samples_without_header_does_not_hide_one(tmp_path: Path, name: str) -> None:
+    whole = probe(wav(tmp_path / "vocal.wav", song(seconds=1)))
+    info = probe((tmp_path / "vocal.wav").rename(tmp_path / name))
+    assert (info.format, info.frames) == (whole.format, whole.frames)
+
+
+@pytest.mark.parametrize("name", ["vocal.raw", "vocal.au", "vocal.snd", "vocal.vox", "vocal.gsm"])
+def test_no_name_makes_sound_of_what_is_none(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("the third take was the good one\n" * 400)
+    with pytest.raises(InputError, match="is not readable audio"):
+        probe(path)
+
+
 def test_a_whole_file_has_no_remark(tmp_path: Path) -> None:
     info: AudioInfo = probe(wav(tmp_path / "vocal.wav", song(seconds=1)))
     assert (info.remarks, info.latency, info.incomplete) == ((), None, None)

@@ -164,8 +164,23 @@ def test_the_last_entry_counts_key_by_key() -> None:
         TrackRule("b", invert=False),
     )
     found, _ = SessionSettings(rules=rules).overrides(["a", "b", "c"])
-    assert found["a"] == TrackOverrides(role=Role.KICK, gain_offset_db=0.0, mute=False, invert=True)
+    assert found["a"] == TrackOverrides(
+        role=Role.KICK, gain_offset_db=0.0, mute=False, invert=True, use=True
+    )
     assert (found["b"].invert, found["c"].invert) == (False, True)
+
+
+def test_a_track_named_in_full_is_kept_unless_it_is_none_of_the_mix() -> None:
+    rules = (
+        TrackRule("Bus.wav", gain_db=-2.0),
+        TrackRule("Click.wav", role=Role.CLICK),
+        TrackRule("Cue.wav", role=Role.CLICK, use=True),
+        TrackRule("Gtr.wav", pan=0.5, use=False),
+        TrackRule("V*.wav", pan=0.5),
+    )
+    names = ["Bus.wav", "Click.wav", "Cue.wav", "Gtr.wav", "Vox.wav"]
+    found, _ = SessionSettings(rules=rules).overrides(names)
+    assert [found[name].use for name in names] == [True, None, True, False, None]
 
 
 def test_the_written_file_says_what_was_recognised(tmp_path: Path) -> None:
