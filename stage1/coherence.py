@@ -29,6 +29,7 @@ __all__ = [
     "Match",
     "Passages",
     "compare",
+    "in_thirds",
     "joint_passages",
     "spectral_weight",
 ]
@@ -274,6 +275,11 @@ def spectral_weight(spectrum: ComplexArray) -> Float64Array:
     weight = np.zeros(_EDGES.size)
     weight[used] = 1.0 / flat[used]
     return np.repeat(weight, _WIDTHS)
+
+
+def in_thirds(values: npt.NDArray[np.floating]) -> Float64Array:
+    """Return sums ``(..., thirds)`` over each third of an octave of values ``(..., bins)``."""
+    return np.asarray(np.add.reduceat(values, _EDGES, axis=-1), np.float64)
 
 
 def _best_lag(cross: npt.NDArray[np.complex128]) -> float:

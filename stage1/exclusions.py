@@ -32,12 +32,17 @@ _SPECTRA = 512
 _SEVERAL_SOURCES, _ONE_SOURCE = 0.7, 0.95
 """How much of a track others must explain: a bus of several, and what may be a microphone more."""
 _NAMED = 4
-# A copy of a bus that was crushed is made to be mixed with it.
+# A copy of a bus that was crushed is made to be mixed with it, and so is what effects return.
 _PARALLEL = re.compile(
-    r"parallel|crush|smash|squash|trash|(?<![a-z])(ny|new.?york|dirt|room|verb|reverb|fx|delay)"
-    r"(?![a-z])",
+    r"parallel|crush|smash|squash|trash|(?<![a-z])(ny|new.?york|dirt)(?![a-z])", re.IGNORECASE
+)
+_RETURN = re.compile(
+    r"reverb|delay|echo|chorus|flanger|phaser|widen|doubler|returns?(?![a-z])"
+    r"|(?<![a-z])(adt|fx|hall|plate|room|slap(back)?|spring|throws?|verb|wet)(?![a-z])",
     re.IGNORECASE,
 )
+_ECHO_MS = 5.0
+"""A return that comes so late is an echo of what it sums."""
 _COUNTED_APART = re.compile(r" #\d+$")
 _VOICES = frozenset({Role.LEAD_VOCAL, Role.VOCAL_DOUBLE, Role.DIALOGUE})
 
@@ -253,8 +258,17 @@ class _Search:
             members = [indices[k] for k in submix.members]
             share = f"{100.0 * submix.explained:.0f} % of its sound"
             if self._is_sum(submix, target, members):
-                self.why[target] = f"is the sum of {self._listed(members)}: {share}"
-            elif self.recognitions[target].role not in FAR_ROLES:
+                if submix.complete:
+                    self.why[target] = f"is the sum of {self._listed(members)}: {share}"
+                    continue
+                self.notes.append(
+                    f"{self._name(target)!r} holds {self._listed(members)} ({share}) and "
+                    "something that no other track has, so they are mixed together: give it "
+                    "use = false in session.toml, or them"
+                )
+            elif self.recognitions[target].role not in FAR_ROLES and not self._is_echo(
+                submix, target
+            ):
                 self.notes.append(
                     f"{self._name(target)!r} may be the sum of {self._listed(members)} "
                     f"({share}): if it is, give it use = false in session.toml"
@@ -265,8 +279,14 @@ class _Search:
         sources = {(self.recognitions[i].role, _part(self.recognitions[i])) for i in members}
         is_near = record.role in FAR_ROLES - {Role.DRUM_KIT}
         limit = _ONE_SOURCE if is_near or len(sources) < 2 else _SEVERAL_SOURCES
-        is_made = _PARALLEL.search(self._name(target)) is None
-        return submix.explained >= limit and (is_made or submix.explained >= _ONE_SOURCE)
+        if submix.explained < limit or self._is_echo(submix, target):
+            return False
+        name = self._name(target)
+        is_made = not (_PARALLEL.search(name) or _RETURN.search(name))
+        return is_made or submix.explained >= _ONE_SOURCE
+
+    def _is_echo(self, submix: Submix, target: int) -> bool:
+        return submix.delay_ms > _ECHO_MS and _RETURN.search(self._name(target)) is not None
 
 
 def _part(record: Recognition) -> str:

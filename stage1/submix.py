@@ -11,7 +11,7 @@ equaliser and a compressor on the bus are let pass.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +20,7 @@ import scipy.linalg
 from scipy.optimize import nnls
 from threadpoolctl import threadpool_limits
 
-from stage1.coherence import BIN_HZ, compare, spectral_weight
+from stage1.coherence import BIN_HZ, compare, in_thirds, spectral_weight
 
 __all__ = ["Submix", "find_submixes"]
 
@@ -37,15 +37,22 @@ _SHIFTS = (-2, -4, 2)
 """In 10 ms: a sum may come late, by what an encoder or a plug-in adds."""
 _MOST_SUMMED = 48
 _PASSAGES = 6
+_GLANCE_OTHERS, _NOTHING = 8, 0.1
+"""What is no sum is under 0.03 in one passage against the likeliest; sums are over 0.25."""
 _FIRST_LOOK, _FIRST_OTHERS, _UNLIKELY = 2, 16, 0.25
 _EDGES_HZ = (100.0, 400.0, 1200.0, 3500.0, 7100.0)
 _LEAST_SHARE = 0.01
-_SURE, _LIKELY = 0.85, 0.6
-"""Share of the sound that the others explain: of a bus, and of one that was worked on."""
+_LIKELY = 0.6
+"""Share of the sound that the others explain, of a bus that was worked on."""
 _ONE_TRACK = 0.9
 _BETTER, _EXACT = 4.0, 1e-3
+_WORST_THIRDS, _MISSING = 3, 1.0 / 3.0
+"""Of the thirds of an octave that are explained worst. Effects on a bus are everywhere (0.25 with a
+reverb 6 dB under it), an instrument that no other track has is in some of them (from 0.4)."""
+_ALONE, _SOUNDS = 0.15, 1e-3
 _COPY_COURSE = 0.95
 _LATENCY_MS = 0.1
+_FINER_S = tuple(1e-6 * np.arange(-60.0, 61.0, 10.0))
 
 
 @dataclass(frozen=True)
@@ -60,16 +67,17 @@ class Submix:
         Numbers of the tracks that it sums, the loudest first.
     explained
         Share of its sound that they explain, each third of an octave counted alike, 0 to 1.
+    complete
+        Whether they are all that is in it: no instrument would be lost with it.
+    delay_ms
+        How much later than they it is.
     """
 
     track: int
     members: tuple[int, ...]
     explained: float
-
-    @property
-    def sure(self) -> bool:
-        """Whether it can be nothing else."""
-        return self.explained >= _SURE
+    complete: bool = True
+    delay_ms: float = 0.0
 
 
 def find_submixes(
@@ -136,9 +144,17 @@ def _find(
         fit = _Fit(target, chosen, spectrum, alike=copies)
         submix = fit.judge(_loud_seconds(envelopes[target]))
         if submix is not None:
-            found.append(submix)
+            alone = _sounds_alone(power[:, target], power[:, submix.members])
+            found.append(replace(submix, complete=submix.complete and not alone))
             left.discard(target)
     return sorted(found, key=lambda submix: submix.track)
+
+
+def _sounds_alone(course: Float64Array, others: Float64Array) -> bool:
+    """Whether a track goes on where all of the others ``(steps, tracks)`` are silent."""
+    sounds = course > _SOUNDS * course.max()
+    alone = sounds & (others <= _SOUNDS * others.max(axis=0)).all(axis=1)
+    return bool(alone.sum() > _ALONE * sounds.sum())
 
 
 def _alike(course: Float64Array, others: Float64Array) -> npt.NDArray[np.bool_]:
@@ -175,6 +191,15 @@ def _loud_seconds(envelope: Float32Array) -> list[float]:
     return times[::3] + [time for k, time in enumerate(times) if k % 3]
 
 
+@dataclass(frozen=True)
+class _Explained:
+    """How others explain a track: what share, what each gives, and what is missing at worst."""
+
+    share: float
+    given: Float64Array
+    missing: float
+
+
 class _Fit:
     """Fits a track's seconds with those of others."""
 
@@ -185,34 +210,45 @@ class _Fit:
         self._others = list(others)
         self._alike = list(alike)
         self._spectrum = spectrum
-        self._delay_s = 0.0
+        self._delay_s = self._finer_s = 0.0
 
     def judge(self, times: Sequence[float]) -> Submix | None:
         first = times[:_FIRST_LOOK]
-        explained, _ = self._explained(first, self._others[:_FIRST_OTHERS])
-        if explained < _UNLIKELY and self._find_latency(first):
-            explained, _ = self._explained(first, self._others[:_FIRST_OTHERS])
-        if explained < _UNLIKELY:
+        glance = self._explained(times[:1], self._others[:_GLANCE_OTHERS]).share
+        look = self._look(first) if glance >= _NOTHING else 0.0
+        if look < _UNLIKELY and self._find_latency(first):
+            look = self._look(first)
+        if look < _UNLIKELY:
             return None
-        explained, shares = self._explained(times, self._others)
-        if explained < _LIKELY:
+        fit = self._explained(times, self._others)
+        if fit.share < _LIKELY:
             return None
-        copies = self._copies(times, shares)
-        rest = [other for other in self._others if other not in copies]
-        without, shares_without = self._explained(times, rest) if copies else (0.0, shares)
-        if without >= _LIKELY:
-            self._others, explained, shares = rest, without, shares_without
-        elif copies and 1.0 - max(copies.values()) < _BETTER * (1.0 - explained) + _EXACT:
-            return None
+        copies = self._copies(times, fit.given)
+        if copies:
+            rest = [other for other in self._others if other not in copies]
+            without = self._explained(times, rest)
+            if without.share >= _LIKELY:
+                self._others, fit = rest, without
+            elif 1.0 - max(copies.values()) < _BETTER * (1.0 - fit.share) + _EXACT:
+                return None
         members = [
             (share, other)
-            for share, other in zip(shares, self._others, strict=True)
+            for share, other in zip(fit.given, self._others, strict=True)
             if share >= _LEAST_SHARE
         ]
         if len(members) < 2:
             return None
         members.sort(key=lambda pair: -pair[0])
-        return Submix(self._target, tuple(other for _, other in members), round(explained, 3))
+        return Submix(
+            self._target,
+            tuple(other for _, other in members),
+            round(fit.share, 3),
+            complete=fit.missing < _MISSING,
+            delay_ms=1000.0 * (self._delay_s + self._finer_s),
+        )
+
+    def _look(self, times: Sequence[float]) -> float:
+        return self._explained(times, self._others[:_FIRST_OTHERS]).share
 
     def _copies(self, times: Sequence[float], shares: Float64Array) -> dict[int, float]:
         """Return the others that hold the whole sound alone, and how much of it.
@@ -229,13 +265,13 @@ class _Fit:
                 if share >= 0.2 or other in alike
             ]
             alike.clear()
-            alone = {other: self._explained(times, [other])[0] for other in likely}
+            alone = {other: self._explained(times, [other]).share for other in likely}
             new = {other: single for other, single in alone.items() if single >= _ONE_TRACK}
             if not new:
                 return copies
             copies |= new
             others = [other for other in others if other not in copies]
-            _, shares = self._explained(times, others)
+            shares = self._explained(times, others).given
 
     def _find_latency(self, times: Sequence[float]) -> bool:
         """Take the delay that the loudest of the others agree on; False where they do not."""
@@ -248,19 +284,22 @@ class _Fit:
         if len(delays) < 2 or np.ptp(delays) > _LATENCY_MS or abs(delays[0]) < _LATENCY_MS / 2:
             return False
         self._delay_s = float(np.mean(delays)) / 1000.0
+        # What sounds with a track moves its peak by some tens of microseconds; the sum's does not.
+        shares = []
+        for self._finer_s in _FINER_S:
+            shares.append(self._explained(times, self._others[:_GLANCE_OTHERS]).share)
+        self._finer_s = _FINER_S[int(np.argmax(shares))]
         return True
 
-    def _explained(
-        self, times: Sequence[float], others: Sequence[int]
-    ) -> tuple[float, Float64Array]:
-        """Return the share of the target's sound that others explain, and what each gives."""
-        total = rest = 0.0
+    def _explained(self, times: Sequence[float], others: Sequence[int]) -> _Explained:
+        """Return how others explain the target's sound."""
+        whole, rest = np.zeros(BIN_HZ.size), np.zeros(BIN_HZ.size)
         given = np.zeros(len(others))
-        turn = np.exp(-2j * np.pi * BIN_HZ * self._delay_s).astype(np.complex64)
+        turn = np.exp(-2j * np.pi * BIN_HZ * self._finer_s).astype(np.complex64)
         for time in times if others else ():
             target = self._spectrum(self._target, time)
             weight = spectral_weight(target)
-            columns = [self._spectrum(other, time) for other in others]
+            columns = [self._spectrum(other, time - self._delay_s) for other in others]
             owner = np.repeat(np.arange(len(others)), [column.shape[0] for column in columns])
             sounds = np.concatenate(columns) * turn
             for low, high in pairwise(_EDGES_HZ):
@@ -274,20 +313,20 @@ class _Fit:
                 heard = np.flatnonzero(np.diag(gram) > 1e-6 * np.diag(gram).max(initial=1e-30))
                 upper = _factor(gram[np.ix_(heard, heard)]) if heard.size else None
                 for channel in y:
-                    size = float((np.abs(channel) ** 2).sum())
-                    total += size
-                    if upper is None:
-                        rest += size
-                        continue
-                    cross = (x[heard].conj() @ channel).real.astype(np.float64)
-                    side = scipy.linalg.solve_triangular(upper, cross, trans="T")
-                    gains, _ = nnls(upper, side)
-                    fit = 2.0 * float(gains @ cross) - float(np.sum((upper @ gains) ** 2))
-                    rest += max(size - fit, 0.0)
-                    np.add.at(given, owner[heard], gains**2 * np.diag(gram)[heard])
+                    whole[band] += np.abs(channel) ** 2
+                    if upper is not None:
+                        cross = (x[heard].conj() @ channel).real.astype(np.float64)
+                        side = scipy.linalg.solve_triangular(upper, cross, trans="T")
+                        gains, _ = nnls(upper, side)
+                        np.add.at(given, owner[heard], gains**2 * np.diag(gram)[heard])
+                        channel = channel - gains.astype(np.float32) @ x[heard]
+                    rest[band] += np.abs(channel) ** 2
+        total = float(whole.sum())
         if total <= 0.0:
-            return 0.0, given
-        return 1.0 - rest / total, given / total
+            return _Explained(0.0, given, 1.0)
+        sizes, rests = in_thirds(whole), in_thirds(rest)
+        worst = np.sort(rests[sizes > 0.0] / sizes[sizes > 0.0])[-_WORST_THIRDS:]
+        return _Explained(1.0 - float(rest.sum()) / total, given / total, float(worst.mean()))
 
 
 def _factor(gram: Float64Array) -> Float64Array:

@@ -123,6 +123,33 @@ def test_a_bus_that_was_worked_on_and_comes_late_is_left_out() -> None:
     assert left_out(search(tracks | {"Neon.wav": mixed})) == {"Neon.wav"}
 
 
+@pytest.mark.parametrize("missing", ["HiHat.wav", "Guitar.wav"])
+def test_a_bus_with_an_instrument_that_no_other_track_has_is_kept(missing: str) -> None:
+    tracks = band()
+    softer = {missing: 0.4 * tracks.pop(missing)}
+    bus = stereo({name: tracks[name] for name in tracks if name != "Lead Vox.wav"} | softer)
+    found = search(tracks | {"Backing.wav": bus})
+    assert left_out(found) == set()
+    assert [note for note in found.notes if "'Backing.wav'" in note]
+
+
+def test_a_bus_that_goes_on_alone_is_kept() -> None:
+    tracks = band()
+    bus = stereo(tracks)
+    half = bus.shape[1] // 2
+    quiet = {
+        name: np.where(np.arange(sound.size) < half, sound, 0.0) for name, sound in tracks.items()
+    }
+    found = search({n: np.asarray(s, np.float32) for n, s in quiet.items()} | {"Neon.wav": bus})
+    assert left_out(found) == set()
+
+
+def test_an_echo_of_several_tracks_is_no_sum() -> None:
+    tracks = band()
+    echo = np.roll(0.4 * stereo(tracks), 480, axis=1)  # 30 ms
+    assert search(tracks | {"Slap.wav": echo}) == Exclusions()
+
+
 def test_what_the_user_wants_is_kept() -> None:
     tracks = band()
     session = tracks | {
