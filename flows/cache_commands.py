@@ -145,7 +145,7 @@ def show(
                 table.add_column(heading, justify="right")
             for name, use in used.items():
                 table.add_row(Text(printable(name)), str(use.entries), size_told(use.size_bytes))
-            screen.out.print(table)
+            screen.table(table)
         return 0
 
     guard(screen, work)

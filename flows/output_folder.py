@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -148,8 +149,12 @@ def place_problems(folder: Path, remedy: str) -> tuple[Problem, ...]:
     above = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not above.is_dir():
         return (Problem(str(folder), f"cannot be made, as {above.name!r} is a file", remedy),)
-    if not os.access(above, os.W_OK | os.X_OK):
-        return (Problem(str(folder), "cannot be made there (permission denied)", remedy),)
+    try:
+        # What is allowed by its mode may be refused by the file system: only trying tells.
+        Path(tempfile.mkdtemp(prefix=".stemwright-", suffix=".part", dir=above)).rmdir()
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        return (Problem(str(folder), f"cannot be made there ({why})", remedy),)
     return ()
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "printable",
 ]
 
+_AROUND_A_CELL = 3  # a line and two spaces
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_SKIPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
 
 
@@ -73,6 +74,20 @@ class Screen:
         """Print a line to a person who wants to hear."""
         if not (self.quiet or self.as_json):
             self.out.print(Text(printable(text)))
+
+    def table(self, table: Table) -> None:
+        """Print a table; where the terminal is too narrow for its words, row by row."""
+        headings = [str(column.header) for column in table.columns]
+        longest = [max(map(len, heading.split()), default=0) for heading in headings]
+        if 1 + sum(_AROUND_A_CELL + letters for letters in longest) <= self.out.width:
+            self.out.print(table)
+            return
+        if table.title:
+            self.out.print(table.title)
+        for cells in zip(*(column.cells for column in table.columns), strict=True):
+            first, *figures = [str(cell) for cell in cells]
+            pairs = zip(headings[1:], figures, strict=True)
+            self.out.print(Text(f"{first}: " + ", ".join(f"{h} {f}".strip() for h, f in pairs)))
 
     def result(self, record: dict[str, Any]) -> None:
         """Print the result as JSON where it was asked for."""
@@ -176,7 +191,12 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
     count = len(outcome.plan.tracks)
     table = Table(title=f"{session.root.name}: {count} tracks", title_justify="left")
     for heading in ("stem", "tracks", "level LU", "intended LU", "compression dB"):
-        table.add_column(heading, justify="left" if heading == "stem" else "right")
+        is_name = heading == "stem"
+        table.add_column(
+            heading,
+            justify="left" if is_name else "right",
+            overflow="fold" if is_name else "ellipsis",
+        )
     for name, summary in outcome.stems.items():
         count = sum(t.subgroup == name for t in outcome.plan.tracks)
         intended = outcome.stem_targets_lu.get(name)
@@ -187,7 +207,7 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
             _figure(math.nan if intended is None else intended),
             f"{summary.compression.max_db:.1f}",
         )
-    screen.out.print(table)
+    screen.table(table)
     if distances:
         style = Table(title="distance from the reference (dB, LU)", title_justify="left")
         for label in ("", *distances):
@@ -195,7 +215,7 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
         for name in next(iter(distances.values())):
             words = name.removesuffix("_db").removesuffix("_lu").replace("_", " ")
             style.add_row(words, *(f"{figures[name]:.2f}" for figures in distances.values()))
-        screen.out.print(style)
+        screen.table(style)
     for left in session.left_out:
         screen.say(f"left out: {left.name} ({left.why})")
     for problem in session.skipped:
@@ -259,7 +279,7 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
             Text(printable(track)),
             *(unheard.get(track, f"{row[f'gain_{name}_db']:+.1f}") for name in outcome.sum_lufs),
         )
-    screen.out.print(table)
+    screen.table(table)
     figures = Table(title="all tracks of a method together", title_justify="left")
     heads = ("method", "gain dB", "sum LUFS", "true peak dBTP", "median audibility dB")
     for heading in heads:
@@ -272,7 +292,7 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
             _figure(figure["true_peak_dbtp"], 2),
             _figure(figure["median_audibility_db"]),
         )
-    screen.out.print(figures)
+    screen.table(figures)
     spread = Table(title="spread of loudness inside subgroups, LU", title_justify="left")
     judges = [key for key in map(str, outcome.methods) if key.startswith("spread_by_")]
     spread.add_column("balanced by")
@@ -281,7 +301,7 @@ def present_balances(screen: Screen, outcome: BalanceOutcome) -> None:
         spread.add_column(f"judged by {judge}", justify="right")
     for figure in methods:
         spread.add_row(str(figure["method"]), *(_figure(figure[key], 2) for key in judges))
-    screen.out.print(spread)
+    screen.table(spread)
     for problem in skipped:
         screen.say(f"skipped: {problem}")
     for warning in outcome.warnings:

@@ -86,7 +86,7 @@ def starts_from_stamps(tracks: Sequence[StampedTrack], *, use: StampUse = StampU
             name = tracks[next(iter(stamped))].name
             notes.append(f"{name!r} alone has a time stamp: it is ignored, all start together")
         return Starts(none.starts_s, tuple(notes))
-    starts = _past_midnight(stamped)
+    starts = _past_midnight(tracks, stamped, use=use)
     if use is StampUse.IGNORE:
         apart = max(starts.values()) - min(starts.values()) > _AUDIBLE_S
         return Starts(
@@ -100,10 +100,17 @@ def starts_from_stamps(tracks: Sequence[StampedTrack], *, use: StampUse = StampU
     return Starts(placed, (*_used(tracks, placed, starts), *notes))
 
 
-def _past_midnight(stamped: dict[int, float]) -> dict[int, float]:
+def _past_midnight(
+    tracks: Sequence[StampedTrack], stamped: dict[int, float], *, use: StampUse
+) -> dict[int, float]:
     if max(stamped.values()) - min(stamped.values()) <= _DAY_S / 2.0:
         return stamped
     late = {i for i, s in stamped.items() if s >= _DAY_S / 2.0}
+    early = [s for i, s in stamped.items() if i not in late and s > 0.0]
+    until = max(stamped[i] + tracks[i].duration_s for i in late)
+    # Another recorder may count from zero where this one counts from midnight.
+    if use is StampUse.AUTO and early and min(early) + _DAY_S - until > LONGEST_GAP_S:
+        return stamped
     # A stamp of zero stands for "none" more often than for midnight.
     return {i: s if i in late or s == 0.0 else s + _DAY_S for i, s in stamped.items()}
 
@@ -128,10 +135,16 @@ def _one_story(
         if take == main:
             continue
         begin = min(starts[i] for i in take)
+        # Zero is where a recorder began to count if it has tracks that come in later.
+        is_origin = any(tracks[i].stamp for i in take)
         for i in take:
             track = tracks[i]
-            counted = _in_another_rate(track, first, last, rates_hz)
-            if track.stamp == 0:
+            counted = (
+                None
+                if is_origin and begin == 0.0
+                else _in_another_rate(track, first, last, rates_hz)
+            )
+            if track.stamp == 0 and not is_origin:
                 zero.append(track.name)
             elif counted is not None:
                 story[i], rate_hz = counted

@@ -42,6 +42,10 @@ SILENT_SHARE = 0.02
 
 DEAD_CHANNEL = 1e-3
 """Of a channel's power against the other's, -30 dB, under which it holds noise or crosstalk."""
+QUIET_CHANNEL = 0.06
+"""-12 dB, under which a channel is noise if it neither rises and falls nor is like the other."""
+STEADY_DB = 3.0
+UNLIKE_CORRELATION = 0.1
 SAME_CHANNELS = 1e-5
 """Of side against mid, -50 dB, under which there is nothing between left and right."""
 OPPOSITE_CHANNELS = 1e-2
@@ -205,8 +209,8 @@ def _dc(sums: Float64Array, squares: Float64Array, lengths: Float64Array) -> tup
 def _channels(
     sums: Float64Array, lengths: Float64Array, *, mid_side_name: bool
 ) -> tuple[ChannelFault | None, ChannelUse]:
-    left = float(np.maximum(sums[2] - sums[0] ** 2 / lengths, 0.0).sum())
-    right = float(np.maximum(sums[3] - sums[1] ** 2 / lengths, 0.0).sum())
+    powers = np.maximum(sums[2:4] - sums[:2] ** 2 / lengths, 0.0)
+    left, right = (float(power.sum()) for power in powers)
     product = float((sums[4] - sums[0] * sums[1] / lengths).sum())
     floor = 1e-10 * float(lengths.sum())  # -100 dBFS
     if max(left, right) <= floor:
@@ -215,6 +219,15 @@ def _channels(
         return ChannelFault.ONE_SIDED, ChannelUse.LEFT
     if left < DEAD_CHANNEL * right:
         return ChannelFault.ONE_SIDED, ChannelUse.RIGHT
+    quiet = int(right < left)
+    if (
+        not mid_side_name
+        and min(left, right) < QUIET_CHANNEL * max(left, right)
+        and abs(product) < UNLIKE_CORRELATION * math.sqrt(left * right)
+        and _is_steady(powers[quiet] / lengths)
+        and not _is_steady(powers[1 - quiet] / lengths)
+    ):
+        return ChannelFault.ONE_SIDED, (ChannelUse.RIGHT, ChannelUse.LEFT)[quiet]
     mid, side = left + right + 2.0 * product, left + right - 2.0 * product
     if side <= SAME_CHANNELS * mid:
         return ChannelFault.DUAL_MONO, ChannelUse.MONO
@@ -227,6 +240,15 @@ def _channels(
     if correlation < INVERTED_CORRELATION and even:
         return ChannelFault.INVERTED, ChannelUse.INVERT_RIGHT
     return None, ChannelUse.AS_IS
+
+
+def _is_steady(powers: Float64Array) -> bool:
+    """Whether what sounds in a channel is as loud at all times, as noise and hum are."""
+    sounds = powers[powers > 0.0]
+    if sounds.size < FEWEST_HOPS:
+        return False
+    low, high = np.percentile(10.0 * np.log10(sounds), [5.0, 95.0])
+    return bool(high - low < STEADY_DB)
 
 
 _MID_SIDE = re.compile(

@@ -18,6 +18,7 @@ from stage1.vocabulary import (
     Strength,
     context_lexicon,
     lexicon,
+    tokens_of_mark,
     vocabulary_data,
 )
 
@@ -224,7 +225,7 @@ def read_name(name: str, context: Subgroup | None = None) -> Words:
         is_guide="guide" in kinds,
         is_take="take" in kinds,
         # "vox comp" is a phrase of its own.
-        is_comp=not set(vocabulary_data()["marks"]["comp"]).isdisjoint(tokens),
+        is_comp=not tokens_of_mark("comp").isdisjoint(tokens),
         joined=joined,
         equipment=" ".join(equipment),
         rest=rest,
@@ -244,6 +245,5 @@ def _position_inside(phrase: list[str]) -> str:
 
 def _after_take(tokens: list[str]) -> set[int]:
     """Return where a number counts takes or doubles, not sources."""
-    marks = vocabulary_data()["marks"]
-    counted = {*marks["take"], *marks["double"]}
+    counted = tokens_of_mark("take") | tokens_of_mark("double")
     return {index + 1 for index, token in enumerate(tokens) if token in counted}

@@ -287,12 +287,13 @@ def _settle_singers(drafts: list[_Draft]) -> None:
     """Beside an explicit lead, or in a crowd, numbered voices are backing vocals."""
     generic = [d for d in drafts if d.role == Role.LEAD_VOCAL and not d.explicit]
     has_lead = any(d.role == Role.LEAD_VOCAL and d.explicit for d in drafts)
+    singers = sum(not d.words.is_take for d in generic)  # takes are of one of them
     for draft in generic:
         first = (draft.number or 1) == 1
         # A numbered voice beside "Lead Vox" sings behind it; a lone "Vox" may be a second lead.
         if has_lead and draft.number is not None and not draft.words.is_lead:
             _change(draft, Role.BACKING_VOCAL, 0.55, f"{draft.reason}, beside a lead vocal")
-        elif not has_lead and len(generic) > _MANY_SINGERS and not first:
+        elif not has_lead and singers > _MANY_SINGERS and not first:
             _change(draft, Role.BACKING_VOCAL, 0.45, f"{draft.reason}, one of many voices")
 
 

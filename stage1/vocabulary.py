@@ -32,6 +32,7 @@ __all__ = [
     "role_words",
     "single_words",
     "spaceless_words",
+    "tokens_of_mark",
     "vocabulary_data",
     "words_in_phrases",
 ]
@@ -197,6 +198,14 @@ def role_words() -> frozenset[str]:
         if len(phrase) == 1
         and any(e.kind == "role" and e.strength >= Strength.PLAIN for e in entries)
     )
+
+
+@cache
+def tokens_of_mark(mark: str) -> frozenset[str]:
+    """Return the single words of a mark such as "take", in all languages, as tokens."""
+    tables = [vocabulary_data(), *language_data().values()]
+    phrases = [_spelled(word) for table in tables for word in table.get("marks", {}).get(mark, ())]
+    return frozenset(phrase[0] for phrase in phrases if len(phrase) == 1)
 
 
 @cache

@@ -118,3 +118,10 @@ def test_what_was_asked_for_is_done() -> None:
 def test_pieces_of_a_long_recording_follow_each_other() -> None:
     pieces = [track("a", 100.0, 60.0), track("b", 160.0, 60.0), track("c", 220.0, 60.0)]
     assert starts(*pieces) == [0.0, 60.0, 120.0]
+
+
+def test_two_recorders_each_count_from_a_time_of_their_own() -> None:
+    # One counts from midnight, the other from when it was switched on.
+    guest = [track("Gtr", 0.0), track("Vox", 2.0), track("Pads", 0.0)]
+    assert starts(*BAND, *guest) == [0.0, 0.0, 12.5, 0.0, 2.0, 0.0]
+    assert "stamps at another time than all others" in notes(*BAND, *guest)

@@ -207,6 +207,26 @@ def test_takes_make_way_for_their_comp() -> None:
     assert all("'Audio 7.wav'" in track.why for track in found.tracks)
 
 
+@pytest.mark.parametrize(
+    ("takes", "comp"),
+    [
+        ("Gesang Versuch {}.wav", "Gesang Endfassung.wav"),
+        ("Chant prise {}.wav", "Chant 07.wav"),
+        ("Voz toma {}.wav", "Voz.wav"),
+        ("Sång tagning {}.wav", "Sång.wav"),
+        ("Вокал дубль {}.wav", "Вокал.wav"),
+    ],
+)
+def test_a_take_that_the_comp_has_no_part_of_is_told_by_its_name(takes: str, comp: str) -> None:
+    voices = [part(20 + k, low_hz=200.0, high_hz=6000.0, every_s=0.7) for k in range(3)]
+    middle = SECONDS * RATE // 2
+    session = band()
+    del session["Lead Vox.wav"]
+    session |= {takes.format(k + 1): voice for k, voice in enumerate(voices)}
+    session[comp] = np.r_[voices[0][:middle], voices[2][middle:]]
+    assert left_out(search(session)) == {takes.format(k) for k in (1, 2, 3)}
+
+
 def test_verse_and_chorus_of_one_voice_are_no_takes() -> None:
     session = band()
     voice = session.pop("Lead Vox.wav")

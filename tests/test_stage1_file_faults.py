@@ -169,3 +169,19 @@ def test_moments_are_those_of_any_blocks() -> None:
         meter.process(audio[:, start : start + 777])
     assert np.array_equal(analyser.moments().sums, meter.moments().sums)
     np.testing.assert_allclose(meter.moments().sums[0].sum(), audio[0].sum(dtype=np.float64))
+
+
+@pytest.mark.parametrize("db", [-14.0, -20.0])
+def test_steady_noise_on_the_other_channel_is_no_stereo(db: float) -> None:
+    voice = notes()
+    level = 10 ** (db / 20) * np.sqrt((voice**2).mean())
+    hum = level * np.sqrt(2) * np.sin(2 * np.pi * 50 * T)
+    for noise in (level * RNG.standard_normal(T.size), hum):
+        found = faults(noise, voice)
+        assert found.channel_fault == ChannelFault.ONE_SIDED
+        assert found.conditioning.channels == ChannelUse.RIGHT
+        assert faults(voice, noise).conditioning.channels == ChannelUse.LEFT
+    # What comes and goes is played: a delay, a room, a quieter microphone.
+    echo = 10 ** (db / 20) * np.roll(voice, RATE // 3)
+    assert faults(voice, echo).conditioning.channels == ChannelUse.AS_IS
+    assert faults(voice, 10 ** (db / 20) * voice).conditioning.channels == ChannelUse.AS_IS
