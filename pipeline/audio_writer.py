@@ -227,7 +227,7 @@ class AudioWriter:
         """Refuse a file that does not hold what was written."""
         if self._format == "wav":
             return  # the system has taken every byte, or has said that it did not
-        with self._temporary.open("rb") as file:
+        with self._temporary.open("r+b") as file:  # some systems sync what can be written alone
             os.fsync(file.fileno())
         frames, read = 0, hashlib.blake2b()
         try:

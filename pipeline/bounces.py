@@ -48,6 +48,8 @@ class Part(Enum):
 
     INSTRUMENT = "instrument"
     VOCALS = "vocals"
+    NUMBERED = "numbered"
+    """One of a workstation's tracks that nobody gave a name."""
     UNKNOWN = "unknown"
 
 
@@ -125,6 +127,12 @@ _INSTRUMENTAL = frozenset(
     twotrack minus music musik musique musica base""".split()  # noqa: SIM905
 )
 _ACAPELLA = frozenset("acapella acappella capella acapellas".split())  # noqa: SIM905
+
+# What workstations call tracks that were given no name, besides what is neutral.
+_TRACK = frozenset(
+    """channel chan ch input in clip region spur kanal eingang piste entree pista canal traccia
+    ingresso spoor spår sciezka ścieżka дорожка трек""".split()  # noqa: SIM905
+)
 
 _FROZEN = frozenset({"freeze", "frozen", "freezed", "frz"})
 
@@ -265,14 +273,17 @@ def part(stem: str) -> Part:
     Examples
     --------
     >>> [part(name).value for name in ("Lead Vox", "Kick In", "Anna", "Audio 07")]
-    ['vocals', 'instrument', 'unknown', 'unknown']
+    ['vocals', 'instrument', 'unknown', 'numbered']
     """
     named = words(stem)
     if any(word in _VOICE or word.startswith(_VOICE_PART) for word in named):
         # A "Lead Guitar" is none, and "Vox" is an amplifier too.
         other = {w for w in named if _is_instrument(w)} - _VOICE
         return Part.INSTRUMENT if any(not w.startswith(_VOICE_PART) for w in other) else Part.VOCALS
-    return Part.INSTRUMENT if any(map(_is_instrument, named)) else Part.UNKNOWN
+    if any(map(_is_instrument, named)):
+        return Part.INSTRUMENT
+    plain = all(word.isdigit() or word in _NEUTRAL | _TRACK for word in named)
+    return Part.NUMBERED if plain and any(map(str.isdigit, named)) else Part.UNKNOWN
 
 
 def frozen_copy_of(stem: str) -> tuple[str, ...] | None:

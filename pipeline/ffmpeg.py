@@ -16,14 +16,22 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.audio_kind import AudioKind
+from pipeline.problems import InputError, Problem
 from pipeline.units import FloatArray
 
-__all__ = ["BLOCK_FRAMES", "ProgramBlocks", "Sound", "program_sound"]
+__all__ = ["BLOCK_FRAMES", "NoSoundError", "ProgramBlocks", "Sound", "program_sound"]
 
 BLOCK_FRAMES = 32_768
 
 _PROBE_SECONDS = 60.0
 _LONGEST_MESSAGE = 200
+
+
+class NoSoundError(InputError):
+    """A file holds pictures and no sound."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__([Problem(str(path), "holds pictures and no sound", "name an audio file")])
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,8 @@ def program_sound(path: Path, kind: AudioKind) -> Sound:
 
     Raises
     ------
+    NoSoundError
+        When there are pictures alone.
     OSError
         With a message in words, when there is none.
     """
@@ -79,7 +89,10 @@ def program_sound(path: Path, kind: AudioKind) -> Sound:
         told = json.loads(done.stdout or b"{}")
     except (subprocess.TimeoutExpired, ValueError) as error:
         raise OSError("ffprobe makes nothing of it") from error
-    sounds = [s for s in told.get("streams", []) if s.get("codec_type") == "audio"]
+    streams = told.get("streams", [])
+    sounds = [s for s in streams if s.get("codec_type") == "audio"]
+    if not sounds and any(s.get("codec_type") == "video" for s in streams):
+        raise NoSoundError(path)
     if not sounds:
         raise OSError(_message(done.stderr) or "it holds no sound")
     first = sounds[0]

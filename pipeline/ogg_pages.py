@@ -26,8 +26,6 @@ class OggLinks:
     ----------
     spans
         Where each lies.
-    multiplexed
-        Whether several lie side by side, as pictures beside sound do.
     ends
         Whether the last page says that it is the last.
     cut
@@ -35,7 +33,6 @@ class OggLinks:
     """
 
     spans: tuple[Span, ...]
-    multiplexed: bool
     ends: bool
     cut: bool
 
@@ -49,7 +46,7 @@ def ogg_links(path: Path) -> OggLinks:
         When the file cannot be read.
     """
     starts: list[int] = []
-    beginning = multiplexed = ends = cut = False
+    beginning = ends = cut = False
     with path.open("rb") as file:
         file_bytes = file.seek(0, 2)
         position = 0
@@ -66,17 +63,15 @@ def ogg_links(path: Path) -> OggLinks:
             if end > file_bytes:
                 cut = True
                 break
-            if head[5] & _BEGINS:
-                if beginning:
-                    multiplexed = True
-                elif len(starts) < _MOST_LINKS:
-                    starts.append(position)
+            # Streams that begin one right behind the other lie side by side, as pictures do.
+            if head[5] & _BEGINS and not beginning and len(starts) < _MOST_LINKS:
+                starts.append(position)
             beginning = bool(head[5] & _BEGINS)
             ends = bool(head[5] & _ENDS)
             position = end
     starts = starts or [0]
     spans = tuple(zip(starts, [*starts[1:], position], strict=True))
-    return OggLinks(spans, multiplexed, ends, cut)
+    return OggLinks(spans, ends, cut)
 
 
 @kernel

@@ -93,7 +93,7 @@ def missing_remedy(path: Path, remedy: str) -> str:
         for count, entry in enumerate(missing.parent.iterdir()):
             if count == _MOST_ENTRIES:
                 break
-            if not entry.name.startswith("."):
+            if not entry.name.startswith(".") and entry.name != missing.name:  # a link to nothing
                 names.append(entry.name)
     except (OSError, ValueError):  # a folder that cannot be listed, a name that no disk takes
         return remedy

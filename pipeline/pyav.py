@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.audio_kind import AudioKind
-from pipeline.ffmpeg import Sound
+from pipeline.ffmpeg import NoSoundError, Sound
 from pipeline.units import FloatArray
 
 if TYPE_CHECKING:
@@ -41,11 +41,15 @@ def library_sound(path: Path, kind: AudioKind) -> Sound:
 
     Raises
     ------
+    NoSoundError
+        When there are pictures alone.
     OSError
         With a message in words, when there is none.
     """
     with _opened(path, kind) as container:
         sounds = container.streams.audio
+        if not sounds and container.streams.video:
+            raise NoSoundError(path)
         if not sounds:
             raise OSError("it holds no sound")
         first = sounds[0]

@@ -8,6 +8,7 @@ raises everything that is wrong together or returns the session. :func:`open_ses
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from pipeline.audio import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, AudioInfo, probe
 from pipeline.bounces import Bounce, MixKind, bounce, frozen_copy_of, mix_kind, words
 from pipeline.check import TrackCheck, check_track
+from pipeline.ffmpeg import NoSoundError
 from pipeline.foreign_folders import Foreign
 from pipeline.problems import InputError, Problem, missing_remedy
 from pipeline.roles import Subgroup
@@ -244,21 +246,23 @@ def find_session(
         return FoundSession(root, (), (), (), tuple(faults), good_references, sample_rate, ())
     root = root.resolve()
     settings = SessionSettings()
-    if (root / SESSION_TOML).exists():
+    if os.path.lexists(root / SESSION_TOML):  # a link to nothing is no wish for nothing
         try:
             settings = load_settings(root / SESSION_TOML)
         except InputError as error:
             faults.extend(error.problems)
-    candidates = session_files(root, references=references, keep=settings.keeps)
+    # What is left out is looked through only where an entry may want something of it.
+    keep = settings.keeps if settings.rules else None
+    candidates = session_files(root, references=references, keep=keep)
     files, copies, notes = _chosen_files(candidates, root.name, settings)
-    tracks, bad_tracks = _probe_tracks(files)
+    tracks, bad_tracks, films = _probe_tracks(files)
     bad_tracks += [
         replace(problem, remedy=problem.remedy + _OR_SKIP)
         for problem in candidates.problems
         if settings.uses(problem.subject) is not False
     ]
     tracks, bounces, kept, bounce_notes = _without_bounces(tracks, root.name, settings)
-    left_out = [*candidates.left_out, *copies, *bounces]
+    left_out = [*candidates.left_out, *copies, *films, *bounces]
     accompaniment = [n for n in kept if mix_kind(Path(n).stem) is not MixKind.VOCALS]
     if len(tracks) == 1:
         accompaniment = []
@@ -346,12 +350,19 @@ def _header_problem(info: AudioInfo, subject: str) -> Problem | None:
     return None
 
 
-def _probe_tracks(files: Mapping[str, Path]) -> tuple[list[Track], list[Problem]]:
+def _probe_tracks(
+    files: Mapping[str, Path],
+) -> tuple[list[Track], list[Problem], list[LeftOut]]:
+    """Return the files whose headers are good, what is wrong with others, and what has no sound."""
     tracks: list[Track] = []
     bad: list[Problem] = []
+    films: list[LeftOut] = []
     for name in sorted(files, key=_natural):
         try:
             info = probe(files[name])
+        except NoSoundError as error:
+            films.append(LeftOut(name, error.problems[0].what))
+            continue
         except InputError as error:
             bad.extend(
                 replace(problem, subject=name, remedy=problem.remedy + _OR_SKIP)
@@ -363,7 +374,7 @@ def _probe_tracks(files: Mapping[str, Path]) -> tuple[list[Track], list[Problem]
             tracks.append(Track(files[name], name, info, name.rpartition("/")[0]))
         else:
             bad.append(replace(problem, remedy=problem.remedy + _OR_SKIP))
-    return tracks, bad
+    return tracks, bad, films
 
 
 def _probe_references(references: Sequence[Path], faults: list[Problem]) -> tuple[Path, ...]:

@@ -101,7 +101,7 @@ def _needed(mixes: Sequence[Candidate], others: Sequence[Candidate]) -> list[Can
     fulls = [c for c in mixes if kinds[c.name] is MixKind.FULL]
     parts = Counter(part(c.stem) for c in others)
     # A name that says nothing may be that of a singer.
-    playing = parts[Part.INSTRUMENT] + parts[Part.UNKNOWN] // 2
+    playing = parts[Part.INSTRUMENT] + parts[Part.NUMBERED] + parts[Part.UNKNOWN] // 2
     sung = parts[Part.VOCALS] > 0
     kept: list[Candidate] = []
     if not others and len(beats or fulls) != 1:

@@ -16,6 +16,7 @@ from pipeline.audio import probe, read
 from pipeline.audio_info import AudioInfo
 from pipeline.mpeg_frames import mpeg_header
 from pipeline.problems import InputError
+from pipeline.session import LeftOut, find_session
 
 RATE = 44_100
 SECONDS = 4
@@ -410,6 +411,20 @@ def test_sound_that_begins_after_its_pictures_keeps_its_place(tmp_path: Path, to
     )  # fmt: skip
     assert abs(lag(read(path), audio) - RATE // 2) <= RATE // 500
     assert "0.500 s after its pictures" in "".join(probe(path).remarks)
+
+
+@needs_ffmpeg
+def test_pictures_without_sound_are_no_track_and_no_fault(tmp_path: Path, tool: str) -> None:
+    wav(tmp_path / "vocal.wav", song(seconds=1))
+    subprocess.run(
+        ["ffmpeg", "-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc=d=1:s=32x32",
+         "-c:v", "mpeg4", tmp_path / "take.mov"],
+        check=True,
+    )  # fmt: skip
+    found = find_session(tmp_path)
+    assert [track.name for track in found.tracks] == ["vocal.wav"]
+    assert found.left_out == (LeftOut("take.mov", "holds pictures and no sound"),)
+    assert found.bad_tracks == ()
 
 
 @needs_ffmpeg

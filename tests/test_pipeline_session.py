@@ -328,6 +328,15 @@ def test_a_pool_is_taken_where_there_is_little_else(tmp_path: Path) -> None:
     assert session.notes[0].startswith("Audio/ is the audio pool of a project of Cubase, and there")
 
 
+@pytest.mark.parametrize("target", ["session.toml", "settings of the song.toml"])
+def test_settings_that_are_a_link_to_nothing_are_told(tmp_path: Path, target: str) -> None:
+    put(tmp_path, "Kick.wav")
+    (tmp_path / "session.toml").symlink_to(target)
+    (said,) = messages(tmp_path)
+    assert said.startswith("session.toml: cannot be read (")
+    assert said.endswith("): make it readable")
+
+
 def test_use_keeps_what_would_be_left_out_and_leaves_out_what_would_be_kept(
     tmp_path: Path,
 ) -> None:

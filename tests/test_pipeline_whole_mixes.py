@@ -30,7 +30,8 @@ def judged(*names: str, wanted: str = "") -> WholeMixes:
         (("Kick", "Bass", "Keys", "Lead Vox", "Instrumental Mix"), ("Instrumental Mix",), ()),
         (("Kick", "Bass", "Keys", "Rough Mix"), ("Rough Mix",), ()),
         (("Guitar", "Lead Vox", "Rough Mix"), ("Rough Mix",), ()),
-        (("Audio 01", "Audio 02", "Audio 03", "Audio 04", "Mix"), ("Mix",), ()),
+        (("Audio 01", "Audio 02", "Audio 03", "Mix"), ("Mix",), ()),
+        (("Spur 1", "Spur 2", "Rough Mix"), ("Rough Mix",), ()),
         (
             ("Kick", "Bass", "Lead Vox", "Rough Mix", "Instrumental Mix"),
             ("Rough Mix", "Instrumental Mix"),
