@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from flows.console_settings import ConsoleSettings
 from flows.output_folder import relative_path
 from flows.places import Place
 from flows.remote_files import named
+from flows.render_steps import Mixdown
 from flows.steps import BalancedStem
 from pipeline.loudness import integrated_loudness
 from pipeline.plan import (
@@ -30,6 +32,8 @@ from stage1.file_faults import FileFaults
 from stage2.refine import HIGHEST_STEM_LU, blend_settings
 
 __all__ = [
+    "delivered_plan",
+    "encoder_notes",
     "first_plan",
     "intended_levels",
     "is_centred",
@@ -217,6 +221,41 @@ def refined_plan(
     if found is not None and strength > 0.0:
         bus = _bus_updates(found, strength)
     return plan.model_copy(update={"stems": tuple(stems), **bus})
+
+
+def delivered_plan(plan: Plan, mixdown: Mixdown, *, fitted: bool = True) -> Plan:
+    """Return the plan with the drive and the trim that its mix was delivered with.
+
+    Parameters
+    ----------
+    fitted
+        Whether they were fitted to the plan's loudness.
+    """
+    delivery: dict[str, object] = {
+        "trim_db": mixdown.trim_db,
+        "encoder_margin_db": round(plan.delivery.limiter_ceiling_dbtp - mixdown.ceiling_dbtp, 4),
+    }
+    if fitted:
+        reached = mixdown.limited_lufs
+        delivery["fitted_lufs"] = plan.delivery.target_lufs
+        delivery["integrated_lufs"] = reached if math.isfinite(reached) else None
+    return plan.model_copy(
+        update={
+            "bus": {**plan.bus, "gain_db": mixdown.drive_db},
+            "delivery": plan.delivery.model_copy(update=delivery),
+        }
+    )
+
+
+def encoder_notes(plan: Plan, mixdown: Mixdown) -> tuple[str, ...]:
+    """Return what is to be said of a ceiling that an encoder's peaks asked for."""
+    ceiling = plan.delivery.limiter_ceiling_dbtp
+    if mixdown.ceiling_dbtp >= ceiling:
+        return ()
+    return (
+        f"the MP3 is limited to {mixdown.ceiling_dbtp:.2f} dBTP, so that it is under {ceiling:g} "
+        "when it is decoded",
+    )
 
 
 def _strip_updates(

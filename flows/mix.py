@@ -18,6 +18,8 @@ from typing import Literal
 from flows.analysis import AnalysedSession, analyse_session
 from flows.console_settings import ConsoleSettings, find_console_settings
 from flows.decisions import (
+    delivered_plan,
+    encoder_notes,
     first_plan,
     intended_levels,
     is_centred,
@@ -282,28 +284,9 @@ def _mix_analysed(
         name="deliver",
         label="bus, limiter, loudness",
     )
-    if mixdown.ceiling_dbtp < ceiling:
-        said = (
-            f"the MP3 is limited to {mixdown.ceiling_dbtp:.2f} dBTP, so that it is under "
-            f"{ceiling:g} when it is decoded"
-        )
-        notes = (*notes, said)
-        plan = plan.model_copy(update={"notes": (*plan.notes, said)})
-    plan = plan.model_copy(
-        update={
-            "bus": {**plan.bus, "gain_db": mixdown.drive_db},
-            "delivery": plan.delivery.model_copy(
-                update={
-                    "trim_db": mixdown.trim_db,
-                    "fitted_lufs": target_lufs,
-                    "integrated_lufs": mixdown.loudness.integrated_lufs,
-                    "encoder_margin_db": round(
-                        plan.delivery.limiter_ceiling_dbtp - mixdown.ceiling_dbtp, 4
-                    ),
-                }
-            ),
-        }
-    )
+    told = encoder_notes(plan, mixdown)
+    notes = (*notes, *told)
+    plan = delivered_plan(plan, mixdown).model_copy(update={"notes": (*plan.notes, *told)})
     with new_folder(folder) as part:
         summaries = copy_rendered(
             kept,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from flows.analysis import AnalysedSession
+from flows.decisions import delivered_plan, encoder_notes
 from flows.engine import Engine, run_recipe
 from flows.mix_files import copy_mix, copy_rendered, in_their_place
 from flows.outcome import MixOutcome, write_outcome
@@ -25,9 +25,9 @@ from flows.render_steps import DeliverJob, Drive, Mixdown, StemJob, deliver_step
 from flows.settings import MixSettings
 from flows.source_files import refuse_changed
 from flows.steps import BalancedStem, BalanceJob, balance_step
-from flows.store import Store, chosen_root
+from flows.store import Store, chosen_root, made_whole
 from flows.style_steps import HeardReference, style_step
-from flows.track_steps import TrackJob, examine_step
+from flows.track_steps import TrackJob, check_step, examine_step
 from pipeline.plan import Plan, TrackPlan
 from pipeline.plan_file import load_plan
 from pipeline.problems import InputError, Problem
@@ -36,7 +36,8 @@ from pipeline.session import Session
 from pipeline.stem_sum import allow_open_files, place_tracks
 from pipeline.units import db_to_amplitude, power_to_db
 from stage1.subgroups import Recognition
-from stage2.style import Style, blend, measure_style
+from stage2.style import Style, measure_style
+from stage2.trust import wanted_style
 
 __all__ = ["render_plan"]
 
@@ -63,7 +64,6 @@ def render_plan(
     store: Place | None = None,
     as_is: bool = False,
     collect: bool = False,
-    on_warning: Callable[[str], None] = lambda _: None,
 ) -> MixOutcome:
     """Render a plan to its mix and stems, with plan, tables, report and DAW session beside them.
 
@@ -85,8 +85,6 @@ def render_plan(
         Keep drive and trim of the plan, whatever loudness comes of it.
     collect
         Put all audio inside the DAW session.
-    on_warning
-        Told of what a user should know of the plan's files and of its loudness.
 
     Raises
     ------
@@ -111,17 +109,19 @@ def render_plan(
         raise InputError(problems)
 
     def recipe(engine: Engine) -> MixOutcome:
-        return _recipe(
-            engine,
-            plan,
-            root,
-            plan_folder=path.parent,
-            folder=folder,
-            store=kept,
-            as_is=as_is,
-            collect=collect,
-            began=began,
-            on_warning=on_warning,
+        return made_whole(
+            lambda: _recipe(
+                engine,
+                plan,
+                root,
+                plan_folder=path.parent,
+                folder=folder,
+                store=kept,
+                as_is=as_is,
+                collect=collect,
+                began=began,
+            ),
+            kept,
         )
 
     return run_recipe(root.name, recipe, engine="local", workers=workers, progress=progress)
@@ -138,7 +138,6 @@ def _recipe(
     as_is: bool,
     collect: bool,
     began: float,
-    on_warning: Callable[[str], None],
 ) -> MixOutcome:
     allow_open_files(len(plan.tracks) + len(plan.stems))
     tracks = _look_at_tracks(engine, plan, root, store)
@@ -181,19 +180,21 @@ def _recipe(
         name="deliver",
         label="bus, limiter, loudness",
     )
-    warnings = (*tracks.changed, *lost, *_of_loudness(plan, mixdown, as_is=as_is))
-    for warning in warnings:
-        on_warning(warning)
+    warnings = (
+        *tracks.changed,
+        *lost,
+        *_of_loudness(plan, mixdown, as_is=as_is),
+        *encoder_notes(plan, mixdown),
+    )
     session = replace(tracks.analysed.session, references=references)
-    delivered = _delivered(plan, mixdown, as_is=as_is)
-    done = delivered.model_copy(
+    done = delivered_plan(plan, mixdown, fitted=not as_is).model_copy(
         update={
             "session": named(root) or relative_path(root, folder),
             "contents": {**plan.contents, **tracks.contents},
-            "notes": (*plan.notes, *(note for note in warnings if note not in plan.notes)),
         }
     )
     kept = Store(store)
+    start_style = _balanced_style(kept, plan, balanced)
     with new_folder(folder) as part:
         outcome = MixOutcome(
             folder=part,
@@ -203,12 +204,12 @@ def _recipe(
             stems=copy_rendered(kept, done, dict(zip(names, rendered, strict=True)), part),
             stem_targets_lu=_balanced_levels(plan, balanced),
             mixdown=mixdown,
-            start_style=_balanced_style(kept, plan, balanced),
-            reference_style=blend([reference.style for reference in heard]) if heard else None,
+            start_style=start_style,
+            reference_style=_wanted_style(heard, start_style),
             found=None,
             target_lufs=_target_lufs(plan, mixdown),
             seconds=time.monotonic() - began,
-            warnings=done.notes,
+            warnings=tuple(dict.fromkeys((*plan.notes, *warnings))),
             references=heard,
             steps=engine.counts.record(),
             url=folder if isinstance(folder, str) else "",
@@ -272,15 +273,28 @@ def _look_at_references(
             lost.append(f"reference {name!r} is not there: the report compares with none")
         else:
             found.append(path.absolute())
-    heard: list[HeardReference] = []
-    with contextlib.suppress(InputError):
-        heard = engine.map(
-            style_step,
-            [TrackJob(shared_file(path), path.name, store) for path in found],
-            name="style",
-            labels=[path.name for path in found],
-        )
-    return (tuple(found) if heard else ()), tuple(heard), tuple(lost)
+    if not found:
+        return (), (), tuple(lost)
+    jobs = {path: TrackJob(shared_file(path), path.name, store) for path in found}
+    labels = [path.name for path in jobs]
+    checks = engine.map(check_step, list(jobs.values()), name="check", labels=labels)
+    whole = []
+    for path, check in zip(jobs, checks, strict=True):
+        if check.failure is None and not check.silent:
+            whole.append(path)
+        else:
+            why = check.failure or "is silent"
+            lost.append(f"reference {path.name!r} {why}: the report compares with none of it")
+    heard = engine.map(
+        style_step, [jobs[p] for p in whole], name="style", labels=[p.name for p in whole]
+    )
+    return tuple(whole), tuple(heard), tuple(lost)
+
+
+def _wanted_style(heard: Sequence[HeardReference], start: Style) -> Style | None:
+    if not heard:
+        return None
+    return wanted_style([(one.style, one.condition.trust) for one in heard], start)[0]
 
 
 def _balanced_levels(plan: Plan, balanced: Sequence[BalancedStem]) -> dict[str, float]:
@@ -327,22 +341,6 @@ def _of_loudness(plan: Plan, mixdown: Mixdown, *, as_is: bool) -> list[str]:
             "no more; lower target_lufs in plan.json, or compress what peaks"
         )
     return said
-
-
-def _delivered(plan: Plan, mixdown: Mixdown, *, as_is: bool) -> Plan:
-    """Return the plan with the drive and the trim that it was delivered with."""
-    delivery = plan.delivery.model_copy(
-        update={
-            "trim_db": mixdown.trim_db,
-            "fitted_lufs": plan.delivery.fitted_lufs if as_is else plan.delivery.target_lufs,
-            "integrated_lufs": mixdown.loudness.integrated_lufs,
-            "encoder_margin_db": round(
-                plan.delivery.limiter_ceiling_dbtp - mixdown.ceiling_dbtp, 4
-            ),
-        }
-    )
-    bus = {**plan.bus, "gain_db": mixdown.drive_db}
-    return plan.model_copy(update={"bus": bus, "delivery": delivery})
 
 
 def _settings(plan: Plan, references: tuple[Path, ...], *, collect: bool) -> MixSettings:

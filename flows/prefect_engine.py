@@ -148,14 +148,14 @@ class PrefectEngine:
         if self._shelf is not None and isinstance(report, Path):
             with contextlib.suppress(OSError):  # a full disk: the text says where the report is
                 address = put_on_shelf(self._shelf, report)
-        self._publish(functools.partial(markdown_artifact, key, write(address), title=title))
+        self._publish(lambda: markdown_artifact(key, write(address), title=title))
 
     def log(self, text: str, *, warning: bool = False) -> None:
         """Write a line into the run's log; see :meth:`flows.engine.Engine.log`."""
         if self.run_id is None or self._is_lost():
             return
         level = logging.WARNING if warning else logging.INFO
-        get_run_logger().log(level, "%s", _one_line(text))
+        self._publish(lambda: get_run_logger().log(level, "%s", _one_line(text)))
 
     @contextlib.contextmanager
     def _phase(self, name: str, what: str) -> Iterator[None]:
@@ -304,7 +304,9 @@ def run_as_flow(
                 if engine.run_id is not None:
                     flow_run_id = engine.run_id
                     told = registered(home, url, flow_run_id, ours=ours, is_untold=link.lost.is_set)
-                    record.enter_context(told)
+                    # Where its home cannot be written, nobody looks after a run that is killed.
+                    with contextlib.suppress(OSError):
+                        record.enter_context(told)
                 # Handed round Prefect, which would take a result apart to look for states.
                 try:
                     results.append(recipe(engine))

@@ -213,6 +213,8 @@ class Mixdown:
         :meth:`pipeline.masking.Masking.to_record` of the stems as they go into the bus.
     ceiling_dbtp
         The limiter's: lower than was asked for where an encoder raises peaks.
+    limited_lufs
+        Loudness after limiter and trim, before an encoder changed it.
     """
 
     path: Path
@@ -227,6 +229,7 @@ class Mixdown:
     stereo: StereoField
     masking: Mapping[str, Any]
     ceiling_dbtp: float
+    limited_lufs: float
 
 
 def deliver_step(job: DeliverJob) -> Mixdown:
@@ -269,6 +272,7 @@ def deliver_step(job: DeliverJob) -> Mixdown:
             stereo=StereoField.from_record(found["stereo"]),
             masking=found["masking"],
             ceiling_dbtp=found["ceiling_dbtp"],
+            limited_lufs=found["limited_lufs"],
         )
 
 
@@ -311,6 +315,7 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
     write_tags(path, job.delivery, loudness.result(), sample_rate=rate)
     return {
         "ceiling_dbtp": ceiling_dbtp,
+        "limited_lufs": fitted.loudness_lufs,
         "drive_db": fitted.drive_db,
         "trim_db": fitted.trim_db,
         "loudness": _loudness_record(loudness.result()),
@@ -334,8 +339,10 @@ def _encoded(
     """
     rate, wanted_dbtp = job.sample_rate, job.delivery.limiter_ceiling_dbtp
     ceiling_dbtp = wanted_dbtp
-    if job.drive is not None:  # a plan knows what its encoder adds
-        ceiling_dbtp -= job.delivery.encoder_margin_db
+    margin_db = job.delivery.encoder_margin_db
+    if job.drive is not None and job.delivery.format == "mp3" and margin_db > 0.0:
+        # A plan knows what its encoder adds; rounded as the plan has the margin.
+        ceiling_dbtp = round(wanted_dbtp - margin_db, 4)
     for turn in range(_ENCODINGS):
         fitted = _fitted(job, driven, ceiling_dbtp)
         _write(fitted.audio, path, rate, job.delivery)

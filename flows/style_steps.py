@@ -182,6 +182,11 @@ class ConsoleJob:
             "style": self.style.to_record(),
             "references": [store.content_hash(near_file(path)) for path in self.references],
             "match": list(self.match),
+            "completed": [
+                [asdict(condition.trust), donor.to_record()]
+                for condition, donor in zip(self.conditions, self.donors, strict=False)
+                if not condition.trust.whole
+            ],
         }
 
     def read_windows(self) -> npt.NDArray[np.float32]:

@@ -77,6 +77,8 @@ _TOLERANCE_LU = 0.05
 _CREST_TOLERANCE_DB = 0.1
 # Drives this near give the same delivery.
 _LEAST_STEP_DB = 0.01
+# A trim this near to the one of a plan is that one: a target is rounded where it is written.
+_SAME_TRIM_DB = 0.01
 # So little is left to win where the limiter is saturated.
 _SATURATED_LU = 0.05
 _BLOCK_FRAMES = 65_536
@@ -352,10 +354,12 @@ def deliver_at(
         The bus before the limiter, ``(2, frames)``.
     target_lufs
         The trim goes down to it, never up; None for ``trim_db``.
+    trim_db
+        The trim that is known: it is kept where it is within 0.01 dB of the one for the target.
     """
     limited, limiting = _limited(audio, sample_rate, ceiling_dbtp, drive_db)
     if target_lufs is not None:
-        return _trim_to(limited, limiting, drive_db, target_lufs, sample_rate)
+        return _trim_to(limited, limiting, drive_db, target_lufs, sample_rate, known_db=trim_db)
     reached = integrated_loudness(limited, sample_rate=sample_rate)
     return Delivered(drive_db, trim_db, _trimmed(limited, trim_db), reached + trim_db, limiting)
 
@@ -455,10 +459,14 @@ def _trim_to(
     drive_db: float,
     target_lufs: float,
     sample_rate: int,
+    *,
+    known_db: float | None = None,
 ) -> Delivered:
     """Trim what came out of the limiter down to the target."""
     reached = integrated_loudness(limited, sample_rate=sample_rate)
     trim = round(min(target_lufs - reached, 0.0), 4)
     if trim > -0.005:
         trim = 0.0
+    if known_db is not None and abs(trim - known_db) <= _SAME_TRIM_DB:
+        trim = known_db
     return Delivered(drive_db, trim, _trimmed(limited, trim), reached + trim, limiting)

@@ -22,7 +22,7 @@ from pipeline.text_files import parse_json, read_text
 
 __all__ = ["load_plan", "plan_json"]
 
-_NOTE = "What was found and why. Nothing here is read again: edit what stands outside of records."
+_NOTE = "What was found and why. This is not for editing: edit what stands outside of records."
 
 # For each part of a plan the keys that are a record, each with what to edit in its place.
 _IN_SESSION = "name it in session.toml, and mix again"

@@ -291,10 +291,13 @@ def test_target_and_ceiling_are_kept(
         if target.loudness_lufs is not None:
             outcome = mixed(f"for {name}", target=name)
             wanted[name] = (outcome, target.loudness_lufs, target.ceiling_dbtp)
-    follows = mixed("for reference", target="reference", references=(reference,), strength=0.0)
+    chosen: dict[str, Any] = {"references": (reference,), "quality": "fast", "match": ("level",)}
+    follows = mixed("for reference", target="reference", **chosen)
     wanted["reference"] = (follows, lufs(reference), -1.0)
+    half = mixed("half of it", target="reference", strength=0.5, **chosen)
+    wanted["half of it"] = (half, (lufs(reference) - 14.0) / 2.0, -1.0)
     wanted["lower"] = (mixed("lower", target="-12", ceiling_dbtp=-3.0), -12.0, -3.0)
-    assert len(wanted) == len(TARGETS) + 2
+    assert len(wanted) == len(TARGETS) + 3
     for name, (outcome, loudness, ceiling) in wanted.items():
         mix = outcome.folder / "mix.wav"
         assert lufs(mix) == pytest.approx(loudness, abs=0.3), name

@@ -16,6 +16,7 @@ import flows.plan_render
 import flows.steps
 import flows.style_steps
 import flows.track_steps
+from flows.outcome import MixOutcome
 from flows.source_files import SourceFiles, refuse_changed
 from flows.steps import BalanceJob, TrackJob, balance_step, check_step, examine_step
 from flows.store import Store
@@ -172,25 +173,25 @@ def test_render_tells_which_tracks_have_changed_since_the_plan_and_refuses_those
     put(song / "Snare.wav", noise(2), RATE)
     assert stemwright("mix", song, "-o", tmp_path / "mix").exit_code == 0
     untouched = stemwright("render", tmp_path / "mix" / "plan.json", "-o", tmp_path / "same")
-    assert "warning" not in untouched.output
+    assert "has changed" not in untouched.output
     put(song / "Snare.wav", noise(3), RATE)
     told = stemwright("render", tmp_path / "mix" / "plan.json", "-o", tmp_path / "new")
     assert told.exit_code == 0
     text = " ".join(plain(told.output).split())
-    assert "warning: 'Snare.wav' has changed since the plan was made" in text
-    assert "Kick.wav" not in text
+    assert "note: 'Snare.wav' has changed since the plan was made" in text
+    assert "'Kick.wav' has changed" not in text
     again = stemwright("render", tmp_path / "new" / "plan.json", "-o", tmp_path / "newer")
-    assert "warning" not in again.output
+    assert "has changed" not in again.output
 
-    render = flows.plan_render.render_to_files
+    write = flows.plan_render.write_outcome
 
-    def render_late(*arguments: Any, **options: Any) -> Any:
-        summary = render(*arguments, **options)
+    def write_late(outcome: MixOutcome) -> Any:
+        written = write(outcome)
         put(song / "Kick.wav", noise(4), RATE)
-        return summary
+        return written
 
     with monkeypatch.context() as patch:
-        patch.setattr("flows.plan_render.render_to_files", render_late)
+        patch.setattr("flows.plan_render.write_outcome", write_late)
         refused = stemwright("render", tmp_path / "new" / "plan.json", "-o", tmp_path / "late")
     assert refused.exit_code == 2
     assert "Kick.wav: was changed while the run worked on it" in " ".join(
