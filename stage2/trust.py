@@ -7,6 +7,7 @@ the nearest bands are.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -34,6 +35,7 @@ _NEAREST = 6
 # record, it goes on so.
 _RECORDS_HZ, _RECORDS_DB = (2000.0, 8000.0, 16000.0), (0.0, -4.0, -10.0)
 _LEVEL_HZ = (1000.0, 4000.0)
+_RECORDS_PEAK_DBFS = -1.0
 
 
 def wanted_style(
@@ -93,19 +95,39 @@ def complete(style: Style, trust: Trust, donor: Style) -> Style:
     if trust.whole:
         return style
     figures = _completed(_figures(style), trust, _figures(donor))
+    room_db = _room_db(style, trust, donor)
     return Style(
         spectrum_db=tuple(figures[SPECTRUM].tolist()),
         width_db=float(figures[WIDTH]),
         width_by_range_db=tuple(figures[RANGES].tolist()),
         imbalance_db=float(figures[IMBALANCE]),
         punch_by_range_db=tuple(figures[PUNCH].tolist()),
-        crest_db=style.crest_db if trust.dynamics else donor.crest_db,
+        crest_db=_loosened(style.crest_db, donor.crest_db, room_db),
         loudness_lufs=style.loudness_lufs if trust.loudness else donor.loudness_lufs,
         typical_spectrum_db=tuple(figures[TYPICAL].tolist()),
-        peak_to_loudness_db=(
-            style.peak_to_loudness_db if trust.dynamics else donor.peak_to_loudness_db
+        peak_to_loudness_db=_loosened(
+            style.peak_to_loudness_db, donor.peak_to_loudness_db, room_db
         ),
     )
+
+
+def _room_db(style: Style, trust: Trust, donor: Style) -> float:
+    """Return how much less dense than a reference the mix need be.
+
+    One whose loudness is not followed was turned down after it was limited: with its peaks where
+    records have them, it is louder than the mix is to be.
+    """
+    if not trust.dynamics:
+        return math.inf
+    if trust.loudness:
+        return 0.0
+    return max(_RECORDS_PEAK_DBFS - style.peak_to_loudness_db - donor.loudness_lufs, 0.0)
+
+
+def _loosened(dense_db: float, plain_db: float, room_db: float) -> float:
+    if math.isinf(room_db):
+        return plain_db
+    return max(dense_db, min(dense_db + room_db, plain_db)) if room_db > 0.0 else dense_db
 
 
 def complete_windows(windows: Float32, trust: Trust, donor: Style) -> Float32:

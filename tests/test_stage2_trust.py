@@ -78,6 +78,18 @@ def test_width_and_dynamics_without_trust_are_the_balanced_mix_s_and_loudness_th
     assert wanted.loudness_lufs == DEFAULT_LUFS
 
 
+def test_a_record_that_was_turned_down_is_no_denser_than_the_default_loudness_needs() -> None:
+    balanced = replace(BALANCED, crest_db=18.0, peak_to_loudness_db=16.0)
+    quiet = replace(GOOD, loudness_lufs=-40.0, crest_db=9.0, peak_to_loudness_db=8.0)
+    wanted, _ = wanted_style([(quiet, Trust(loudness=False))], balanced)
+    # With its peaks at -1 dBFS it is a record of -9 LUFS; 5 dB of that -14 LUFS gives back.
+    assert wanted.peak_to_loudness_db == pytest.approx(-1.0 - DEFAULT_LUFS)
+    assert wanted.crest_db == pytest.approx(14.0)
+    loose = replace(quiet, crest_db=17.0, peak_to_loudness_db=15.0)
+    wanted, _ = wanted_style([(loose, Trust(loudness=False))], balanced)
+    assert (wanted.crest_db, wanted.peak_to_loudness_db) == (17.0, 15.0)
+
+
 def test_of_several_references_a_sound_one_tells_what_another_lost() -> None:
     other = replace(GOOD, width_db=-30.0, loudness_lufs=-45.0)
     trust = replace(NO_TREBLE, width=False, loudness=False)
