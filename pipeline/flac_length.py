@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy.typing as npt
 
 from pipeline.kernels import kernel
 
-__all__ = ["last_sample"]
+__all__ = ["FlacEnd", "flac_end"]
 
 _SEARCHED_BYTES = 2**20  # a frame of 65535 samples in two channels of 32 bits is half of it
+_ID3V1_BYTES = 128
 _BLOCK_SIZES = {1: 192, **{i: 576 << (i - 2) for i in range(2, 6)},
                 **{i: 256 << (i - 8) for i in range(8, 16)}}  # fmt: skip
 
@@ -28,8 +30,24 @@ def _crc(
     return int(crc)
 
 
-def last_sample(path: Path, *, block_size: int) -> int | None:
-    """Return how many samples a stream has per channel, by the frame that ends with the file.
+@dataclass(frozen=True)
+class FlacEnd:
+    """Where a stream ends.
+
+    Parameters
+    ----------
+    samples
+        Per channel up to the end of its last whole frame.
+    cut
+        Whether a frame that is not whole follows.
+    """
+
+    samples: int
+    cut: bool
+
+
+def flac_end(path: Path, *, block_size: int) -> FlacEnd | None:
+    """Return how many samples a stream has per channel, by its last whole frame.
 
     Parameters
     ----------
@@ -38,8 +56,8 @@ def last_sample(path: Path, *, block_size: int) -> int | None:
 
     Returns
     -------
-    int or None
-        None where the file does not end with a whole frame.
+    FlacEnd or None
+        None where there is no whole frame at the end of the file.
 
     Raises
     ------
@@ -50,12 +68,18 @@ def last_sample(path: Path, *, block_size: int) -> int | None:
         first = max(0, file.seek(0, 2) - _SEARCHED_BYTES)
         file.seek(first)
         raw = file.read()
+    if raw[-_ID3V1_BYTES:].startswith(b"TAG"):
+        raw = raw[:-_ID3V1_BYTES]
+    ends = [len(raw)]  # of the file, and where what may be a later frame begins
     place = raw.rfind(b"\xff")
     while place >= 0:
-        end = _frame_end(raw, place, block_size)
-        # The checksum of a frame and its own checksum is 0.
-        if end is not None and _crc(np.frombuffer(raw[place:], np.uint8), 16, 0x8005) == 0:
-            return end
+        samples = _frame_end(raw, place, block_size)
+        if samples is not None:
+            for end in ends:
+                # The checksum of a frame and its own checksum is 0.
+                if _crc(np.frombuffer(raw[place:end], np.uint8), 16, 0x8005) == 0:
+                    return FlacEnd(samples, end != len(raw))
+            ends.append(place)
         place = raw.rfind(b"\xff", 0, place)
     return None
 

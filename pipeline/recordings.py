@@ -12,7 +12,7 @@ import soundfile
 from pipeline.audio_kind import AudioKind
 from pipeline.containers import Header, read_header
 from pipeline.decoders import Decoder, JoinedDecoder, SndfileDecoder
-from pipeline.flac_length import last_sample
+from pipeline.flac_length import flac_end
 from pipeline.foreign_audio import ForeignDecoder, foreign_stream
 from pipeline.mpeg_frames import id3_bytes
 from pipeline.mpeg_stream import MpegRecording, mpeg_recordings
@@ -290,10 +290,15 @@ def _flac(path: Path) -> Recording:
     if len(head) < 26 or head[:4] != b"fLaC" or head[21] & 15 or any(head[22:26]):
         return _plain(SndfileDecoder(path))
     # STREAMINFO leaves the 36 bits of its length at 0: "unknown".
-    frames = last_sample(path, block_size=int.from_bytes(head[10:12], "big"))
-    if frames is None:
+    end = flac_end(path, block_size=int.from_bytes(head[10:12], "big"))
+    if end is None:
         raise soundfile.LibsndfileError(3)
+    frames = end.samples
     length = bytes((head[21] & 0xF0 | frames >> 32,)) + (frames & 0xFFFFFFFF).to_bytes(4, "big")
     decoder = SndfileDecoder(path, patched({start + 21: length}, path.stat().st_size))
-    remark = f"does not tell how long it is: {frames / decoder.sample_rate:.3f} s were read"
+    seconds = frames / decoder.sample_rate
+    if end.cut:
+        cut = f"is truncated: its last FLAC frame is not whole ({seconds:.3f} s are there)"
+        return Recording(decoder, frames, incomplete=cut)
+    remark = f"does not tell how long it is: {seconds:.3f} s were read"
     return Recording(decoder, frames, remarks=(remark,))

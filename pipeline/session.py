@@ -246,7 +246,7 @@ def find_session(
         return FoundSession(root, (), (), (), tuple(faults), good_references, sample_rate, ())
     root = root.resolve()
     settings = SessionSettings()
-    if os.path.lexists(root / SESSION_TOML):  # a link to nothing is no wish for nothing
+    if os.path.lexists(root / SESSION_TOML):  # a link to nothing too
         try:
             settings = load_settings(root / SESSION_TOML)
         except InputError as error:

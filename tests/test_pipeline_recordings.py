@@ -199,7 +199,14 @@ def test_a_flac_tells_its_length_by_its_last_frame(tmp_path: Path, blocks: int) 
     assert (info.frames, info.incomplete) == (audio.size, None)
     assert "does not tell how long it is" in info.remarks[0]
     assert np.array_equal(read(path), whole)
+    path.write_bytes(raw + b"TAG" + bytes(125))
+    assert probe(path).frames == audio.size
     path.write_bytes(raw[:-5])
+    info = probe(path)
+    assert info.frames == 4096 * blocks
+    assert "its last FLAC frame is not whole" in (info.incomplete or "")
+    assert np.array_equal(read(path), whole[:, : info.frames])
+    path.write_bytes(raw[:60])
     with pytest.raises(InputError):
         read(path)
 
