@@ -46,12 +46,14 @@ _LIKELY = 0.6
 """Share of the sound that the others explain, of a bus that was worked on."""
 _ONE_TRACK = 0.9
 _BETTER, _EXACT = 4.0, 1e-3
-_WORST_THIRDS, _MISSING = 3, 1.0 / 3.0
+_WORST_THIRDS, _MISSING = 3, 0.3
 """Of the thirds of an octave that are explained worst. Effects on a bus are everywhere (0.25 with a
 reverb 6 dB under it), an instrument that no other track has is in some of them (from 0.4)."""
 _ALONE, _SOUNDS = 0.15, 1e-3
 _COPY_COURSE = 0.95
 _LATENCY_MS = 0.1
+_ANOTHER_S, _CHANCE = 0.29, 0.15
+"""Sums are explained by a tenth of that at most from another moment."""
 _FINER_S = tuple(1e-6 * np.arange(-60.0, 61.0, 10.0))
 
 
@@ -223,6 +225,8 @@ class _Fit:
         fit = self._explained(times, self._others)
         if fit.share < _LIKELY:
             return None
+        if self._by_chance(times) > _CHANCE * fit.share:
+            return None
         copies = self._copies(times, fit.given)
         if copies:
             rest = [other for other in self._others if other not in copies]
@@ -249,6 +253,14 @@ class _Fit:
 
     def _look(self, times: Sequence[float]) -> float:
         return self._explained(times, self._others[:_FIRST_OTHERS]).share
+
+    def _by_chance(self, times: Sequence[float]) -> float:
+        """Return what the others explain from another moment, as many may of a few tones."""
+        delay_s = self._delay_s
+        self._delay_s += _ANOTHER_S
+        share = self._explained(times, self._others).share
+        self._delay_s = delay_s
+        return share
 
     def _copies(self, times: Sequence[float], shares: Float64Array) -> dict[int, float]:
         """Return the others that hold the whole sound alone, and how much of it.

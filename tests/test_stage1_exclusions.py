@@ -123,10 +123,12 @@ def test_a_bus_that_was_worked_on_and_comes_late_is_left_out() -> None:
     assert left_out(search(tracks | {"Neon.wav": mixed})) == {"Neon.wav"}
 
 
-@pytest.mark.parametrize("missing", ["HiHat.wav", "Guitar.wav"])
-def test_a_bus_with_an_instrument_that_no_other_track_has_is_kept(missing: str) -> None:
+@pytest.mark.parametrize(("missing", "gain"), [("HiHat.wav", 0.4), ("Guitar.wav", 0.8)])
+def test_a_bus_with_an_instrument_that_no_other_track_has_is_kept(
+    missing: str, gain: float
+) -> None:
     tracks = band()
-    softer = {missing: 0.4 * tracks.pop(missing)}
+    softer = {missing: np.float32(gain) * tracks.pop(missing)}
     bus = stereo({name: tracks[name] for name in tracks if name != "Lead Vox.wav"} | softer)
     found = search(tracks | {"Backing.wav": bus})
     assert left_out(found) == set()
@@ -142,6 +144,20 @@ def test_a_bus_that_goes_on_alone_is_kept() -> None:
     }
     found = search({n: np.asarray(s, np.float32) for n, s in quiet.items()} | {"Neon.wav": bus})
     assert left_out(found) == set()
+
+
+def test_a_tone_that_many_others_share_is_no_sum() -> None:
+    rng = np.random.default_rng(3)
+    time = np.arange(SECONDS * RATE) / RATE
+    pulse = np.exp(-(time % 2.0) / 0.3)
+    session = {"Sub Drop.wav": np.asarray(0.3 * np.sin(2 * np.pi * 110.0 * time) * pulse, "f4")}
+    for k in range(12):
+        tones = sum(
+            np.sin(2 * np.pi * 110.0 * h * time + rng.uniform(0.0, 6.28)) / h for h in range(1, 6)
+        )
+        course = 0.2 + pulse * rng.uniform(0.5, 1.0)
+        session[f"Pad {k}.wav"] = np.asarray(0.05 * tones * course, np.float32)
+    assert search(session) == Exclusions()
 
 
 def test_an_echo_of_several_tracks_is_no_sum() -> None:
