@@ -57,6 +57,7 @@ from pipeline.delivery import (
     DEFAULT_LUFS,
     HIGHEST_REFERENCE_LUFS,
     Density,
+    Target,
     is_as_loud,
     parse_target,
 )
@@ -189,11 +190,7 @@ def _mix_analysed(
         reference_style, donors = wanted_style(
             [(reference.style, reference.condition.trust) for reference in heard], start_style
         )
-    full_lufs = target_lufs = DEFAULT_LUFS if target.loudness_lufs is None else target.loudness_lufs
-    if target.loudness_lufs is None and reference_style is not None:
-        full_lufs = min(reference_style.loudness_lufs, HIGHEST_REFERENCE_LUFS)
-        target_lufs = _between(DEFAULT_LUFS, full_lufs, settings.strength)
-    full_lufs, target_lufs = round(full_lufs, 2), round(target_lufs, 2)
+    full_lufs, target_lufs = _targets_lufs(target, reference_style, settings.strength)
 
     sounding = [stem for stem in plain if not stem.silent]
     found: ConsoleSettings | None = None
@@ -224,10 +221,6 @@ def _mix_analysed(
             settings=settings,
             progress=progress,
         )
-    tags = folder_tags(session.root.name)
-    for tag in ("title", "artist"):
-        given = getattr(settings, tag)
-        tags |= {} if given is None else {tag: given}
     notes = reference_notes(session.references, heard)
     if found is not None and found.note:
         notes = (*notes, found.note)
@@ -236,18 +229,7 @@ def _mix_analysed(
     results = request_results(plan, before, analysed, plain, stems)
     plan = plan.model_copy(
         update={
-            "delivery": Delivery(
-                target=settings.target,
-                target_lufs=target_lufs,
-                limiter_ceiling_dbtp=ceiling,
-                format=settings.format,
-                subtype=_SUBTYPES[settings.subtype],
-                dither_seed=settings.seed,
-                title=tags["title"],
-                artist=tags["artist"],
-                album=settings.album or "",
-                date=settings.date or "",
-            ),
+            "delivery": _delivery(settings, session.root.name, target_lufs, ceiling),
             "notes": (*plan.notes, *notes),
         }
     )
@@ -263,12 +245,8 @@ def _mix_analysed(
         labels=names,
     )
     density = None
-    if (
-        found is not None
-        and reference_style is not None
-        and is_as_loud(full_lufs, reference_style.loudness_lufs)
-    ):
-        density = _density_wanted(reference_style, start_style, settings)
+    if found is not None and reference_style is not None:
+        density = _density_wanted(reference_style, start_style, settings, full_lufs)
     mixdown = engine.run(
         deliver_step,
         DeliverJob(
@@ -349,8 +327,35 @@ def _refuse_unheard(references: Sequence[Path], styles: Sequence[Style]) -> None
         raise InputError(problems)
 
 
-def _between(start: float, end: float, strength: float) -> float:
-    return end if strength == 1.0 else start + strength * (end - start)
+def _targets_lufs(target: Target, reference: Style | None, strength: float) -> tuple[float, float]:
+    """Return the loudness at full strength, which the style is judged at, and the mix's."""
+    if target.loudness_lufs is not None:
+        full = wanted = target.loudness_lufs
+    elif reference is None:
+        full = wanted = DEFAULT_LUFS
+    else:
+        full = min(reference.loudness_lufs, HIGHEST_REFERENCE_LUFS)
+        wanted = full if strength == 1.0 else DEFAULT_LUFS + strength * (full - DEFAULT_LUFS)
+    return round(full, 2), round(wanted, 2)
+
+
+def _delivery(
+    settings: MixSettings, folder_name: str, target_lufs: float, ceiling_dbtp: float
+) -> Delivery:
+    """Return how the mix is to be delivered, with what is known of the song by its folder."""
+    tags = folder_tags(folder_name)
+    return Delivery(
+        target=settings.target,
+        target_lufs=target_lufs,
+        limiter_ceiling_dbtp=ceiling_dbtp,
+        format=settings.format,
+        subtype=_SUBTYPES[settings.subtype],
+        dither_seed=settings.seed,
+        title=tags["title"] if settings.title is None else settings.title,
+        artist=tags["artist"] if settings.artist is None else settings.artist,
+        album=settings.album or "",
+        date=settings.date or "",
+    )
 
 
 def _style_at(reference: Style, start: Style, target_lufs: float) -> Style:
@@ -373,8 +378,12 @@ def _style_at(reference: Style, start: Style, target_lufs: float) -> Style:
     )
 
 
-def _density_wanted(reference: Style, start: Style, settings: MixSettings) -> Density | None:
-    if Aspect.DYNAMICS not in settings.match:
+def _density_wanted(
+    reference: Style, start: Style, settings: MixSettings, full_lufs: float
+) -> Density | None:
+    """Return the density to follow; None where it is not wanted or the loudness needs none."""
+    as_loud = is_as_loud(full_lufs, reference.loudness_lufs)
+    if Aspect.DYNAMICS not in settings.match or not as_loud:
         return None
 
     def blended(name: str) -> float:
