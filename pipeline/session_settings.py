@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import fnmatch
 import functools
+import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -153,6 +154,8 @@ class SessionSettings:
         Whether they place the tracks.
     full_length
         Whether long silence after the last sound is kept.
+    exact
+        Of the entries' globs those that are the name of a file that is there: they mean it alone.
     """
 
     sample_rate: int | None = None
@@ -160,6 +163,7 @@ class SessionSettings:
     offsets: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     time_stamps: StampUse = StampUse.AUTO
     full_length: bool = False
+    exact: frozenset[str] = frozenset()
 
     def overrides(self, names: Sequence[str]) -> tuple[dict[str, TrackOverrides], tuple[str, ...]]:
         """Apply the rules to the tracks of a session.
@@ -200,7 +204,10 @@ class SessionSettings:
         """
         use = None
         for rule in self.rules:
-            if rule.use is not None and _hits(rule.match, [name]):
+            if rule.use is None or not _hits(rule.match, [name]):
+                continue
+            # Some systems take names that differ in case for one.
+            if rule.match not in self.exact or _folded(_literal(rule.match) or "") == _folded(name):
                 use = rule.use
         if use is None and any(_literal(rule.match) == name for rule in self.rules):
             return True
@@ -275,7 +282,14 @@ def load_settings(path: Path) -> SessionSettings:
     settings = reader.settings(raw)
     if reader.problems:
         raise InputError(reader.problems)
-    return settings
+    literals = {rule.match: _literal(rule.match) for rule in settings.rules}
+    folder = str(path.parent)
+    exact = (
+        match
+        for match, name in literals.items()
+        if name is not None and os.path.isfile(os.path.join(folder, name))  # noqa: PTH113, PTH118
+    )
+    return replace(settings, exact=frozenset(exact))
 
 
 class _Reader:

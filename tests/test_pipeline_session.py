@@ -328,6 +328,17 @@ def test_a_pool_is_taken_where_there_is_little_else(tmp_path: Path) -> None:
     assert session.notes[0].startswith("Audio/ is the audio pool of a project of Cubase, and there")
 
 
+def test_use_of_a_file_named_in_full_means_that_file_alone(tmp_path: Path) -> None:
+    for name in ("Kick.wav", "Vox.wav", "Double/Vox.wav", "Recycled/Kick.wav"):
+        put(tmp_path, name)
+    (tmp_path / "session.toml").write_text(
+        '[[track]]\nmatch = "Vox.wav"\nuse = false\n[[track]]\nmatch = "Kick.wav"\nuse = true\n'
+    )
+    session = opened(tmp_path)
+    assert [track.name for track in session.tracks] == ["Double/Vox.wav", "Kick.wav"]
+    assert [item.name for item in session.left_out] == ["Recycled/", "Vox.wav"]
+
+
 @pytest.mark.parametrize("target", ["session.toml", "settings of the song.toml"])
 def test_settings_that_are_a_link_to_nothing_are_told(tmp_path: Path, target: str) -> None:
     put(tmp_path, "Kick.wav")
