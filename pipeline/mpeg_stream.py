@@ -20,6 +20,7 @@ __all__ = ["MpegRecording", "mpeg_recordings"]
 
 _WINDOW_BYTES = 2**20
 _MOST_TAGS = 1_000
+_APE_HEADER_BYTES = 32
 _DECODER_DELAY = 529  # of every layer III decoder: its filter bank's 528 samples and one
 _COUNT_SLACK = 2
 """Frames by which a header may be off: some count themselves, some lose the last."""
@@ -160,8 +161,9 @@ def mpeg_recordings(path: Path, span: Span | None = None) -> list[MpegRecording]
         window = _Window(file, span or (0, file.seek(0, 2)))
         position = window.start
         joined = False
+        strange_bytes = 0  # since the last frame; what no frame follows is a tag of some kind
         while position < window.end:
-            head = window.bytes_at(position, 12)
+            head = window.bytes_at(position, 24)
             tag = _tag_bytes(head)
             if tag:
                 # One behind audio, and before more: another file was put there.
@@ -174,13 +176,15 @@ def mpeg_recordings(path: Path, span: Span | None = None) -> list[MpegRecording]
                 (last is not None and header.like(last.header)) or _goes_on(window, position, 2)
             ):
                 there = _resynchronised(window, position + 1)
-                if last is not None and there < window.end:
-                    last.strange_bytes += there - position
+                strange_bytes += there - position
                 position = there
                 continue
             end = position + header.frame_bytes
             if end > window.end:
                 break
+            if last is not None:
+                last.strange_bytes += strange_bytes
+            strange_bytes = 0
             frame = window.bytes_at(position, min(header.frame_bytes, 200))
             if (tagged := _tagged(frame, header)) is not None:
                 if len(recordings) >= _MOST_TAGS:
@@ -200,8 +204,10 @@ def _tag_bytes(head: bytes) -> int:
     """Return the length of a tag that holds no audio, or 0."""
     if head[:3] == b"TAG" and head[:4] != b"TAG+":
         return 128
-    if head[:8] == b"APETAGEX":
-        return 32
+    if head[:8] == b"APETAGEX" and len(head) == 24:
+        # Its size leaves out the header, by which a tag may begin; else this is its end.
+        is_header = head[23] & 0x20
+        return _APE_HEADER_BYTES + (int.from_bytes(head[12:16], "little") if is_header else 0)
     return id3_bytes(head)
 
 

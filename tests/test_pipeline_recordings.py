@@ -296,6 +296,24 @@ def test_bytes_between_frames_are_told(tmp_path: Path) -> None:
 
 
 @needs_ffmpeg
+def test_tags_behind_the_frames_are_no_strange_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "vocal.mp3"
+    plain = mp3(path, song(seconds=1))
+    whole = read(path)
+    item = b"\5\0\0\0\0\0\0\0MP3GAIN_MINMAX\0" + b"1,200"
+    size = struct.pack("<II", len(item) + 32, 1)
+    ends = [
+        b"APETAGEX" + struct.pack("<I", 2000) + size + flags + bytes(8)
+        for flags in (b"\0\0\0\xa0", b"\0\0\0\x80")
+    ]
+    lyrics = b"LYRICSBEGIN" + b"la " * 100 + b"000311LYRICS200"
+    id3v1 = b"TAG" + bytes(125)
+    for tags in (ends[0] + item + ends[1] + id3v1, item + ends[1] + id3v1, lyrics + id3v1):
+        path.write_bytes(plain + tags)
+        assert probe(path).remarks == ()
+        assert np.array_equal(read(path), whole)
+
+
 @pytest.mark.parametrize(("codec", "late"), [("libmp3lame", 1105), ("mp2", 481)])
 def test_mpeg_audio_in_a_wav_is_read(tmp_path: Path, codec: str, late: int) -> None:
     audio = song()
