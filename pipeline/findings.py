@@ -162,8 +162,8 @@ def compression_findings(
             Finding(
                 f"Limiter{_when(limiting)}",
                 f"works hard, {_reduced(limiting)}",
-                "a lower --target leaves it less to do; if it has to be so loud, compress the "
-                f"stems that peak {_IN_PLAN}",
+                f"a lower --target, or target_lufs {_IN_PLAN}, leaves it less to do; if it has to "
+                "be so loud, compress the stems that peak",
             )
         )
     return tuple(found)
@@ -193,7 +193,7 @@ def crest_findings(
         Finding(
             "The whole mix",
             f"crest factor {mix_db:.1f} dB, {lost:.1f} dB less than in the balanced start",
-            "if attacks sound flat, ask for a lower --target"
+            f"if attacks sound flat, ask for a lower --target, or target_lufs {_IN_PLAN}"
             + (f", or {followed.less}" if followed.dynamics else ""),
         ),
     )

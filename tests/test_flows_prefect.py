@@ -450,6 +450,22 @@ def test_arguments_and_results_pass_through_untouched(server: str) -> None:
     assert passed[1] is items[1]
 
 
+def test_what_cannot_be_shown_ends_no_run(environment: Path, tmp_path: Path) -> None:
+    from flows.prefect_engine import PrefectEngine
+
+    asked: list[str | None] = []
+
+    def page(address: str | None) -> str:
+        asked.append(address)
+        raise ZeroDivisionError("a plot of nothing")
+
+    engine = PrefectEngine()
+    engine.publish_page("mix", page, title="a song", report=tmp_path / "report.html")
+    assert asked == [None]
+    engine.run_id = str(uuid.uuid4())  # of a run whose context is over
+    engine.log("the mix is there")
+
+
 def test_engine_outside_a_flow_says_what_to_use(server: str) -> None:
     with pytest.raises(RuntimeError, match="use run_as_flow"), make_engine("prefect"):
         pass
