@@ -44,6 +44,7 @@ __all__ = [
     "find_session",
     "mix_rate",
     "open_session",
+    "placed_in_time",
     "settle",
 ]
 
@@ -492,7 +493,7 @@ def settle(
         raise InputError([*faults, *bad])
     if faults or (bad and not skip_bad):
         raise InputError([*faults, *(() if skip_bad else bad)])
-    tracks, stamp_notes = _placed_in_time(tracks, found.time_stamps)
+    tracks, stamp_notes = placed_in_time(tracks, found.time_stamps)
     rate = found.sample_rate or mix_rate(tracks)
     return Session(
         root=found.root,
@@ -553,8 +554,8 @@ def _rate_notes(tracks: Sequence[Track], sample_rate: int) -> list[str]:
     ]
 
 
-def _placed_in_time(tracks: list[Track], use: StampUse) -> tuple[list[Track], tuple[str, ...]]:
-    """Return the tracks where ``session.toml`` places them, and else their time stamps."""
+def placed_in_time(tracks: list[Track], use: StampUse) -> tuple[list[Track], tuple[str, ...]]:
+    """Return the tracks where ``session.toml`` places them, and else their time stamps; notes."""
     starts = starts_from_stamps(
         [
             StampedTrack(t.name, t.info.sample_rate, t.info.duration_s, t.info.time_reference)

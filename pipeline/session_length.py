@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from pipeline.audio import AudioInfo, probe
 from pipeline.problems import Problem
-from pipeline.session import FoundSession
+from pipeline.session import FoundSession, placed_in_time
+from pipeline.session_settings import SESSION_TOML
 
 __all__ = ["LONGEST_MINUTES", "without_too_long"]
 
@@ -27,14 +28,16 @@ def without_too_long(found: FoundSession, *, max_minutes: float) -> FoundSession
         The longest that a track, with its start on the time line, or a reference may last.
     """
     kept, bad, references, faults = [], [], [], []
-    for track in found.tracks:
-        if _minutes(track.info, track.offset_s) <= max_minutes:
+    placed, _ = placed_in_time(list(found.tracks), found.time_stamps)
+    for track, at in zip(found.tracks, placed, strict=True):
+        if _end_minutes(track.info, at.offset_s) <= max_minutes:
             kept.append(track)
         else:
-            bad.append(_problem(track.name, track.info, max_minutes, "--skip-bad leaves it out"))
+            other = "--skip-bad leaves it out"
+            bad.append(_problem(track.name, track.info, max_minutes, other, start_s=at.offset_s))
     for path in found.references:
         info = probe(path)
-        if _minutes(info, 0.0) <= max_minutes:
+        if _end_minutes(info, 0.0) <= max_minutes:
             references.append(path)
         else:
             subject = f"reference {path.name}"
@@ -50,17 +53,22 @@ def without_too_long(found: FoundSession, *, max_minutes: float) -> FoundSession
     )
 
 
-def _minutes(info: AudioInfo, offset_s: float) -> float:
-    return (offset_s + info.duration_s) / 60.0
+def _end_minutes(info: AudioInfo, start_s: float) -> float:
+    return (start_s + info.duration_s) / 60.0
 
 
-def _problem(subject: str, info: AudioInfo, max_minutes: float, other: str) -> Problem:
-    minutes = info.duration_s / 60.0
-    gigabytes = _MIX_BYTES_A_FRAME * info.frames / 1e9
-    wanted = int(minutes) + 1
+def _problem(
+    subject: str, info: AudioInfo, max_minutes: float, other: str, *, start_s: float = 0.0
+) -> Problem:
+    minutes = _end_minutes(info, start_s)
+    gigabytes = _MIX_BYTES_A_FRAME * info.sample_rate * 60.0 * minutes / 1e9
+    what, remedy = f"lasts {minutes:.1f} minutes", "cut it to the song"
+    if start_s:
+        what = f"starts {start_s / 60.0:.1f} minutes after the song and ends at {minutes:.1f}"
+        remedy = f"correct it (start_s in {SESSION_TOML}, or --time-stamps ignore)"
     return Problem(
         subject,
-        f"lasts {minutes:.1f} minutes, more than the {max_minutes:g} that a song may last here",
-        f"cut it to the song, or allow it with --max-minutes {wanted}, which takes about "
+        f"{what}, more than the {max_minutes:g} that a song may last here",
+        f"{remedy}, or allow it with --max-minutes {int(minutes) + 1}, which takes about "
         f"{gigabytes:.0f} GB of memory; {other}",
     )

@@ -38,6 +38,19 @@ def test_a_small_file_of_much_silence_is_a_bad_track_with_a_remedy(tmp_path: Pat
     assert without_too_long(headers, max_minutes=63) is headers
 
 
+def test_a_track_that_starts_too_late_is_told_with_what_places_it(tmp_path: Path) -> None:
+    put(tmp_path / "Bass.flac", 0.5)
+    put(tmp_path / "Vox.flac", 0.5)
+    (tmp_path / "session.toml").write_text('[[track]]\nmatch = "Vox*"\nstart_s = 86400\n')
+    bounded = without_too_long(find_session(tmp_path), max_minutes=60)
+    assert [track.name for track in bounded.tracks] == ["Bass.flac"]
+    (bad,) = bounded.bad_tracks
+    assert str(bad).startswith(
+        "Vox.flac: starts 1440.0 minutes after the song and ends at 1440.5, more than the 60 that "
+        "a song may last here: correct it (start_s in session.toml, or --time-stamps ignore), or"
+    )
+
+
 def test_what_is_too_long_can_be_left_out(tmp_path: Path) -> None:
     put(tmp_path / "Bass.flac", 0.5)
     put(tmp_path / "Room.flac", 2)
