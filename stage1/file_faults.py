@@ -252,7 +252,8 @@ def _is_steady(powers: Float64Array) -> bool:
 
 
 _MID_SIDE = re.compile(
-    r"(?:^|[^A-Za-z])(?:M[-_/+& ]?S|m[-_/+&]?s|(?i:mid[-_+& ]*side))(?:[^A-Za-z]|$)"
+    # "250 ms" is a time.
+    r"(?<![A-Za-z0-9])(?:M[-_/+& ]?S|(?<!\d[-_ ])m[-_/+&]?s|(?i:mid[-_+& ]*side))(?:[^A-Za-z]|$)"
 )
 
 
@@ -263,5 +264,7 @@ def names_mid_side(name: str) -> bool:
     --------
     >>> names_mid_side("Room MS.wav"), names_mid_side("OH mid-side.wav"), names_mid_side("Mess.wav")
     (True, True, False)
+    >>> names_mid_side("Delay 250 ms.wav")
+    False
     """
     return _MID_SIDE.search(PurePosixPath(name).stem) is not None

@@ -28,7 +28,10 @@ _ALIKE = 0.5
 _LOUDEST_SIDE_LU = 6.0
 _LENGTH_S = 0.5
 
-_END = re.compile(r"^(?P<base>.*?)[-_ .(]*\b(?P<end>mid|side|m|s)\)?$", re.IGNORECASE)
+# Beside an alto or a tenor they are a mezzo and a soprano.
+_OTHER_VOICES = frozenset("at")
+
+_END = re.compile(r"^(?P<base>.*?)[-_ .(]*\b(?P<end>mid|side|[msat])\)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,11 @@ def mid_side_pairs(
             continue
         base = (path.parent / named["base"].strip(" -_.(")).as_posix().casefold()
         ends.setdefault((base, named["end"][0].lower()), []).append(index)
+    voices = {base for base, end in ends if end in _OTHER_VOICES}
     pairs = []
     for (base, end), mids in ends.items():
         sides = ends.get((base, "s"), [])
-        if end != "m" or len(mids) != 1 or len(sides) != 1:
+        if end != "m" or len(mids) != 1 or len(sides) != 1 or base in voices:
             continue
         mid, side = mids[0], sides[0]
         pairs.append(MidSidePair(mid, side, _agree(features[mid], features[side], relations)))

@@ -41,7 +41,7 @@ _GLANCE_OTHERS, _NOTHING = 8, 0.1
 """What is no sum is under 0.03 in one passage against the likeliest; sums are over 0.25."""
 _FIRST_LOOK, _FIRST_OTHERS, _UNLIKELY = 2, 16, 0.25
 _EDGES_HZ = (100.0, 400.0, 1200.0, 3500.0, 7100.0)
-_LEAST_SHARE = 0.01
+_LEAST_SHARE, _GIVES = 0.01, 0.001
 _LIKELY = 0.6
 """Share of the sound that the others explain, of a bus that was worked on."""
 _ONE_TRACK = 0.9
@@ -139,7 +139,7 @@ def _find(
         if best < _CANDIDATE:
             continue
         shares = weights * power[:, others].sum(axis=0)
-        order = np.lexsort((-power[:, others].sum(axis=0), -shares))[:_MOST_SUMMED]
+        order = np.lexsort((-power[:, others].sum(axis=0), -shares))
         chosen = [others[k] for k in order]
         alike = _alike(courses[:, target], courses[:, chosen])
         copies = [other for other, is_copy in zip(chosen, alike, strict=True) if is_copy]
@@ -222,7 +222,7 @@ class _Fit:
             look = self._look(first)
         if look < _UNLIKELY:
             return None
-        fit = self._explained(times, self._others)
+        fit = self._widest(times)
         if fit.share < _LIKELY:
             return None
         if self._by_chance(times) > _CHANCE * fit.share:
@@ -253,6 +253,20 @@ class _Fit:
 
     def _look(self, times: Sequence[float]) -> float:
         return self._explained(times, self._others[:_FIRST_OTHERS]).share
+
+    def _widest(self, times: Sequence[float]) -> _Explained:
+        """Fit with as many as can be at once; the next take the places of those that give least."""
+        waiting = self._others[_MOST_SUMMED:]
+        self._others = self._others[:_MOST_SUMMED]
+        fit = self._explained(times, self._others)
+        while waiting and fit.share < _ONE_TRACK:
+            kept = [o for o, share in zip(self._others, fit.given, strict=True) if share > _GIVES]
+            room = _MOST_SUMMED - len(kept)
+            if room <= 0:
+                break
+            self._others, waiting = kept + waiting[:room], waiting[room:]
+            fit = self._explained(times, self._others)
+        return fit
 
     def _by_chance(self, times: Sequence[float]) -> float:
         """Return what the others explain from another moment, as many may of a few tones."""

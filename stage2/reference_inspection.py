@@ -37,6 +37,8 @@ _SILENCE_S, _SILENCE_DB, _BLOCK_S = 5.0, -70.0, 0.1
 _DC_DB = -30.0
 # Beyond the first a channel is missing; beyond the second no engineer has placed the instruments.
 _DEAD_DB, _LOPSIDED_DB = 20.0, 3.0
+# A channel that is too quiet is so in most octaves that are not empty; instruments lean in some.
+_OCTAVES_HZ, _HELD_DB = 62.5 * 2.0 ** np.arange(7), 30.0
 _INVERTED_CORRELATION = -0.2
 # Wide mixes of real rooms come down to a side 35 dB under the mid; under this it is one signal.
 _MONO_DB = WIDTH_FLOOR_DB
@@ -199,17 +201,40 @@ class _Inspection:
                 "it is turned back before measuring",
             )
         if abs(lean_db) > _LOPSIDED_DB:
-            half = 10.0 ** (lean_db / 40.0)
-            sign = self._repair.get("gains", (1.0, 1.0))[1]
-            self._mend(gains=(half, 1.0 / half))
-            self._repair["gains"] = (half, sign / half)
-            self._lost["imbalance"] = False
-            side = "right" if lean_db > 0.0 else "left"
+            self._lopsided(lean_db)
+
+    def _lopsided(self, lean_db: float) -> None:
+        """Tell a channel that is too quiet from instruments that stand on one side."""
+        self._lost["imbalance"] = False
+        side = "right" if lean_db > 0.0 else "left"
+        if np.median(self._leans()) * np.sign(lean_db) < _LOPSIDED_DB / 2.0:
             self._say(
-                "lopsided",
-                f"is {abs(lean_db):.1f} dB louder on the {side}",
-                "both sides are measured as equally loud",
+                "leaning",
+                f"leans {abs(lean_db):.1f} dB to the {side} by instruments that stand there",
+                "the mix stays even",
             )
+            return
+        half = 10.0 ** (lean_db / 40.0)
+        sign = self._repair.get("gains", (1.0, 1.0))[1]
+        self._mend(gains=(half, 1.0 / half))
+        self._repair["gains"] = (half, sign / half)
+        self._say(
+            "lopsided",
+            f"is {abs(lean_db):.1f} dB louder on the {side}",
+            "both sides are measured as equally loud",
+        )
+
+    def _leans(self) -> Float64:
+        """Return right against left in dB in each octave that holds much of the power."""
+        powers = self._powers()
+        frequency = self._frequency(powers.left.size)
+        inside = [(frequency >= low) & (frequency < 2.0 * low) for low in _OCTAVES_HZ]
+        left, right = (
+            np.asarray([p[band].sum() for band in inside]) + _EPSILON
+            for p in (powers.left, powers.right)
+        )
+        held = left + right > (left + right).max() * 10.0 ** (-_HELD_DB / 10.0)
+        return np.asarray(10.0 * np.log10(right[held] / left[held]))
 
     def _lose_width(self) -> None:
         self._lost |= {
@@ -243,7 +268,7 @@ class _Inspection:
             self._lost["loudness"] = False
             self._say(
                 "quiet",
-                f"is {loudness:.1f} LUFS, which no finished mix is",
+                f"is {loudness:.1f} LUFS, quieter than finished mixes are",
                 "its loudness is not followed",
             )
 

@@ -160,6 +160,16 @@ def test_a_tone_that_many_others_share_is_no_sum() -> None:
     assert search(session) == Exclusions()
 
 
+def test_a_sum_is_found_among_more_tracks_than_are_fitted_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("stage1.submix._MOST_SUMMED", 4)
+    tracks = band()
+    bus = stereo({name: tracks[name] for name in ("Kick.wav", "Snare.wav", "HiHat.wav")})
+    others = {f"Synth {k}.wav": part(60 + k, low_hz=100.0, high_hz=6000.0) for k in range(4)}
+    assert left_out(search(tracks | others | {"Neon.wav": bus})) == {"Neon.wav"}
+
+
 def test_an_echo_of_several_tracks_is_no_sum() -> None:
     tracks = band()
     echo = np.roll(0.4 * stereo(tracks), 480, axis=1)  # 30 ms

@@ -53,3 +53,10 @@ def test_name_and_sound_must_agree(
     levels, places = as_pairs(balances, placements, pairs, plain)
     assert levels[1].gain_db == (-3.0 if sided else 4.0)
     assert [place.pan for place in places] == ([0.0, 0.0] if sided else [-0.4, 0.4])
+
+
+def test_voices_of_a_choir_are_no_mid_and_side() -> None:
+    names = ("Choir S.wav", "Choir M.wav", "Choir A.wav")
+    tracks = [*_tracks(names[:2], -25.0), *_tracks(("Choir A.wav", "Room S.wav"), -25.0)[:1]]
+    alike = np.full((3, 3), 0.8, np.float32)
+    assert mid_side_pairs(tracks, Relations(names, (), alike), [TrackOverrides()] * 3) == ()

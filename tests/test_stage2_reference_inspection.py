@@ -189,3 +189,14 @@ def test_silence_and_noise_are_no_faults() -> None:
 
 def test_nothing_to_mend_gives_the_very_array() -> None:
     assert Repair().apply(RECORD, sample_rate=RATE) is RECORD
+
+
+def test_instruments_on_one_side_are_no_faulty_channel() -> None:
+    bass = 0.5 * np.sin(2 * np.pi * 98 * TIME) * (1.2 + np.sin(2 * np.pi * 0.7 * TIME))
+    leaning = np.asarray(RECORD + np.stack([0.0 * bass, bass]), np.float32)
+    audio, condition = inspect_reference(leaning, sample_rate=RATE)
+    assert [fault.kind for fault in condition.faults] == ["leaning"]
+    assert condition.repair == Repair()
+    assert not condition.trust.imbalance
+    assert condition.trust.width
+    assert np.array_equal(audio, leaning)
