@@ -11,6 +11,7 @@ from typing import Protocol
 
 import tomlkit
 
+from pipeline.conditioning import ChannelUse
 from pipeline.problems import InputError, Problem
 from pipeline.roles import Presence, Role
 from pipeline.session import Session
@@ -38,8 +39,10 @@ What each track of this session is taken for. Change what is wrong; "unsure" mar
 An entry may also set gain_db (added to the balance), pan (-1 left to 1 right), invert (polarity,
 true or false), mute, start_s (where it starts, whatever its time stamp) and use (true keeps what
 would be left out, false leaves it out), and its match may be a glob such as "Drums/*kick*"; of
-several entries the last one counts. time_stamps = "use" or "ignore" above all entries says whether
-time stamps place the tracks, full_length = true keeps long silence at the end.
+several entries the last one counts.
+channels, what is made of a file's channels, is one of: {channels}
+Above all entries, time_stamps = "use" or "ignore" says whether time stamps place the tracks, and
+full_length = true keeps long silence at the end.
 Levels that the balance aims at are changed by tables such as [offsets.role] with hi_hat = -6.
 presence is one of: {presences}
 role is one of: {roles}"""
@@ -63,7 +66,9 @@ def write_session_toml(session: Session, recognised: Mapping[str, Recognised], p
         When the file exists: what a user wrote is never overwritten.
     """
     document = tomlkit.document()
-    heading = _HEADING.format(presences=", ".join(Presence), roles=", ".join(Role))
+    heading = _HEADING.format(
+        presences=", ".join(Presence), roles=", ".join(Role), channels=", ".join(ChannelUse)
+    )
     for line in (part for text in heading.splitlines() for part in textwrap.wrap(text, 98)):
         document.add(tomlkit.comment(line))
     document.add(tomlkit.nl())

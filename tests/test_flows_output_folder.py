@@ -213,6 +213,18 @@ def test_what_workers_write_through_is_there_already(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.skipif(not Path("/sys/kernel").is_dir(), reason="needs Linux's /sys")
+def test_a_folder_that_the_file_system_refuses_is_said_before_any_work() -> None:
+    (problem,) = folder_problems(Path("/sys/kernel/mixes/one"))
+    assert problem.what.startswith("cannot be made there (")
+    assert problem.remedy == "name another folder with --output"
+
+
+def test_asking_whether_a_folder_can_be_made_leaves_nothing(tmp_path: Path) -> None:
+    assert folder_problems(tmp_path / "mixes" / "one") == ()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_runs_that_begin_at_once_have_folders_of_their_own(tmp_path: Path) -> None:
     folder = tmp_path / "mixes" / "20260101-000000-ref"
     barrier, used = threading.Barrier(6), []
