@@ -12,6 +12,7 @@ from flows.places import Place, inside, name_of
 from flows.progress import Progress
 from flows.run_tags import run_tags
 from flows.settings import MixSettings
+from flows.store import made_whole
 from pipeline.problems import InputError, Problem
 from pipeline.session_settings import SESSION_TOML
 from pipeline.session_template import write_session_toml
@@ -39,8 +40,11 @@ def init_session(
     _refuse_existing(path)
     analysed = run_recipe(
         name_of(root),
-        lambda engine: analyse_session(
-            engine, root, settings=settings, store=store, progress=progress
+        lambda engine: made_whole(
+            lambda: analyse_session(
+                engine, root, settings=settings, store=store, progress=progress
+            ),
+            store,
         ),
         engine=settings.engine,
         dask=settings.dask,

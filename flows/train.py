@@ -13,7 +13,7 @@ from flows.output_folder import place_problems
 from flows.places import Place
 from flows.progress import Progress
 from flows.run_tags import run_tags
-from flows.store import Store, chosen_root
+from flows.store import Store, chosen_root, made_whole
 from flows.train_steps import (
     RecordedSong,
     SynthesisedSong,
@@ -69,7 +69,8 @@ def train_recipe(
     if problems:
         raise InputError(problems)
     with one_blas_thread():
-        made, balanced = _songs(engine, settings, chosen_root(store))
+        place = chosen_root(store)
+        made, balanced = made_whole(lambda: _songs(engine, settings, place), place)
     learned, held_out = made[: -told.held_out], made[-told.held_out :]
 
     def write_page(curves: Sequence[Mapping[str, float]]) -> None:

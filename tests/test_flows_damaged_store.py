@@ -69,3 +69,20 @@ def test_audio_damaged_since_it_was_found_is_made_again(
         assert contents(workplace / "kept again" / folder) == contents(workplace / "kept" / folder)
     mix = (workplace / "kept again" / "mix.wav").read_bytes()
     assert mix == (workplace / "kept" / "mix.wav").read_bytes()
+
+
+def test_a_session_is_looked_at_though_the_store_was_damaged(
+    workplace: Path, make_song: Callable[[Path], Path], stemwright: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("flows.store._SMALL_BYTES", 0)
+    song, store = make_song(workplace / "looked at"), Path(os.environ["STEMWRIGHT_STORE"])
+    settings = song / "session.toml"
+    assert stemwright("init", song).exit_code == 0
+    first = settings.read_text(encoding="utf-8")
+    settings.unlink()
+    for path in store.glob("analyse/*/*.npy"):
+        flip(path, 0.9)
+    again = stemwright("init", song)
+    assert again.exit_code == 0, again.output
+    assert settings.read_text(encoding="utf-8") == first
