@@ -355,10 +355,10 @@ def _empty_or_silent(path: Path, named: NamedAs) -> str | None:
 
 
 def _is_placeholder(path: Path) -> bool:
-    """Whether a file begins with zeros, as no audio file does: it has a size and no content."""
+    """Whether a file begins with zeros and no audio follows: it has a size and no content."""
     with open_regular(path) as file:
         head = os.read(file, _HEAD_BYTES)
-    return bool(head) and not head.strip(b"\0")
+    return bool(head) and not head.strip(b"\0") and sniff(path) is None
 
 
 def _is_output(folder: Path) -> bool:

@@ -166,3 +166,13 @@ def test_folders_are_told_by_name_and_neighbours(
 
 def test_a_suffix_that_says_nothing_is_no_verdict() -> None:
     assert {named_as(name) for name in ("Vox", "Vox 1.2", "Gtr.L", "Vox.take")} == {NamedAs.UNKNOWN}
+
+
+def test_zeros_before_the_frames_of_an_mp3_do_not_hide_it(tmp_path: Path) -> None:
+    path = tmp_path / "Vox.mp3"
+    soundfile.write(path, 0.1 * np.sin(np.arange(44_100) / 20.0), 44_100, format="MP3")
+    path.write_bytes(bytes(6000) + path.read_bytes())
+    (tmp_path / "Pad.mp3").write_bytes(bytes(60_000))
+    files = session_files(tmp_path)
+    assert list(files.files) == ["Vox.mp3"]
+    assert [problem.subject for problem in files.problems] == ["Pad.mp3"]
