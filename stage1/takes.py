@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import binary_opening
+from scipy.ndimage import binary_closing, binary_opening
 
 __all__ = ["Comp", "find_comps"]
 
@@ -23,6 +23,8 @@ _SILENT_POWER = 1e-7
 _SAME_DB = 0.02
 _RUN_FRAMES = 20
 """Only 200 ms and more in a row are a cut of the same recording."""
+_PIECE_FRAMES, _IN_PIECES = 150, 0.5
+"""Half of a comp is in pieces of 1.5 s and more; notes that two parts share are shorter."""
 _LEAST_SHARE = 0.04
 _COVERED = 0.85
 _WHOLE = 0.97
@@ -114,11 +116,22 @@ def _judge(comp: int, takes: dict[int, BoolArray], heard: BoolArray) -> Comp | N
     covered = float(everything.sum() / length)
     if covered < _COVERED:
         return None
+    piece = np.ones(_PIECE_FRAMES, np.bool_)
+    pieces = [binary_opening(_closed(s, ~heard[comp]), piece) for s in parts.values()]
+    if (np.logical_or.reduce(pieces) & everything).sum() < _IN_PIECES * everything.sum():
+        return None
     # Some take plays on while the comp has another: else they take turns, and all are wanted.
     if not any(_plays_on(take, parts, heard) for take in parts):
         return None
     order = sorted(parts, key=lambda i: -int(parts[i].sum()))
     return Comp(comp, tuple(order), round(covered, 3))
+
+
+def _closed(same: BoolArray, silent: BoolArray) -> BoolArray:
+    """Return the frames of a piece with the rests and short gaps in it."""
+    joined = binary_closing(np.pad(same, _RUN_FRAMES), np.ones(_RUN_FRAMES + 1, np.bool_))
+    joined = joined[_RUN_FRAMES:-_RUN_FRAMES] | silent
+    return np.asarray(joined)
 
 
 def _plays_on(take: int, parts: dict[int, BoolArray], heard: BoolArray) -> bool:

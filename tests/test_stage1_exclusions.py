@@ -253,6 +253,17 @@ def test_a_take_that_the_comp_has_no_part_of_is_told_by_its_name(takes: str, com
     assert left_out(search(session)) == {takes.format(k) for k in (1, 2, 3)}
 
 
+def test_parts_that_a_synthesiser_plays_of_the_same_notes_are_no_takes() -> None:
+    time = np.arange(RATE // 4) / RATE
+    notes = [0.2 * np.sign(np.sin(2 * np.pi * hz * time)) for hz in (220.0, 262.0, 330.0)]
+    session = {}
+    for k in range(6):
+        chosen = np.random.default_rng(k).integers(0, 3, 4 * SECONDS)
+        melody = np.concatenate([notes[note] for note in chosen])
+        session[f"Synth Lead {k}.wav"] = np.asarray(melody, np.float32)
+    assert left_out(search(session)) == set()
+
+
 def test_verse_and_chorus_of_one_voice_are_no_takes() -> None:
     session = band()
     voice = session.pop("Lead Vox.wav")
@@ -291,7 +302,14 @@ def test_names_that_serve_the_recording(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["Kick Click.wav", "Snare Slate.wav", "Click Perc.wav", "Synth Click.wav", "Cowbell.wav"],
+    [
+        "Kick Click.wav",
+        "Finger Clicks.wav",
+        "Snare Slate.wav",
+        "Click Perc.wav",
+        "Synth Click.wav",
+        "Cowbell.wav",
+    ],
 )
 def test_instruments_that_share_a_word_with_it(name: str) -> None:
     assert search(band() | {name: part(6, low_hz=500.0, high_hz=2000.0)}) == Exclusions()
