@@ -262,9 +262,9 @@ def _mix_analysed(
         name="deliver",
         label="bus, limiter, loudness",
     )
-    told = encoder_notes(plan, mixdown)
-    notes = (*notes, *told)
-    plan = delivered_plan(plan, mixdown).model_copy(update={"notes": (*plan.notes, *told)})
+    of_encoder = encoder_notes(plan, mixdown)
+    notes = (*notes, *of_encoder)
+    plan = delivered_plan(plan, mixdown).model_copy(update={"notes": (*plan.notes, *of_encoder)})
     with new_folder(folder) as part:
         summaries = copy_rendered(
             kept,

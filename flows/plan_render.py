@@ -264,7 +264,7 @@ def _look_at_references(
     engine: Engine, plan: Plan, plan_folder: Path, store: Place
 ) -> tuple[tuple[Path, ...], tuple[HeardReference, ...], tuple[str, ...]]:
     """Measure the references that are still where the plan saw them, and say which are not."""
-    found: list[Path] = []
+    paths: list[Path] = []
     lost: list[str] = []
     for name in plan.references:
         candidates = [] if is_url(name) else [Path(name), plan_folder / name]
@@ -272,10 +272,10 @@ def _look_at_references(
         if path is None:
             lost.append(f"reference {name!r} is not there: the report compares with none")
         else:
-            found.append(path.absolute())
-    if not found:
+            paths.append(path.absolute())
+    if not paths:
         return (), (), tuple(lost)
-    jobs = {path: TrackJob(shared_file(path), path.name, store) for path in found}
+    jobs = {path: TrackJob(shared_file(path), path.name, store) for path in paths}
     labels = [path.name for path in jobs]
     checks = engine.map(check_step, list(jobs.values()), name="check", labels=labels)
     whole = []
@@ -288,7 +288,16 @@ def _look_at_references(
     heard = engine.map(
         style_step, [jobs[p] for p in whole], name="style", labels=[p.name for p in whole]
     )
-    return tuple(whole), tuple(heard), tuple(lost)
+    for path, reference in zip(whole, heard, strict=True):
+        if not math.isfinite(reference.style.loudness_lufs):
+            why = "is never over -70 LUFS"
+            lost.append(f"reference {path.name!r} {why}: the report compares with none of it")
+    audible = [
+        (path, reference)
+        for path, reference in zip(whole, heard, strict=True)
+        if math.isfinite(reference.style.loudness_lufs)
+    ]
+    return tuple(p for p, _ in audible), tuple(r for _, r in audible), tuple(lost)
 
 
 def _wanted_style(heard: Sequence[HeardReference], start: Style) -> Style | None:

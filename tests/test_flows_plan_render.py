@@ -146,7 +146,7 @@ def test_references_that_cannot_be_compared_with_are_named(
     song: Path, workplace: Path, put: Callable[..., Path], stemwright: Command,
     make_reference: Callable[..., Path], plain: Callable[[str], str],
 ) -> None:  # fmt: skip
-    names = ("gone", "broken", "silent", "whole")
+    names = ("gone", "broken", "silent", "faint", "whole")
     references = [make_reference(workplace / f"{name}.wav", seed=len(name)) for name in names]
     out = workplace / "with references"
     asked = [part for path in references for part in ("--reference", path)]
@@ -155,10 +155,11 @@ def test_references_that_cannot_be_compared_with_are_named(
     references[0].unlink()
     references[1].write_bytes(b"no audio at all")
     put(references[2], np.zeros((2, RATE)), RATE)
+    put(references[3], 1e-6 * hits(3), RATE, subtype="FLOAT")
     rendered = stemwright("render", out / "plan.json")
     assert rendered.exit_code == 0, rendered.output
     told = " ".join(plain(rendered.output).split())
-    for name in names[:3]:
+    for name in names[:4]:
         assert f"{name}.wav' " in told, name
     assert "silent.wav' is silent: the report compares with none of it" in told
     assert "whole.wav'" not in told
