@@ -291,7 +291,7 @@ class _Walk:
         if str(target) in self._references:
             return "is the reference"
         if not target.is_relative_to(self.root):
-            return "is a link to a file outside the session"
+            return "is a link to a file outside the session: copy the file into it to have it mixed"
         # To open a named pipe would wait for ever.
         return None if is_file else "is not a regular file"
 

@@ -231,7 +231,8 @@ def test_what_is_no_track_is_left_out_and_said(tmp_path: Path) -> None:
         "Katrin Mix.wav": bounce,
         "link.wav": "is a link to Kick.wav",
         "gone.wav": "is a link to nothing",
-        "outside.wav": "is a link to a file outside the session",
+        "outside.wav": "is a link to a file outside the session: copy the file into it to have it "
+        "mixed",
         "folder/": "is a link to a folder",
         "pipe.wav": "is not a regular file",
         "ref.wav": "is the reference",
