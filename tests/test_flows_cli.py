@@ -161,7 +161,8 @@ BAD = {
     "empty": [f"Gtr.wav: is empty (0 bytes): export it again, {SKIP}"],
     "truncated_wav": [
         "Gtr.wav: is truncated: it holds 11,003 of the 22,050 bytes of audio that its header "
-        f"promises: copy or export it again, {SKIP}"
+        "promises (0.249 of 0.500 s): copy or export it again, or use what is there with --salvage, "
+        f"{SKIP}"
     ],
     "truncated_flac": [
         f"Gtr.flac: cannot be decoded after 1.486 s of 4.000 s: export it again, {SKIP}"
@@ -436,7 +437,7 @@ def test_silence_is_no_error_and_clipping_and_dc_are_flagged(
     put(song / "Silent Pad.wav", np.zeros((2, RATE // 2)), RATE)
     loud = sound(seed=3) * 40.0
     put(song / "Snare.wav", np.clip(loud, -1.0, 1.0), RATE, subtype="PCM_16")
-    put(song / "Gtr.wav", sound(seed=4) + 0.01, RATE, subtype="PCM_24")
+    put(song / "Gtr.wav", sound(2.0, seed=4) + 0.02, RATE, subtype="PCM_24")
     out = song.parent / "out"
     result = stemwright("mix", song, "-o", out)
     assert result.exit_code == 0
@@ -518,7 +519,8 @@ def test_init_writes_what_mix_takes_and_changes_nothing_by_itself(
         assert stemwright("mix", song, "-o", tmp_path / name).exit_code == 0
         plan = json.loads((tmp_path / name / "plan.json").read_text())
         keys = ("path", "role", "subgroup", "gain_db", "pan", "mute")
-        return [{key: track[key] for key in keys} for track in plan["tracks"]]
+        tracks = [{**track, **track["record"]} for track in plan["tracks"]]
+        return [{key: track[key] for key in keys} for track in tracks]
 
     before = tracks("before")
     result = stemwright("init", song, "--json")
@@ -567,7 +569,7 @@ def test_render_refuses_what_it_cannot_render(
     cases: list[tuple[Path, dict[str, object], list[object], str]] = [
         (root / "none.json", {}, [], "cannot be read"),
         (root / "bad.json", {}, [], "is not JSON (line 1, column 2"),
-        (edited, {"buss": {}}, [], "Extra inputs are not permitted: did you mean 'bus'?"),
+        (edited, {"buss": {}}, [], "unknown key 'buss': did you mean 'bus'?"),
         (edited, {"bus": {"gian_db": 1.0}}, [], "'gian_db': did you mean 'gain_db'?"),
         (edited, {"session": "../gone"}, [], "the session's folder is not there: name it with"),
         (edited, {"tracks": [{**track, "path": "gone.wav"}]}, [], "gone.wav: does not exist"),

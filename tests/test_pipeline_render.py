@@ -15,8 +15,8 @@ from pipeline.plan import (
     StemPlan,
     TrackPlan,
     default_settings,
-    load_plan,
 )
+from pipeline.plan_file import load_plan, plan_json
 from pipeline.problems import InputError
 from pipeline.processors import Bus, Strip
 from pipeline.render import (
@@ -221,7 +221,7 @@ def test_the_console_in_memory_renders_what_the_files_render(session: Path, plan
 def test_a_plan_written_and_read_back_renders_the_same_samples(
     session: Path, plan: Plan, tmp_path: Path
 ) -> None:
-    (tmp_path / "plan.json").write_text(plan.to_json(), encoding="utf-8")
+    (tmp_path / "plan.json").write_text(plan_json(plan), encoding="utf-8")
     again = load_plan(tmp_path / "plan.json")
     np.testing.assert_array_equal(whole(again, session), whole(plan, session))
     edited = again.model_copy(update={"delivery": Delivery(trim_db=-8.0)})
