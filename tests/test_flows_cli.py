@@ -19,6 +19,7 @@ import soundfile
 from typer.testing import Result
 
 from flows.progress import phase_title
+from pipeline.words import typeset
 from stage1.narrowband import METHODS
 
 Command = Callable[..., Result]
@@ -161,8 +162,8 @@ BAD = {
     "empty": [f"Gtr.wav: is empty (0 bytes): export it again, {SKIP}"],
     "truncated_wav": [
         "Gtr.wav: is truncated: it holds 11,003 of the 22,050 bytes of audio that its header "
-        "promises (0.249 of 0.500 s): copy or export it again, or use what is there with --salvage, "
-        f"{SKIP}"
+        "promises (0.249 of 0.500 s): copy or export it again, or use what is there with "
+        f"--salvage, {SKIP}"
     ],
     "truncated_flac": [
         f"Gtr.flac: cannot be decoded after 1.486 s of 4.000 s: export it again, {SKIP}"
@@ -452,7 +453,7 @@ def test_silence_is_no_error_and_clipping_and_dc_are_flagged(
     assert rows["Gtr.wav"]["dc_dbfs"] == pytest.approx(mean_db, abs=0.01)
     assert rows["Gtr.wav"]["flags"] == f"DC of {mean_db:.1f} dBFS taken out"
     for flag in (rows["Snare.wav"]["flags"], rows["Gtr.wav"]["flags"]):
-        assert flag in (out / "report.html").read_text()
+        assert typeset(flag) in (out / "report.html").read_text()
     assert f"note: Snare.wav: {rows['Snare.wav']['flags']}" in result.stdout
 
 
