@@ -332,7 +332,7 @@ def test_what_is_no_audio_says_so(tmp_path: Path) -> None:
         "folder": "is not a file: name an audio file",
         "none": "holds no audio (0 samples): export it again",
         "slow": "has a sample rate of 4000 Hz: convert it to a rate from 8000 to 768000 Hz",
-        "gone": "does not exist: correct the name",
+        "quite another": "does not exist: correct the name",
     }
     for name, message in words.items():
         path = tmp_path / f"{name}.wav"
