@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -25,6 +26,12 @@ from typer.testing import CliRunner, Result
 Audio = npt.NDArray[np.float64]
 
 ODD_NAME = 'Gtr "L"\n.wav' if os.name == "posix" else "Gtr 'L'.wav"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let interrupts be heard: a shell's job in the background begins with them ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="module")
