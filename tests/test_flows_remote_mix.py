@@ -128,7 +128,7 @@ def test_a_mix_by_workers_that_share_only_a_bucket_is_the_local_one(
     assert made == []
     assert isinstance(again.folder, str)
     assert again.folder.startswith(f"{session}/mixes/")
-    assert again.folder.endswith("-A_Song")
+    assert again.folder.rpartition("-")[0].endswith("-A_Song")
     prefix = again.folder.split("/", 3)[3] + "/"
     listed = json.loads(bucket.Object(prefix + "uploaded.json").get()["Body"].read())["files"]
     there = keys(bucket, prefix)
