@@ -92,6 +92,16 @@ class Deployed:
         log = (self.home / "worker.log").read_text(errors="replace")[-3000:]
         raise AssertionError(f"{run} is {self.state(run)} after {seconds} s\n{log}")
 
+    def await_log(self, run: str, text: str, seconds: float = 60.0) -> None:
+        """Wait for a line of a run's log, which is sent in batches, the last after its end."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            lines = self.ask("logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
+            if any(text in line["message"] for line in lines):
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"{run} logged {[line['message'] for line in lines]}")
+
     def stop(self) -> None:
         if self.worker is None:
             return
@@ -281,7 +291,6 @@ def test_a_deployed_catalogue_is_a_flow_run_a_session(deployed: Deployed, songs:
         "session:Good song",
         "session:Broken",
     }
-    logs = deployed.ask("logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
-    assert any("Good song: mixed after" in line["message"] for line in logs)
+    deployed.await_log(run, "Good song: mixed after")
     tables = deployed.ask("artifacts/filter", {"artifacts": {"key": {"any_": ["catalogue"]}}})
     assert [row["status"] for row in json.loads(tables[0]["data"])] == ["failed", "mixed"]
