@@ -608,19 +608,24 @@ def odd_text(place: Path) -> Iterator[Row]:
 
 
 def odd_folders(place: Path) -> Iterator[Row]:
-    """A looping link and a very deep folder."""
+    """A looping link and a very deep folder: named, and with ``--skip-bad`` mixed without it."""
     band(place)
     (place / "session" / "again").symlink_to(place / "session", target_is_directory=True)
     deep = place / "session"
     for _ in range(60):
         deep = deep / "d"
     deep.mkdir(parents=True)
-    mixed = mix(place)
+    named, mixed = mix(place), mix(place, "--skip-bad")
     yield (
         "a looping link, a deep folder",
-        "mixed, once",
-        f"exit {mixed.status}, {mixed.heard}",
-        (ends_well(mixed) and len(mixed.heard) == 4),
+        "the folder is named, and left out with --skip-bad; each track mixed once",
+        f"exit {named.status}, then {mixed.status}, {mixed.heard}",
+        (
+            named.status == 2
+            and named.says("folders deep", "--skip-bad")
+            and mixed.status == 3
+            and len(mixed.heard) == 4
+        ),
     )
 
 
