@@ -14,11 +14,11 @@ from flows.remote_input import bring_near, named_by_url
 from flows.settings import MixSettings
 from flows.store import Store
 from flows.track_steps import Examined, TrackJob, check_step, examine_step
-from pipeline.audio_writer import rate_problem
-from pipeline.check import TrackCheck
-from pipeline.conditioning import Conditioning
-from pipeline.problems import InputError, Problem
-from pipeline.session import (
+from pipeline.audio.check import TrackCheck
+from pipeline.audio.writer import rate_problem
+from pipeline.console.conditioning import Conditioning
+from pipeline.errors import InputError, Problem
+from pipeline.session.discovery import (
     TO_KEEP,
     FoundSession,
     LeftOut,
@@ -27,8 +27,8 @@ from pipeline.session import (
     mix_rate,
     settle,
 )
-from pipeline.session_length import without_too_long
-from pipeline.time_stamps import StampUse
+from pipeline.session.length import without_too_long
+from pipeline.session.timecode import StampUse
 from stage1.balance import TrackBalance, balance
 from stage1.exclusions import find_exclusions
 from stage1.features import TrackFeatures

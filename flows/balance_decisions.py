@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from flows.analysis import AnalysedSession
+from pipeline.errors import InputError, Problem, suggest
 from pipeline.plan import Delivery, Plan
-from pipeline.problems import InputError, Problem, suggest
 from stage1.balance import balance, balanced_lufs, published_gain_db
 from stage1.narrowband import METHODS
 

@@ -12,7 +12,8 @@ from flows.analysis import AnalysedSession
 from flows.balance_decisions import PUBLISHED, MethodBalance
 from flows.balance_steps import Written
 from flows.listening_test import Passage
-from pipeline.listening_page import (
+from pipeline.plan import Plan
+from pipeline.report.listening_page import (
     SUM,
     ListenedMethod,
     ListenedSignal,
@@ -20,7 +21,6 @@ from pipeline.listening_page import (
     TrackRow,
     write_listening_page,
 )
-from pipeline.plan import Plan
 
 __all__ = ["write_page"]
 

@@ -27,9 +27,9 @@ from flows.engine import Engine
 from flows.places import Place
 from flows.remote_files import shared_folder
 from flows.remote_output import staging
+from pipeline.errors import InputError, Problem
 from pipeline.plan import STRIP, Plan
-from pipeline.problems import InputError, Problem
-from pipeline.stem_sum import stem_file_names
+from pipeline.render.tracks import stem_file_names
 
 __all__ = ["RenderedBalances", "render_balances", "room_problems"]
 

@@ -18,13 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from flows.remote_files import FolderPlace, near_folder
-from pipeline.audio import AudioWriter
-from pipeline.loudness import EnergyMeter, LoudnessMeter, gated_lufs
+from pipeline.audio.stream import AudioWriter
+from pipeline.loudness.meter import EnergyMeter, LoudnessMeter, gated_lufs
+from pipeline.loudness.true_peak import TruePeakMeter
 from pipeline.plan import Plan
-from pipeline.render import BLOCK_FRAMES
-from pipeline.stem_sum import allow_open_files, place_tracks
-from pipeline.stem_sums import HOPS_PER_SECOND, PlayMeter, StemSums
-from pipeline.true_peak import TruePeakMeter
+from pipeline.render.balances import HOPS_PER_SECOND, PlayMeter, StemSums
+from pipeline.render.mixdown import BLOCK_FRAMES
+from pipeline.render.tracks import allow_open_files, place_tracks
 from pipeline.units import FloatArray, amplitude_to_db, db_to_amplitude
 
 __all__ = [

@@ -33,9 +33,9 @@ from flows.session_notes import track_notes
 from flows.settings import MixSettings
 from flows.source_files import refuse_changed
 from flows.store import Store, made_whole
+from pipeline.errors import InputError
 from pipeline.plan import Plan
 from pipeline.plan_file import plan_json
-from pipeline.problems import InputError
 from stage1.narrowband import METHODS
 
 __all__ = ["BalanceOutcome", "balance_session"]

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from flows.command_options import JsonOption, QuietOption, StoreOption
 from flows.screen import Screen, guard, printable
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from flows.store import Store

@@ -25,7 +25,7 @@ from flows.engine import Engine, default_workers, resolve_engine, run_recipe
 from flows.output_folder import place_problems
 from flows.places import Place
 from flows.run_tags import run_tags
-from pipeline.problems import InputError, Problem, StemwrightError
+from pipeline.errors import InputError, Problem, StemwrightError
 
 __all__ = ["CatalogueOutcome", "Runner", "SessionsFailedError", "in_processes", "mix_catalogue"]
 

@@ -36,7 +36,7 @@ from flows.command_options import (
 )
 from flows.progress import JsonProgress, Progress, RichProgress, guarded
 from flows.screen import EXIT_SKIPPED, Screen, guard, number, printable
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from flows.catalogue import CatalogueOutcome
@@ -174,7 +174,7 @@ def catalogue(
 
 def _reference_problems(settings: MixSettings) -> list[Problem]:
     """Return what is wrong with the references that every session would be mixed with."""
-    from pipeline.session import find_session
+    from pipeline.session.discovery import find_session
 
     nowhere = Path("\0")  # no folder: nothing but the references is looked at
     here = [place for place in settings.references if isinstance(place, Path)]

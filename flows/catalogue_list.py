@@ -13,8 +13,8 @@ from typing import Any
 
 from flows.places import Place, is_url, name_of, parse_place
 from flows.settings import MixSettings, checked_settings
-from pipeline.problems import InputError, Problem, missing_remedy, suggest
-from pipeline.session_files import session_files
+from pipeline.errors import InputError, Problem, missing_remedy, suggest
+from pipeline.session.files import session_files
 from pipeline.text_files import parse_toml, read_text, shown
 
 __all__ = ["RESERVED_NAMES", "CatalogueEntry", "CatalogueSource", "read_catalogue"]

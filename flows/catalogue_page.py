@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from flows.catalogue_table import CatalogueRow
-from pipeline.html_page import page_environment, write_whole
+from pipeline.report.html import page_environment, write_whole
 
 __all__ = ["write_catalogue_page"]
 

@@ -22,9 +22,9 @@ from flows.places import Place
 from flows.remote_input import bring_near
 from flows.retries import back_off_s, may_pass
 from flows.store import Store
-from pipeline.html_page import write_whole
-from pipeline.session_files import session_files
-from pipeline.session_settings import SESSION_TOML, readable_settings
+from pipeline.report.html import write_whole
+from pipeline.session.files import session_files
+from pipeline.session.settings import SESSION_TOML, readable_settings
 
 __all__ = ["RECORDS", "SessionJob", "crashed_row", "mix_entry", "mix_in_this_process"]
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from flows.csv_table import write_csv
 from flows.places import Place
-from pipeline.problems import InputError
+from pipeline.errors import InputError
 
 __all__ = ["CatalogueRow", "catalogue_frame", "failed_row", "mixed_row", "write_tables"]
 

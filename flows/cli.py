@@ -55,7 +55,7 @@ from flows.screen import (
     present_mix,
 )
 from flows.train_commands import add_train_commands
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from flows.settings import MixSettings
@@ -425,7 +425,7 @@ def demo(
         import time
 
         from flows.engine import default_workers
-        from pipeline.demo import make_demo
+        from pipeline.demo.session import make_demo
 
         chosen = chosen_settings(None, {"engine": engine, "dask": dask, "workers": workers})
         with screen.progress() as progress:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.places import Place, parse_place
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from flows.settings import MixSettings

@@ -33,7 +33,7 @@ from flows.server_process import (
     port_of,
 )
 from flows.team_database import check_database
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 __all__ = [
     "ServerError",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.dask_workers import glimpse, told_versions
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 __all__ = ["look_at_workers", "reach"]
 

@@ -40,7 +40,7 @@ from flows.interpreters import folder_kept_out
 from flows.output_folder import is_dead
 from flows.places import Place, parse_place
 from flows.progress import Progress
-from pipeline.problems import StemwrightError
+from pipeline.errors import StemwrightError
 
 __all__ = ["DaskEngine", "DaskError", "begin_fork_server"]
 

@@ -26,7 +26,7 @@ def _warm_up() -> None:
     from flows.render_steps import StemJob, stem_step
     from flows.steps import BalanceJob, balance_step
     from flows.track_steps import TrackJob, examine_step
-    from pipeline.audio import AudioWriter
+    from pipeline.audio.stream import AudioWriter
     from pipeline.plan import Plan, StemPlan, TrackPlan
 
     # A process that has begun threads cannot be forked in peace.

@@ -14,7 +14,7 @@ from flows.places import Place
 from flows.remote_files import named
 from flows.render_steps import Mixdown
 from flows.steps import BalancedStem
-from pipeline.loudness import integrated_loudness
+from pipeline.loudness.meter import integrated_loudness
 from pipeline.plan import (
     BUS,
     BUS_EQ_BANDS,

@@ -31,8 +31,8 @@ from flows.catalogue_table import CatalogueRow  # noqa: E402
 from flows.places import Place, parse_place  # noqa: E402
 from flows.run_tags import run_tags  # noqa: E402
 from flows.settings import MixSettings  # noqa: E402
-from pipeline.delivery import TARGETS  # noqa: E402
-from pipeline.problems import StemwrightError  # noqa: E402
+from pipeline.console.delivery import TARGETS  # noqa: E402
+from pipeline.errors import StemwrightError  # noqa: E402
 
 __all__ = ["CatalogueParameters", "MixParameters", "catalogue_flow", "mix_session_flow"]
 

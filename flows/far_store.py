@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from flows.object_storage import ObjectFolder, RemoteError, StoredObject, in_parallel
 from flows.store_manifest import Manifest, is_intact
-from pipeline.problems import Problem
+from pipeline.errors import Problem
 
 __all__ = ["FarStore"]
 

@@ -23,10 +23,10 @@ import numpy.typing as npt
 import yaml
 
 from flows.csv_table import as_cell
-from pipeline.audio import read
-from pipeline.audio_writer import write
-from pipeline.loudness import EnergyMeter, gated_lufs
-from pipeline.stem_sums import HOPS_PER_SECOND
+from pipeline.audio.stream import read
+from pipeline.audio.writer import write
+from pipeline.loudness.meter import EnergyMeter, gated_lufs
+from pipeline.render.balances import HOPS_PER_SECOND
 from pipeline.units import FloatArray, db_to_amplitude
 
 __all__ = ["Passage", "Trial", "busiest_passages", "write_listening_test"]

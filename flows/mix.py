@@ -53,7 +53,8 @@ from flows.source_files import refuse_changed
 from flows.steps import BalanceJob, TrackJob, balance_step, passages
 from flows.store import Store, chosen_root, made_whole
 from flows.style_steps import ConsoleJob, HeardReference, reference_notes, style_step
-from pipeline.delivery import (
+from pipeline.audio.tags import folder_tags
+from pipeline.console.delivery import (
     DEFAULT_LUFS,
     HIGHEST_REFERENCE_LUFS,
     Density,
@@ -61,10 +62,9 @@ from pipeline.delivery import (
     is_as_loud,
     parse_target,
 )
+from pipeline.errors import InputError, Problem
 from pipeline.plan import Aspect, Delivery
-from pipeline.problems import InputError, Problem
-from pipeline.stem_sum import allow_open_files
-from pipeline.tags import folder_tags
+from pipeline.render.tracks import allow_open_files
 from stage2.style import Style, measure_style
 from stage2.trust import wanted_style
 

@@ -13,7 +13,7 @@ from flows.render_steps import Mixdown, RenderedStem
 from flows.steps import BalancedStem
 from flows.store import Store
 from pipeline.plan import Plan
-from pipeline.render import StemSummary, stem_file_names
+from pipeline.render.mixdown import StemSummary, stem_file_names
 
 __all__ = ["copy_mix", "copy_rendered", "in_their_place"]
 

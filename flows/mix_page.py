@@ -12,11 +12,11 @@ from flows.analysis import AnalysedSession
 from flows.markdown_text import as_code, as_markdown
 from flows.outcome import MixOutcome, track_rows
 from flows.places import Place, inside
-from pipeline.pictures import data_uri, picture
 from pipeline.plan import Plan
-from pipeline.plots import Curve, loudness_plot, spectrum_plot, width_plot
-from pipeline.report_views import SHORT_TERM_INTERVAL_S
-from pipeline.words import describe
+from pipeline.report.describe import describe
+from pipeline.report.plots import Curve, loudness_plot, spectrum_plot, width_plot
+from pipeline.report.standalone_svg import data_uri, picture
+from pipeline.report.views import SHORT_TERM_INTERVAL_S
 from stage2.style import THIRD_OCTAVES_HZ, Style
 
 __all__ = ["mix_page", "track_sheet"]

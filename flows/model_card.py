@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.markdown_text import as_markdown
-from pipeline.html_page import write_whole
+from pipeline.report.html import write_whole
 from stage2.reach import MOST_LEVEL_DB
 
 __all__ = ["METRICS", "model_card", "write_card"]

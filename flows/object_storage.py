@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 __all__ = ["ObjectFolder", "RemoteError", "StoredObject", "in_parallel"]
 
@@ -48,7 +48,7 @@ class RemoteError(OSError):
     Parameters
     ----------
     url, what, remedy
-        As in :class:`pipeline.problems.Problem`.
+        As in :class:`pipeline.errors.Problem`.
     may_pass
         Whether it may be otherwise in a while.
     """

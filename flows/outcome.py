@@ -24,8 +24,11 @@ from flows.render_steps import Mixdown
 from flows.requests import RequestResult
 from flows.settings import MixSettings
 from flows.style_steps import HeardReference
-from pipeline.daw import write_dawproject
-from pipeline.findings import (
+from pipeline.dawproject.writer import write_dawproject
+from pipeline.plan import Aspect, Plan
+from pipeline.plan_file import plan_json
+from pipeline.render.mixdown import StemSummary
+from pipeline.report.findings import (
     Finding,
     Followed,
     compression_findings,
@@ -34,12 +37,9 @@ from pipeline.findings import (
     stereo_findings,
     typical_db,
 )
-from pipeline.masking import Masking
-from pipeline.plan import Aspect, Plan
-from pipeline.plan_file import plan_json
-from pipeline.render import StemSummary
-from pipeline.report import Curve, FileNote, Report, StemLevel, describe, write_report
-from pipeline.stereo import StereoField
+from pipeline.report.masking import Masking
+from pipeline.report.page import Curve, FileNote, Report, StemLevel, describe, write_report
+from pipeline.report.stereo import StereoField
 from pipeline.units import power_to_db
 from stage2.style import THIRD_OCTAVES_HZ, Style, style_distance
 

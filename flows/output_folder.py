@@ -16,7 +16,7 @@ from pathlib import Path
 from flows.disk_space import space_told
 from flows.interrupts import lost_interrupts
 from flows.places import Place, inside, parse_place
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 __all__ = [
     "choose_folder",

@@ -28,12 +28,12 @@ from flows.steps import BalancedStem, BalanceJob, balance_step
 from flows.store import Store, chosen_root, made_whole
 from flows.style_steps import HeardReference, style_step
 from flows.track_steps import TrackJob, check_step, examine_step
+from pipeline.errors import InputError, Problem
 from pipeline.plan import Plan, TrackPlan
 from pipeline.plan_file import load_plan
-from pipeline.problems import InputError, Problem
+from pipeline.render.tracks import allow_open_files, place_tracks
 from pipeline.roles import Role
-from pipeline.session import Session
-from pipeline.stem_sum import allow_open_files, place_tracks
+from pipeline.session.discovery import Session
 from pipeline.units import db_to_amplitude, power_to_db
 from stage1.subgroups import Recognition
 from stage2.style import Style, measure_style

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from flows.object_storage import ObjectFolder, StoredObject, in_parallel
 from flows.places import cache_root, name_of
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 __all__ = [
     "FilePlace",

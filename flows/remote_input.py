@@ -12,10 +12,10 @@ from flows.object_storage import ObjectFolder, RemoteError, StoredObject
 from flows.places import Place, is_url, parse_place
 from flows.progress import Progress, guarded
 from flows.remote_files import mirror
-from pipeline.file_names import NamedAs, named_as
-from pipeline.problems import InputError, Problem
-from pipeline.session_files import MARKERS, session_files
-from pipeline.session_settings import SESSION_TOML, readable_settings
+from pipeline.errors import InputError, Problem
+from pipeline.session.file_names import NamedAs, named_as
+from pipeline.session.files import MARKERS, session_files
+from pipeline.session.settings import SESSION_TOML, readable_settings
 
 __all__ = ["NearInput", "bring_near", "bring_tracks_near", "named_by_url"]
 

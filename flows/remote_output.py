@@ -22,7 +22,7 @@ from flows.disk_space import space_told
 from flows.interrupts import lost_interrupts
 from flows.object_storage import ObjectFolder, RemoteError, in_parallel
 from flows.places import cache_root
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 __all__ = ["UPLOADED", "new_remote_folder", "remote_folder_problems", "staging"]
 

@@ -22,16 +22,16 @@ from flows.steps import BalancedStem, BalanceJob, balance_step, float_wav
 from flows.store import Store, code_version
 from flows.style_steps import STYLE_CODE
 from flows.track_steps import AUDIO_CODE, METER_CODE
-from pipeline.audio import AudioStream, AudioWriter, read
-from pipeline.delivery import Delivered, Density, deliver_at, fit_delivery
-from pipeline.loudness import Loudness, LoudnessMeter, measure
-from pipeline.masking import MaskingMeter
+from pipeline.audio.stream import AudioStream, AudioWriter, read
+from pipeline.audio.tags import write_tags
+from pipeline.console.delivery import Delivered, Density, deliver_at, fit_delivery
+from pipeline.console.processors import SIDES_DB, Bus, GainReduction, Strip
+from pipeline.loudness.meter import Loudness, LoudnessMeter, measure
+from pipeline.loudness.true_peak import true_peaks_dbtp
 from pipeline.plan import BUS, Delivery
-from pipeline.processors import SIDES_DB, Bus, GainReduction, Strip
-from pipeline.render import BLOCK_FRAMES
-from pipeline.stereo import StereoField, measure_stereo
-from pipeline.tags import write_tags
-from pipeline.true_peak import true_peaks_dbtp
+from pipeline.render.mixdown import BLOCK_FRAMES
+from pipeline.report.masking import MaskingMeter
+from pipeline.report.stereo import StereoField, measure_stereo
 from pipeline.units import FloatArray, db_to_amplitude
 from stage2.style import Style, measure_style
 
@@ -39,11 +39,24 @@ __all__ = ["DeliverJob", "Drive", "Mixdown", "RenderedStem", "StemJob", "deliver
 
 # The code that the results depend on: what :func:`flows.store.code_version` takes.
 RENDER_CODE = (
-    "flows.render_steps", "pipeline.processors", "pipeline.compressor", "pipeline.limiter",
-    "pipeline.response", "pipeline.plan", "pipeline.roles", "pipeline.audio_writer", *AUDIO_CODE,
+    "flows.render_steps",
+    "pipeline.console.processors",
+    "pipeline.console.compressor",
+    "pipeline.console.limiter",
+    "pipeline.console.response",
+    "pipeline.plan",
+    "pipeline.roles",
+    "pipeline.audio.writer",
+    *AUDIO_CODE,
     *METER_CODE,
-)  # fmt: skip
-DELIVER_CODE = (*RENDER_CODE, *STYLE_CODE, "pipeline.masking", "pipeline.stereo", "pipeline.tags")
+)
+DELIVER_CODE = (
+    *RENDER_CODE,
+    *STYLE_CODE,
+    "pipeline.report.masking",
+    "pipeline.report.stereo",
+    "pipeline.audio.tags",
+)
 _THREADS = 2  # that read stems, write and measure the mix; sums are made in the plan's order
 _SIDES = "sides.flac"
 # Of one mix at most; each lowers the ceiling by what was over it, and a little.
@@ -81,8 +94,8 @@ class RenderedStem:
     Parameters
     ----------
     sides
-        What width and spread add to it, 24-bit FLAC, :data:`pipeline.processors.SIDES_DB` lower;
-        None where they add nothing.
+        What width and spread add to it, 24-bit FLAC, :data:`pipeline.console.processors.SIDES_DB`
+        lower; None where they add nothing.
     """
 
     path: Path
@@ -210,7 +223,7 @@ class Mixdown:
     stereo
         The stereo field of the whole mix.
     masking
-        :meth:`pipeline.masking.Masking.to_record` of the stems as they go into the bus.
+        :meth:`pipeline.report.masking.Masking.to_record` of the stems as they go into the bus.
     ceiling_dbtp
         The limiter's: lower than was asked for where an encoder raises peaks.
     limited_lufs

@@ -14,9 +14,9 @@ import numpy as np
 
 from flows.analysis import AnalysedSession
 from flows.steps import BalancedStem
-from pipeline.loudness import integrated_loudness
+from pipeline.console.processors import Strip, pan_gains
+from pipeline.loudness.meter import integrated_loudness
 from pipeline.plan import BUS, STRIP, Plan, StemPlan
-from pipeline.processors import Strip, pan_gains
 from pipeline.roles import Presence
 from pipeline.units import FloatArray, db_to_amplitude, power_to_db
 

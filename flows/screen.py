@@ -16,7 +16,7 @@ from rich.text import Text
 from flows.output_stream import LastingStream, lasting
 from flows.places import Place, inside
 from flows.progress import GuardedProgress, JsonProgress, RichProgress, guarded
-from pipeline.problems import InputError
+from pipeline.errors import InputError
 
 if TYPE_CHECKING:
     from flows.analysis import AnalysedSession

@@ -20,7 +20,7 @@ from flows.host_check import parse_authority
 from flows.prefect_api import ask
 from flows.server import HOME_IS_TAKEN
 from flows.team_database import VARIABLE
-from pipeline.problems import InputError, Problem, StemwrightError
+from pipeline.errors import InputError, Problem, StemwrightError
 
 __all__ = [
     "LOG",

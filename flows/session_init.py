@@ -13,9 +13,9 @@ from flows.progress import Progress
 from flows.run_tags import run_tags
 from flows.settings import MixSettings
 from flows.store import made_whole
-from pipeline.problems import InputError, Problem
-from pipeline.session_settings import SESSION_TOML
-from pipeline.session_template import write_session_toml
+from pipeline.errors import InputError, Problem
+from pipeline.session.settings import SESSION_TOML
+from pipeline.session.template import write_session_toml
 
 __all__ = ["init_session"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flows.analysis import AnalysedSession
+from pipeline.report.describe import listed
 from pipeline.roles import Role
-from pipeline.words import listed
 from stage1.file_faults import ChannelFault
 
 __all__ = ["track_notes"]

@@ -18,8 +18,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from flows.places import Place, is_url, parse_place
+from pipeline.errors import InputError, Problem, suggest
 from pipeline.plan import Aspect
-from pipeline.problems import InputError, Problem, suggest
 from pipeline.text_files import parse_toml, read_text, shown
 
 __all__ = ["MixSettings", "checked_settings", "from_toml"]
@@ -45,7 +45,7 @@ class MixSettings(BaseModel):
         Recordings whose style is wanted, blended, by path or URL; none for a plain balanced mix.
     target
         Loudness of the delivered mix: a name or a number in LUFS, as
-        :func:`pipeline.delivery.parse_target` reads it.
+        :func:`pipeline.console.delivery.parse_target` reads it.
     ceiling_dbtp
         Highest true peak; ``None`` is what the target asks for.
     strength
@@ -142,7 +142,7 @@ class MixSettings(BaseModel):
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             return value
         # Loads the limiter, so only where a target is given.
-        from pipeline.delivery import parse_target
+        from pipeline.console.delivery import parse_target
 
         try:
             parse_target(str(value))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from flows.store import CLOCK_TICK_S, Store, identity
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 __all__ = ["SourceFiles", "refuse_changed"]
 

@@ -28,11 +28,11 @@ from flows.track_steps import (
     check_step,
     examine_step,
 )
-from pipeline.audio import AudioWriter
-from pipeline.loudness import EnergyMeter
+from pipeline.audio.stream import AudioWriter
+from pipeline.loudness.meter import EnergyMeter
 from pipeline.plan import Plan
-from pipeline.render import BLOCK_FRAMES
-from pipeline.stem_sum import StemSum, place_tracks
+from pipeline.render.mixdown import BLOCK_FRAMES
+from pipeline.render.tracks import StemSum, place_tracks
 from pipeline.units import FloatArray
 
 __all__ = [
@@ -50,7 +50,7 @@ __all__ = [
 
 # The code that the balance depends on: what :func:`flows.store.code_version` takes.
 BALANCE_CODE = (
-    "flows.steps", "pipeline.stem_sum", "pipeline.processors", "pipeline.audio_writer",
+    "flows.steps", "pipeline.render.tracks", "pipeline.console.processors", "pipeline.audio.writer",
     *AUDIO_CODE, *METER_CODE,
 )  # fmt: skip
 

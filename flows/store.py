@@ -32,7 +32,7 @@ from flows.disk_space import space_told
 from flows.output_folder import place_problems
 from flows.places import Place, cache_root, is_url, parse_place
 from flows.store_manifest import Manifest, is_intact, list_files
-from pipeline.problems import InputError, Problem, StemwrightError
+from pipeline.errors import InputError, Problem, StemwrightError
 
 if TYPE_CHECKING:
     from flows.far_store import FarStore

@@ -18,9 +18,9 @@ from flows.source_files import SourceFiles
 from flows.steps import BalancedStem, cut
 from flows.store import Store, code_version
 from flows.track_steps import AUDIO_CODE, METER_CODE, TrackJob
-from pipeline.audio import probe, read
+from pipeline.audio.stream import probe, read
 from pipeline.plan import Aspect
-from pipeline.stereo import StereoField, measure_stereo
+from pipeline.report.stereo import StereoField, measure_stereo
 from pipeline.units import FloatArray, db_to_amplitude
 from stage2.alignment import find_alignment
 from stage2.corridor import settle_in_corridor
@@ -46,19 +46,30 @@ __all__ = [
 
 # The code that a step's results depend on.
 STYLE_CODE = (
-    "stage2.style", "stage2.envelopes", "stage2.encoder", "stage2.digest", "stage2.bands",
-    "stage2.functional", "pipeline.delivery", "pipeline.limiter", "pipeline.limiter_sketch",
-    "pipeline.compressor", "pipeline.plan", "pipeline.response", "pipeline.roles", *AUDIO_CODE,
+    "stage2.style",
+    "stage2.envelopes",
+    "stage2.encoder",
+    "stage2.digest",
+    "stage2.bands",
+    "stage2.functional",
+    "pipeline.console.delivery",
+    "pipeline.console.limiter",
+    "pipeline.console.limiter_estimate",
+    "pipeline.console.compressor",
+    "pipeline.plan",
+    "pipeline.console.response",
+    "pipeline.roles",
+    *AUDIO_CODE,
     *METER_CODE,
-)  # fmt: skip
+)
 REFERENCE_CODE = (
     "stage2.reference_inspection",
     "stage2.reference_faults",
     "stage2.band_limits",
-    "pipeline.stereo",
+    "pipeline.report.stereo",
     *STYLE_CODE,
 )
-CONSOLE_CODE = ("flows.style_steps", "stage2", *STYLE_CODE, "pipeline.processors")
+CONSOLE_CODE = ("flows.style_steps", "stage2", *STYLE_CODE, "pipeline.console.processors")
 
 
 @dataclass(frozen=True)

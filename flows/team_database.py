@@ -11,7 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL

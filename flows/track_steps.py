@@ -11,8 +11,8 @@ from flows.places import Place
 from flows.remote_files import FilePlace, near_file
 from flows.source_files import SourceFiles
 from flows.store import Store, code_version
-from pipeline.check import TrackCheck, check_track
-from pipeline.conditioning import ChannelUse
+from pipeline.audio.check import TrackCheck, check_track
+from pipeline.console.conditioning import ChannelUse
 from stage1.f0 import Mode
 from stage1.features import TrackFeatures, examine
 from stage1.file_faults import FileFaults, names_mid_side
@@ -30,16 +30,29 @@ __all__ = [
 
 # The code that a step's results depend on: what :func:`flows.store.code_version` takes.
 AUDIO_CODE = (
-    "pipeline.audio", "pipeline.audio_info", "pipeline.audio_kind",
-    "pipeline.conditioning", "pipeline.containers",
-    "pipeline.data_length", "pipeline.decoders", "pipeline.ffmpeg", "pipeline.flac_length",
-    "pipeline.foreign_audio", "pipeline.kernels", "pipeline.mpeg_frames", "pipeline.mpeg_stream",
-    "pipeline.ogg_pages", "pipeline.pcm", "pipeline.pyav", "pipeline.recordings",
-    "pipeline.spliced_file", "pipeline.units",
-)  # fmt: skip
-METER_CODE = ("pipeline.loudness", "pipeline.energies", "pipeline.true_peak")
-CHECK_CODE = ("pipeline.check", *AUDIO_CODE)
-ANALYSE_CODE = ("stage1", "pipeline.samples", *CHECK_CODE, *METER_CODE)
+    "pipeline.audio.stream",
+    "pipeline.audio.info",
+    "pipeline.audio.formats.kind",
+    "pipeline.console.conditioning",
+    "pipeline.audio.formats.containers",
+    "pipeline.audio.formats.data_length",
+    "pipeline.audio.formats.decoders",
+    "pipeline.audio.formats.ffmpeg",
+    "pipeline.audio.formats.flac_length",
+    "pipeline.audio.formats.foreign",
+    "pipeline.jit",
+    "pipeline.audio.formats.mpeg_frames",
+    "pipeline.audio.formats.mpeg_stream",
+    "pipeline.audio.formats.ogg_pages",
+    "pipeline.audio.formats.pcm",
+    "pipeline.audio.formats.pyav",
+    "pipeline.audio.formats.recordings",
+    "pipeline.audio.formats.spliced_file",
+    "pipeline.units",
+)
+METER_CODE = ("pipeline.loudness.meter", "pipeline.loudness.energy", "pipeline.loudness.true_peak")
+CHECK_CODE = ("pipeline.audio.check", *AUDIO_CODE)
+ANALYSE_CODE = ("stage1", "pipeline.audio.samples", *CHECK_CODE, *METER_CODE)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from flows.train_steps import (
 )
 from flows.training_page import write_training_page
 from flows.training_settings import TrainingSettings, load_training_settings
-from pipeline.problems import InputError
+from pipeline.errors import InputError
 from stage2.model_file import load_record
 from stage2.scenes import TrainingSong, load_song
 from stage2.training import TrainingResult, identity_of, train_controller

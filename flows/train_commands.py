@@ -21,7 +21,7 @@ from flows.command_options import (
     local_folder,
 )
 from flows.screen import Screen, guard, number
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from flows.places import Place

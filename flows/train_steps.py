@@ -17,8 +17,8 @@ from flows.settings import MixSettings
 from flows.source_files import SourceFiles
 from flows.steps import BalanceJob, balance_step
 from flows.store import Store, code_version, made_whole
-from pipeline.loudness import integrated_loudness
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
+from pipeline.loudness.meter import integrated_loudness
 from pipeline.roles import Role, Subgroup
 from pipeline.units import FloatArray
 from stage1.ensemble import stem_targets
@@ -49,7 +49,7 @@ _CODE = (
     *_modules("stage2", "scenes", "bands", "digest", "style", "envelopes"),
 )
 # What songs are synthesised by: the corpus has new modules now and then.
-_CORPUS_CODE = (*_modules("stage2", "corpus*"), *_modules("pipeline", "demo_*", "kernels"))
+_CORPUS_CODE = (*_modules("stage2", "corpus*"), "pipeline.demo", "pipeline.synth", "pipeline.jit")
 
 
 @dataclass(frozen=True)

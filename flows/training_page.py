@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from flows.model_card import METRICS
-from pipeline.html_page import page_environment, write_whole
+from pipeline.report.html import page_environment, write_whole
 from stage2.training_folder import HELD_OUT
 
 __all__ = ["write_training_page"]

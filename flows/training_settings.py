@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic import field_validator as check
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from pipeline.problems import InputError, Problem, suggest
+from pipeline.errors import InputError, Problem, suggest
 from pipeline.text_files import parse_toml, read_text
 from stage2.controller import ControllerSize
 from stage2.encoder import SHARES

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from pipeline.conditioning import HIGHEST_DC_HIGHPASS_HZ, ChannelUse, Conditioning
-from pipeline.problems import suggest
+from pipeline.console.conditioning import HIGHEST_DC_HIGHPASS_HZ, ChannelUse, Conditioning
+from pipeline.errors import suggest
 
 __all__ = [
     "BUS",
@@ -297,7 +297,7 @@ class TrackPlan(_Record):
         A muted track is not heard, and its place in the plan is kept.
     channels, dc, dc_highpass_hz
         How the file's samples are set right before anything else, as
-        :class:`pipeline.conditioning.Conditioning`.
+        :class:`pipeline.console.conditioning.Conditioning`.
     salvaged
         Whether what there is of it is played, though its file ends before its time.
     reason

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from pipeline.errors import InputError, Problem, suggest
 from pipeline.plan import PLAN_VERSION, Delivery, Plan, StemPlan, TrackPlan
-from pipeline.problems import InputError, Problem, suggest
 from pipeline.text_files import parse_json, read_text
 
 __all__ = ["load_plan", "plan_json"]

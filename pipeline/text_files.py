@@ -2,7 +2,7 @@
 
 An editor may have saved it with a byte order mark or as UTF-16; what bears the name may be a pipe
 that never ends, gigabytes of something else, or text made to break a parser. All of that is an
-:class:`~pipeline.problems.InputError` that names the file, or it is read.
+:class:`~pipeline.errors.InputError` that names the file, or it is read.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pipeline.audio_kind import open_regular
-from pipeline.problems import InputError, Problem, missing_remedy
+from pipeline.audio.formats.kind import open_regular
+from pipeline.errors import InputError, Problem, missing_remedy
 
 __all__ = ["LONGEST_BYTES", "parse_json", "parse_toml", "read_text", "shown"]
 

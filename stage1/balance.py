@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from pipeline.roles import Presence, Role
-from pipeline.session_settings import TrackOverrides
+from pipeline.session.settings import TrackOverrides
 from pipeline.units import power_to_db
 from stage1.ensemble import stem_targets
 from stage1.offsets import Offsets, offset_table

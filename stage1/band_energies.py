@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.signal
 
-from pipeline.energies import Energies, k_step, k_weighting, rung_out, segment_end
-from pipeline.kernels import kernel
+from pipeline.jit import kernel
+from pipeline.loudness.energy import Energies, k_step, k_weighting, rung_out, segment_end
 
 __all__ = ["BandEnergies", "FoldBandEnergies", "first_order", "second_order"]
 

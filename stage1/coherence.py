@@ -18,8 +18,8 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.signal
 
-from pipeline.loudness import k_weighting
-from pipeline.samples import Samples
+from pipeline.audio.samples import Samples
+from pipeline.loudness.meter import k_weighting
 from pipeline.units import power_to_db
 
 __all__ = [

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.audio.samples import Samples
 from pipeline.roles import UTILITY_ROLES, Role
-from pipeline.samples import Samples
-from pipeline.session_settings import TrackOverrides
+from pipeline.session.settings import TrackOverrides
 from stage1.coherence import Passages
 from stage1.reference_copies import copies_of_reference
 from stage1.relations import TrackReader, TrackSound

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from pipeline.samples import Samples
+from pipeline.audio.samples import Samples
 from stage1.passages import Passages, measure_activity, window_middles
 from stage1.pesto_encoder import SAMPLE_RATE as PESTO_RATE
 from stage1.pesto_encoder import load_pesto
@@ -130,8 +130,8 @@ def estimate_f0(
     samples
         The track; read only where it is listened to.
     active
-        One flag each 100 ms, as :meth:`pipeline.loudness.EnergyMeter.active` returns; measured if
-        not given.
+        One flag each 100 ms, as :meth:`pipeline.loudness.meter.EnergyMeter.active` returns;
+        measured if not given.
     mode
         ``"windows"`` listens to at most 240 windows, ``"full"`` to all of the active time, as the
         published method to all of the track.

@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.audio import AudioInfo, AudioStream, probe
-from pipeline.check import TrackCheck, check_track
-from pipeline.conditioning import ChannelUse, Conditioning
-from pipeline.loudness import BLOCK_FRAMES, LoudnessMeter
-from pipeline.problems import InputError
-from pipeline.samples import FileSamples, HeldSamples, Samples
-from pipeline.true_peak import as_block
+from pipeline.audio.check import TrackCheck, check_track
+from pipeline.audio.samples import FileSamples, HeldSamples, Samples
+from pipeline.audio.stream import AudioInfo, AudioStream, probe
+from pipeline.console.conditioning import ChannelUse, Conditioning
+from pipeline.errors import InputError
+from pipeline.loudness.meter import BLOCK_FRAMES, LoudnessMeter
+from pipeline.loudness.true_peak import as_block
 from stage1.f0 import Mode, estimate_f0
 from stage1.file_faults import FileFaults, Moments, find_faults
 from stage1.levels import LevelMeter, measure_attacks
@@ -234,7 +234,7 @@ def examine(
     """Check and measure a track of one or two channels in one decode.
 
     A file whose samples must be set right is decoded again, to be measured as it will be mixed.
-    Never raises for what a file holds, as :func:`pipeline.check.check_track`.
+    Never raises for what a file holds, as :func:`pipeline.audio.check.check_track`.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.conditioning import ChannelUse, Conditioning
+from pipeline.console.conditioning import ChannelUse, Conditioning
 from pipeline.units import amplitude_to_db
 
 __all__ = ["ChannelFault", "FileFaults", "Moments", "find_faults", "names_mid_side"]

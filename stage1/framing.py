@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
-from pipeline.kernels import kernel
+from pipeline.jit import kernel
 
 __all__ = ["Framer", "hann", "is_silent"]
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from pipeline.kernels import kernel
+from pipeline.jit import kernel
 
 __all__ = ["SPECTRUM_LENGTH", "PitchFit", "fit_pitches"]
 

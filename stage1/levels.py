@@ -7,9 +7,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.kernels import kernel
-from pipeline.loudness import EnergyMeter
-from pipeline.true_peak import as_block
+from pipeline.jit import kernel
+from pipeline.loudness.meter import EnergyMeter
+from pipeline.loudness.true_peak import as_block
 from pipeline.units import power_to_db
 from stage1.file_faults import Moments
 
@@ -106,7 +106,7 @@ class LevelMeter:
         Parameters
         ----------
         active
-            One flag each 100 ms, as :meth:`pipeline.loudness.EnergyMeter.active` returns.
+            One flag each 100 ms, as :meth:`pipeline.loudness.meter.EnergyMeter.active` returns.
         """
         energy = self._all()[2 : 2 + self._channels].sum(axis=0)
         lengths = self._lengths(energy.size) * self._channels

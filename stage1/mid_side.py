@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from pipeline.conditioning import ChannelUse
-from pipeline.session_settings import TrackOverrides
+from pipeline.console.conditioning import ChannelUse
+from pipeline.session.settings import TrackOverrides
 from stage1.balance import TrackBalance
 from stage1.file_faults import ChannelFault, FileFaults
 from stage1.placement import Placement

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
+from pipeline.report.describe import listed
 from pipeline.units import power_to_db
-from pipeline.words import listed
 from stage1.balance import TrackBalance
 from stage1.placement import Placement
 from stage1.relations import Relation, Relations

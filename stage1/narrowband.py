@@ -27,15 +27,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.loudness import (
+from pipeline.audio.samples import Samples
+from pipeline.loudness.meter import (
     BLOCK_FRAMES,
     EnergyMeter,
     gated_lufs,
     lufs_to_power,
     momentary_power,
 )
-from pipeline.samples import Samples
-from pipeline.true_peak import as_block
+from pipeline.loudness.true_peak import as_block
 from stage1.band_energies import BandEnergies, FoldBandEnergies, first_order, second_order
 from stage1.f0 import F0Estimate
 from stage1.spectral import Spectral

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 
-from pipeline.problems import suggest
+from pipeline.errors import suggest
 
 __all__ = ["Offsets", "offset_table"]
 
@@ -30,7 +30,7 @@ def offset_table(changes: Offsets | None = None) -> dict[str, dict[str, float]]:
     ----------
     changes
         What is other than ours, table by table: ``offsets`` of
-        :class:`pipeline.session_settings.SessionSettings`.
+        :class:`pipeline.session.settings.SessionSettings`.
 
     Returns
     -------

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from pipeline.loudness import BLOCK_FRAMES, EnergyMeter
-from pipeline.samples import Samples
+from pipeline.audio.samples import Samples
+from pipeline.loudness.meter import BLOCK_FRAMES, EnergyMeter
 
 __all__ = ["MARGIN_S", "Passages", "fold", "measure_activity", "window_middles"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.kernels import kernel
+from pipeline.jit import kernel
 
 __all__ = ["decode"]
 

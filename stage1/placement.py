@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.roles import CENTRED_ROLES, Presence, Role, Subgroup
-from pipeline.session_settings import TrackOverrides
+from pipeline.session.settings import TrackOverrides
 from stage1.relations import Relations
 from stage1.sources import ONE_SOUND_COHERENCE
 from stage1.subgroups import Recognition

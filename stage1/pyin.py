@@ -15,7 +15,7 @@ import librosa
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.kernels import kernel
+from pipeline.jit import kernel
 from stage1.pitch_path import decode
 from stage1.yin import normalised_difference, weigh_troughs
 

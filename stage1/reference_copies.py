@@ -11,8 +11,8 @@ import scipy.fft
 import scipy.signal
 from scipy.ndimage import uniform_filter1d
 
-from pipeline.loudness import k_weighting
-from pipeline.samples import FileSamples, Samples
+from pipeline.audio.samples import FileSamples, Samples
+from pipeline.loudness.meter import k_weighting
 from stage1.coherence import Passages, compare
 
 __all__ = ["copies_of_reference"]

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter1d
 
-from pipeline.conditioning import Conditioning
+from pipeline.audio.samples import FileSamples, Samples
+from pipeline.console.conditioning import Conditioning
 from pipeline.roles import Role
-from pipeline.samples import FileSamples, Samples
 from stage1.coherence import PASSAGE_S, Match, Passages, compare, joint_passages
 from stage1.sources import by_kinship
 from stage1.subgroups import Recognition

@@ -30,8 +30,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.signal
 
-from pipeline.loudness import k_weighting, lufs_to_power
-from pipeline.samples import Samples
+from pipeline.audio.samples import Samples
+from pipeline.loudness.meter import k_weighting, lufs_to_power
 from stage1.zwicker import (
     BAND_RATE_HZ,
     BANDS,
@@ -228,7 +228,7 @@ def measure_sones(
     samples
         The track.
     active
-        One flag each 100 ms, as :meth:`pipeline.loudness.EnergyMeter.active` returns.
+        One flag each 100 ms, as :meth:`pipeline.loudness.meter.EnergyMeter.active` returns.
     integrated_lufs
         Its BS.1770 loudness, of all channels.
     listening_db_spl

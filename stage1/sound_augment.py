@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import signal
 
-from pipeline.demo_filters import convolve, filtered, overdrive, peaking, room_response
-from pipeline.demo_signals import Signal, noise
+from pipeline.synth.filters import convolve, filtered, overdrive, peaking, room_response
+from pipeline.synth.signals import Signal, noise
 from stage1.sound_playing import log_uniform
 
 __all__ = ["augmented"]

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.signal import resample_poly
 
-from pipeline.audio import read
-from pipeline.demo_signals import Signal
+from pipeline.audio.stream import read
 from pipeline.roles import Role
+from pipeline.synth.signals import Signal
 from stage1.timbre_pitch import pitch_frames
 
 __all__ = ["CREDITS", "SAMPLE_RATE", "Corpus", "Recording", "Shots"]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from pipeline.demo_filters import filtered, overdrive
-from pipeline.demo_signals import Signal, decay, noise
-from pipeline.demo_synthesis import modal
 from pipeline.roles import Role
+from pipeline.synth.filters import filtered, overdrive
+from pipeline.synth.oscillators import modal
+from pipeline.synth.signals import Signal, decay, noise
 from stage1.sound_performance import play_hits
 from stage1.sound_playing import log_uniform
 

@@ -16,14 +16,14 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.demo_drums import strike
-from pipeline.demo_music import compose
-from pipeline.demo_signals import Signal
-from pipeline.demo_stage import Stage
-from pipeline.demo_tracks import TRACKS
-from pipeline.loudness import EnergyMeter
+from pipeline.audio.samples import HeldSamples
+from pipeline.demo.stage import Stage
+from pipeline.demo.tracks import TRACKS
+from pipeline.loudness.meter import EnergyMeter
 from pipeline.roles import Role
-from pipeline.samples import HeldSamples
+from pipeline.synth.drums import strike
+from pipeline.synth.score import compose
+from pipeline.synth.signals import Signal
 from stage1.sound import CLASS_OF
 from stage1.sound_augment import augmented
 from stage1.sound_corpus import SAMPLE_RATE, Corpus, Shots

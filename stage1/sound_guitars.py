@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.demo_filters import delayed, filtered, overdrive, peaking
-from pipeline.demo_signals import Signal, noise
-from pipeline.demo_voices import Voice, plucked_string
+from pipeline.synth.filters import delayed, filtered, overdrive, peaking
+from pipeline.synth.signals import Signal, noise
+from pipeline.synth.voices import Voice, plucked_string
 from stage1.sound_performance import phrase
 from stage1.sound_playing import choose_manner, log_uniform, modulated, perform, wah
 

@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from pipeline.demo_filters import delayed, overdrive, resonant_lowpass
-from pipeline.demo_signals import Signal, decay, hertz, noise
-from pipeline.demo_synthesis import Shape, oscillator
-from pipeline.demo_vocals import SINGERS, sing
-from pipeline.demo_voices import (
+from pipeline.roles import Role
+from pipeline.synth.filters import delayed, overdrive, resonant_lowpass
+from pipeline.synth.oscillators import Shape, oscillator
+from pipeline.synth.signals import Signal, decay, hertz, noise
+from pipeline.synth.vocals import SINGERS, sing
+from pipeline.synth.voices import (
     Voice,
     blown,
     bowed,
@@ -25,7 +26,6 @@ from pipeline.demo_voices import (
     subtractive,
     tonewheels,
 )
-from pipeline.roles import Role
 from stage1.sound_guitars import acoustic_guitar, bass, body, electric_guitar, plucked
 from stage1.sound_performance import phrase
 from stage1.sound_playing import choose_manner, log_uniform, modulated, perform, wah

@@ -11,9 +11,9 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.demo_filters import filtered
-from pipeline.demo_music import Note
-from pipeline.demo_signals import Signal, adsr, noise
+from pipeline.synth.filters import filtered
+from pipeline.synth.score import Note
+from pipeline.synth.signals import Signal, adsr, noise
 
 __all__ = ["GROOVES", "Manner", "phrase", "play_hits", "play_notes", "sing_notes"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.demo_filters import delayed, resonant_lowpass
-from pipeline.demo_music import Note
-from pipeline.demo_signals import Signal, hertz
-from pipeline.demo_voices import Voice
+from pipeline.synth.filters import delayed, resonant_lowpass
+from pipeline.synth.score import Note
+from pipeline.synth.signals import Signal, hertz
+from pipeline.synth.voices import Voice
 from stage1.sound_performance import Manner
 
 __all__ = ["choose_manner", "log_uniform", "modulated", "perform", "wah"]

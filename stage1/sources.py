@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.roles import SUBGROUP_OF, Role
-from pipeline.session_settings import TrackOverrides
+from pipeline.session.settings import TrackOverrides
 from pipeline.units import power_to_db
 from stage1.subgroups import Recognition, recognise
 from stage1.verdict import is_flipped

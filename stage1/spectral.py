@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from pipeline.kernels import kernel
-from pipeline.true_peak import as_block
+from pipeline.jit import kernel
+from pipeline.loudness.true_peak import as_block
 from stage1.framing import Framer, hann, is_silent
 
 __all__ = ["THIRD_OCTAVES_HZ", "Spectral", "SpectrumMeter", "analyse_spectrum", "frame_shapes"]
@@ -284,7 +284,7 @@ class SpectrumMeter:
         Parameters
         ----------
         active
-            One flag each 100 ms, as :meth:`pipeline.loudness.EnergyMeter.active` returns.
+            One flag each 100 ms, as :meth:`pipeline.loudness.meter.EnergyMeter.active` returns.
         """
         shapes, folded = self._shapes.result()
         times_s = np.asarray(np.arange(len(shapes)) * self._hop_s, np.float64)

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from pipeline.roles import SUBGROUP_OF, Presence, Role, Subgroup
-from pipeline.session_settings import TrackOverrides
+from pipeline.session.settings import TrackOverrides
 from stage1.hearing import HeardSound, weigh
 from stage1.names import Words, read_name
 from stage1.role_choice import FLAVOURS, choose, fallback, with_marks

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
-from pipeline.kernels import kernel
-from pipeline.samples import Samples
+from pipeline.audio.samples import Samples
+from pipeline.jit import kernel
 from stage1.framing import hann
 from stage1.passages import fold
 from stage1.timbre_image import IMAGE_NAMES, NO_IMAGE, image_descriptors, image_products
@@ -100,7 +100,7 @@ def measure_timbre(samples: Samples, *, active: BoolArray) -> tuple[float, ...]:
     samples
         The track, mono or stereo.
     active
-        One flag each 100 ms, as :meth:`pipeline.loudness.EnergyMeter.active` returns.
+        One flag each 100 ms, as :meth:`pipeline.loudness.meter.EnergyMeter.active` returns.
 
     Returns
     -------

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.kernels import kernel
+from pipeline.jit import kernel
 
 __all__ = ["IMAGE_NAMES", "NO_IMAGE", "image_descriptors", "image_products"]
 

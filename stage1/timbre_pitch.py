@@ -15,7 +15,7 @@ import numpy.typing as npt
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
-from pipeline.kernels import kernel
+from pipeline.jit import kernel
 from stage1.framing import hann
 
 __all__ = ["PITCH_NAMES", "PitchFrames", "pitch_descriptors", "pitch_frames"]

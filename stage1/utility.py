@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.samples import Samples
+from pipeline.audio.samples import Samples
 
 __all__ = ["is_click", "is_timecode", "may_be_timecode"]
 

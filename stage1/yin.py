@@ -14,7 +14,7 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.stats
 
-from pipeline.kernels import kernel
+from pipeline.jit import kernel
 
 __all__ = ["Troughs", "normalised_difference", "weigh_troughs"]
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from pipeline.kernels import kernel
+from pipeline.jit import kernel
 from stage1.zwicker_tables import (
     CRITICAL_DB,
     DIFFUSE_DB,

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import tomlkit
 
-from pipeline.audio import write
-from pipeline.loudness import integrated_loudness
+from pipeline.audio.stream import write
+from pipeline.loudness.meter import integrated_loudness
 from pipeline.roles import SUBGROUP_OF
-from pipeline.session_settings import SESSION_TOML
+from pipeline.session.settings import SESSION_TOML
 from pipeline.units import FloatArray
 from stage2.corpus_arrangement import Band, arrange
 from stage2.corpus_drums import RawTrack

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pipeline.demo_drums import PERCUSSION
-from pipeline.demo_music import Hit, Note, humanise
 from pipeline.roles import Role, Subgroup
+from pipeline.synth.drums import PERCUSSION
+from pipeline.synth.score import Hit, Note, humanise
 from stage2.corpus_drums import (
     RawTrack,
     acoustic_kit,

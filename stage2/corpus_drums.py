@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.demo_drums import COMPONENTS, PERCUSSION
-from pipeline.demo_filters import filtered
-from pipeline.demo_music import Hit
-from pipeline.demo_signals import Signal, decay, noise
 from pipeline.roles import Role
+from pipeline.synth.drums import COMPONENTS, PERCUSSION
+from pipeline.synth.filters import filtered
+from pipeline.synth.score import Hit
+from pipeline.synth.signals import Signal, decay, noise
 from stage2.corpus_samples import SampleBank, resampled
 from stage2.corpus_score import log_uniform
 from stage2.corpus_sound import Audio, coloured, room, saturated, tone_response

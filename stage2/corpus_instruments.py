@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.demo_music import Note, humanise
-from pipeline.demo_voices import Voice
 from pipeline.roles import Role
+from pipeline.synth.score import Note, humanise
+from pipeline.synth.voices import Voice
 from stage2 import corpus_patches as patches
 from stage2.corpus_score import Score, log_uniform, rhythm
 from stage2.corpus_sound import (

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipeline.demo_music import Note
-from pipeline.demo_signals import Signal, adsr, decay, hertz, noise
-from pipeline.demo_synthesis import Shape, modal
-from pipeline.demo_voices import (
+from pipeline.synth.oscillators import Shape, modal
+from pipeline.synth.score import Note
+from pipeline.synth.signals import Signal, adsr, decay, hertz, noise
+from pipeline.synth.voices import (
     Voice,
     blown,
     bowed,

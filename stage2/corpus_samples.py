@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
-from pipeline.audio import read
+from pipeline.audio.stream import read
 
 __all__ = ["SampleBank", "resampled"]
 

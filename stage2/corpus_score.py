@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.demo_music import Hit, Section, Song
+from pipeline.synth.score import Hit, Section, Song
 
 __all__ = ["LETTERS", "Score", "compose_score", "groove", "log_uniform", "rhythm", "rng_of"]
 
@@ -176,7 +176,7 @@ def _progression(rng: np.random.Generator, size: int) -> tuple[int, ...]:
 
 
 def rhythm(rng: np.random.Generator, manner: str, *, gate: float = 1.0, bars: int = 2) -> str:
-    """Return one or two bars of a rhythm as :meth:`~pipeline.demo_music.Song.chords` reads it.
+    """Return one or two bars of a rhythm as :meth:`~pipeline.synth.score.Song.chords` reads it.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, signal
 
-from pipeline.kernels import kernel
+from pipeline.jit import kernel
 from stage2.corpus_score import log_uniform
 
 __all__ = [

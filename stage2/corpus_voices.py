@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import signal
 
-from pipeline.demo_effects import EFFECTS
-from pipeline.demo_music import Note
-from pipeline.demo_signals import hertz
-from pipeline.demo_vocals import SINGERS, sing
+from pipeline.synth.effects import EFFECTS
+from pipeline.synth.score import Note
+from pipeline.synth.signals import hertz
+from pipeline.synth.vocals import SINGERS, sing
 from stage2.corpus_samples import SampleBank, resampled
 from stage2.corpus_score import Score, log_uniform
 from stage2.corpus_sound import Audio
@@ -39,7 +39,7 @@ class Person:
     Parameters
     ----------
     manner
-        One of :data:`~pipeline.demo_vocals.SINGERS`.
+        One of :data:`~pipeline.synth.vocals.SINGERS`.
     tract
         Scale of the formants: 0.85 a bass, 1 a tenor, 1.2 a soprano, 1.35 a child.
     centre

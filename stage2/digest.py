@@ -13,8 +13,8 @@ import scipy.fft
 import scipy.signal
 from threadpoolctl import threadpool_limits
 
-from pipeline.loudness import integrated_loudness, k_weighting
-from pipeline.response import decorrelator_response
+from pipeline.console.response import decorrelator_response
+from pipeline.loudness.meter import integrated_loudness, k_weighting
 from pipeline.units import FloatArray
 from stage2.envelopes import analysis_window, band_envelope
 from stage2.style import FineBands, fft_size

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import scipy.fft
 import torch
 
-from pipeline.delivery import CREST_WINDOW_S
+from pipeline.console.delivery import CREST_WINDOW_S
 from pipeline.units import FloatArray
 
 __all__ = [

@@ -1,6 +1,6 @@
 """The console's processors as differentiable functions of their settings, in torch.
 
-Each function is the equivalent of one in :mod:`pipeline.processors`, over audio of shape
+Each function is the equivalent of one in :mod:`pipeline.console.processors`, over audio of shape
 ``(..., 2, frames)`` with settings of shape ``(...)``. The linear ones multiply the spectrum by the
 exact response of the same biquads, padded for their ring-out; the compressor runs sample by sample
 in a compiled loop whose adjoint is written out by hand, so attack and release have gradients of
@@ -20,10 +20,10 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from pipeline.compressor import DETECTOR_MS, POWER_FLOOR, smoothing_coefficient
-from pipeline.kernels import kernel
+from pipeline.console.compressor import DETECTOR_MS, POWER_FLOOR, smoothing_coefficient
+from pipeline.console.response import HIGHEST_BAND, decorrelator_response
+from pipeline.jit import kernel
 from pipeline.plan import EqBand
-from pipeline.response import HIGHEST_BAND, decorrelator_response
 
 __all__ = [
     "apply_response",
@@ -55,7 +55,7 @@ def eq_sections(
 ) -> Tensor:
     """Return an equaliser's biquads, shape (..., bands, 6), rows ``(b0, b1, b2, 1, a1, a2)``.
 
-    The differentiable equal of :func:`pipeline.response.eq_sections`, with every band kept.
+    The differentiable equal of :func:`pipeline.console.response.eq_sections`, with every band kept.
     """
     gains = [settings[band.gain_name].to(torch.float64) for band in bands]
     gain_db = torch.stack(gains, dim=-1)  # (..., bands)
@@ -396,7 +396,7 @@ def compressor_reduction_db(
     power
         ``(L² + R²)/2``, shape (..., frames).
     threshold_db, ratio, attack_ms, release_ms, knee_db
-        Shape (...); as in :class:`pipeline.compressor.Compressor`.
+        Shape (...); as in :class:`pipeline.console.compressor.Compressor`.
     sample_rate
         In Hz.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from safetensors.torch import load, save_file
 
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 from stage2.controller import Controller, ControllerSize
 
 __all__ = [

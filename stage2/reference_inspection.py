@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.loudness import integrated_loudness
+from pipeline.loudness.meter import integrated_loudness
 from pipeline.units import FloatArray, power_to_db
 from stage2.band_limits import (
     INFRASONIC_HZ,

@@ -18,8 +18,8 @@ import scipy.fft
 import torch
 from threadpoolctl import threadpool_limits
 
-from pipeline.delivery import median_crest_db, peak_to_loudness_db
-from pipeline.loudness import integrated_loudness
+from pipeline.console.delivery import median_crest_db, peak_to_loudness_db
+from pipeline.loudness.meter import integrated_loudness
 from pipeline.plan import BUS_EQ_HZ
 from pipeline.units import FloatArray, power_to_db
 from stage2.envelopes import BAND_EDGES_HZ, RANGES_HZ, analysis_window, band_envelope, punch_db

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 from stage2.controller import (
     Controller,
     ControllerSize,

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 __all__ = ["HELD_OUT", "load_checkpoint", "run_problems", "save_checkpoint", "steps_done"]
 

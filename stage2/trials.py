@@ -13,16 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.delivery import (
+from pipeline.console.delivery import (
     Density,
     fit_delivery,
     is_as_loud,
     median_crest_db,
     peak_to_loudness_db,
 )
-from pipeline.loudness import integrated_loudness
+from pipeline.console.processors import Bus, Strip
+from pipeline.loudness.meter import integrated_loudness
 from pipeline.plan import BUS, STRIP, Aspect, default_settings
-from pipeline.processors import Bus, Strip
 from pipeline.units import FloatArray
 from stage2.space import Start, StemInput
 from stage2.style import Style, measure_style

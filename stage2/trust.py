@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from pipeline.delivery import DEFAULT_LUFS
+from pipeline.console.delivery import DEFAULT_LUFS
 from pipeline.units import FloatArray
 from stage2.encoder import REFERENCE_FIGURES
 from stage2.figures import IMBALANCE, PUNCH, RANGES, SPECTRUM, TYPICAL, WIDTH

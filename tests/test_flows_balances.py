@@ -17,8 +17,8 @@ from typer.testing import Result
 
 from flows.balance_decisions import PUBLISHED, chosen_methods
 from flows.balance_steps import LARGEST_FADER_DB, RawSum, level_sums
-from pipeline.loudness import gated_lufs, measure
-from pipeline.problems import InputError
+from pipeline.errors import InputError
+from pipeline.loudness.meter import gated_lufs, measure
 from pipeline.units import db_to_amplitude
 from stage1.narrowband import METHODS
 

@@ -25,7 +25,7 @@ from flows.catalogue_list import CatalogueEntry
 from flows.catalogue_session import SessionJob
 from flows.catalogue_table import CatalogueRow
 from flows.settings import MixSettings
-from pipeline.problems import InputError
+from pipeline.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 

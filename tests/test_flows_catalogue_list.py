@@ -9,8 +9,8 @@ import pytest
 
 from flows.catalogue_list import CatalogueEntry, read_catalogue
 from flows.settings import MixSettings
+from pipeline.errors import InputError
 from pipeline.plan import Aspect
-from pipeline.problems import InputError
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import pytest
 from flows.catalogue_list import CatalogueEntry
 from flows.catalogue_session import SessionJob, crashed_row, mix_entry
 from flows.settings import MixSettings
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 RESULTS = {
     "tracks": [{}, {}],

@@ -8,7 +8,7 @@ import pytest
 
 from flows.catalogue_page import write_catalogue_page
 from flows.catalogue_table import CatalogueRow, catalogue_frame, failed_row, write_tables
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 ROWS = [
     CatalogueRow("one", "mixed", 4.25, 1, 12, 0, -14.0, -14.0, -1.0, 6.5, 2.0, 0.25,

@@ -19,7 +19,7 @@ import soundfile
 from typer.testing import Result
 
 from flows.progress import phase_title
-from pipeline.words import typeset
+from pipeline.report.describe import typeset
 from stage1.narrowband import METHODS
 
 Command = Callable[..., Result]
@@ -698,7 +698,8 @@ def test_what_was_mistyped_is_guessed(
 
 LIGHT = """
 import sys
-from flows import cli, screen
+from flows import cli
+from flows import screen
 
 def begin(self, text):
     heavy = {"numpy", "torch", "scipy", "prefect", "pandas"} & set(sys.modules)

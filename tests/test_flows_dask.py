@@ -21,7 +21,7 @@ from typer.testing import Result
 
 from flows.engine import LocalEngine, resolve_engine, run_recipe
 from flows.store import Store
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and /proc are asked")

@@ -12,7 +12,7 @@ import pytest
 from flows.disk_space import space_told
 from flows.output_folder import new_folder
 from flows.store import Store
-from pipeline.problems import InputError
+from pipeline.errors import InputError
 
 FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 Usage = namedtuple("Usage", "total used free")

@@ -22,7 +22,7 @@ from flows.engine import (
     run_recipe,
 )
 from flows.progress import JsonProgress, RichProgress
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 
 class Told:

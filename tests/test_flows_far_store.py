@@ -20,7 +20,7 @@ from flows import store as store_module
 from flows.object_storage import ObjectFolder, RemoteError
 from flows.store import DamagedEntryError, Store, default_root
 from flows.store_manifest import Manifest, StoredFile
-from pipeline.problems import InputError
+from pipeline.errors import InputError
 
 KEY = "ab" * 20
 DONE = f"greet/{KEY}/done.json"

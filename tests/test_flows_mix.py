@@ -27,10 +27,10 @@ from typer.testing import Result
 from flows.mix import mix_session
 from flows.outcome import MixOutcome
 from flows.settings import MixSettings
-from pipeline.delivery import TARGETS
+from pipeline.console.delivery import TARGETS
+from pipeline.console.processors import Bus
 from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP_EQ_BANDS, Plan, default_settings
 from pipeline.plan_file import load_plan
-from pipeline.processors import Bus
 
 Command = Callable[..., Result]
 Put = Callable[..., Path]

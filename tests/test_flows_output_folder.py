@@ -24,7 +24,7 @@ from flows.output_folder import (
     reserved,
     written_through,
 )
-from pipeline.problems import InputError
+from pipeline.errors import InputError
 
 Contents = Callable[[Path], dict[str, str]]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from flows.places import cache_root, inside, is_url, name_of, parse_place, relative_url, stem_of
-from pipeline.problems import InputError
+from pipeline.errors import InputError
 
 
 @pytest.mark.parametrize(

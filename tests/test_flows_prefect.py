@@ -30,7 +30,7 @@ from flows.engine import Engine, make_engine, resolve_engine, run_recipe
 from flows.markdown_text import as_markdown
 from flows.mix import mix_session
 from flows.settings import MixSettings
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 pytestmark = [
     pytest.mark.timeout(600),

@@ -26,8 +26,8 @@ from flows.remote_files import (
     shared_folder,
 )
 from flows.remote_input import bring_near, name_problems
-from pipeline.problems import InputError
-from pipeline.session_files import session_files
+from pipeline.errors import InputError
+from pipeline.session.files import session_files
 
 PLAN = b'{"version": 1, "tracks": [], "stems": [], "bus": {}}'
 

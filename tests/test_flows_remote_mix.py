@@ -26,8 +26,8 @@ from flows.outcome import MixOutcome
 from flows.progress import SilentProgress
 from flows.settings import MixSettings
 from flows.store import Entry
+from pipeline.errors import InputError
 from pipeline.plan_file import load_plan
-from pipeline.problems import InputError
 
 FAST: dict[str, Any] = {"engine": "local", "quality": "fast"}
 

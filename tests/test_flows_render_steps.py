@@ -23,10 +23,10 @@ from flows.render_steps import (
 )
 from flows.step_counts import StepCounts
 from flows.steps import BalanceJob, balance_step
-from pipeline.delivery import Density
+from pipeline.console.delivery import Density
+from pipeline.loudness.true_peak import true_peaks_dbtp
 from pipeline.plan import Delivery, Plan, StemPlan, TrackPlan
-from pipeline.render import render_blocks
-from pipeline.true_peak import true_peaks_dbtp
+from pipeline.render.mixdown import render_blocks
 from stage2.style import measure_style
 
 Put = Callable[..., Path]

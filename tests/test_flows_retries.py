@@ -4,7 +4,7 @@ import pytest
 
 from flows.object_storage import RemoteError
 from flows.retries import back_off_s, may_pass
-from pipeline.problems import InputError, Problem
+from pipeline.errors import InputError, Problem
 
 
 @pytest.mark.parametrize(

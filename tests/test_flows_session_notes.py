@@ -6,8 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from flows.session_notes import track_notes
-from pipeline.check import TrackCheck
-from pipeline.conditioning import ChannelUse, Conditioning
+from pipeline.audio.check import TrackCheck
+from pipeline.console.conditioning import ChannelUse, Conditioning
 from pipeline.roles import Role
 from stage1.file_faults import ChannelFault, FileFaults
 from stage1.subgroups import Recognition

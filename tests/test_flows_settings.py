@@ -4,9 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from flows.settings import MixSettings, from_toml
-from pipeline.delivery import parse_target
+from pipeline.console.delivery import parse_target
+from pipeline.errors import InputError
 from pipeline.plan import Aspect
-from pipeline.problems import InputError
 
 
 def write(folder: Path, text: str) -> Path:

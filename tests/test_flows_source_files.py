@@ -21,8 +21,8 @@ from flows.source_files import SourceFiles, refuse_changed
 from flows.steps import BalanceJob, TrackJob, balance_step, check_step, examine_step
 from flows.store import Store
 from flows.style_steps import style_step
+from pipeline.errors import InputError
 from pipeline.plan import Plan, StemPlan, TrackPlan
-from pipeline.problems import InputError
 
 Put = Callable[..., Path]
 RATE = 48_000

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from flows import render_steps, steps, style_steps, track_steps
 from flows.steps import BalanceJob, balance_step, cut, passages
 from flows.track_steps import TrackJob, check_step, examine_step
-from pipeline.check import TrackCheck
+from pipeline.audio.check import TrackCheck
 from pipeline.plan import Plan, StemPlan, TrackPlan
-from pipeline.render import render_stems
+from pipeline.render.mixdown import render_stems
 
 Put = Callable[..., Path]
 RATE = 22_050
@@ -92,7 +92,7 @@ def test_what_the_system_refused_for_a_while_is_not_remembered(
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.pcm.PcmReader.read_into", refuse)
+        patch.setattr("pipeline.audio.formats.pcm.PcmReader.read_into", refuse)
         assert step(job).failure is not None
     assert step(job).failure is None
 
@@ -281,27 +281,42 @@ def imported_by(module: str) -> set[str]:
 @pytest.mark.parametrize(
     ("told", "begin", "aside"),
     [
-        (track_steps.CHECK_CODE, {"pipeline.check"}, set()),
+        (track_steps.CHECK_CODE, {"pipeline.audio.check"}, set()),
         (track_steps.ANALYSE_CODE, {"stage1.features"}, set()),
         # the plan is a record here, and of the processors only the law of the pan
         (
             steps.BALANCE_CODE,
-            {"pipeline.stem_sum", "pipeline.loudness"},
-            {"pipeline.plan", "pipeline.compressor", "pipeline.limiter", "pipeline.response"},
+            {"pipeline.render.tracks", "pipeline.loudness.meter"},
+            {
+                "pipeline.plan",
+                "pipeline.console.compressor",
+                "pipeline.console.limiter",
+                "pipeline.console.response",
+            },
         ),
         (
             render_steps.RENDER_CODE,
-            {"pipeline.processors", "pipeline.loudness", "pipeline.audio", "pipeline.audio_writer"},
+            {
+                "pipeline.console.processors",
+                "pipeline.loudness.meter",
+                "pipeline.audio.stream",
+                "pipeline.audio.writer",
+            },
             set(),
         ),
         (
             render_steps.DELIVER_CODE,
-            {"pipeline.processors", "pipeline.delivery", "pipeline.audio_writer", "stage2.style"},
+            {
+                "pipeline.console.processors",
+                "pipeline.console.delivery",
+                "pipeline.audio.writer",
+                "stage2.style",
+            },
             set(),
         ),
         (
             style_steps.STYLE_CODE,
-            {"stage2.style", "stage2.encoder", "pipeline.audio"},
+            {"stage2.style", "stage2.encoder", "pipeline.audio.stream"},
             set(),
         ),
         (
@@ -311,7 +326,7 @@ def imported_by(module: str) -> set[str]:
                 "stage2.corridor",
                 "stage2.predict",
                 "stage2.alignment",
-                "pipeline.audio",
+                "pipeline.audio.stream",
             },
             set(),
         ),
@@ -322,8 +337,8 @@ def test_changed_code_finds_no_old_results(
 ) -> None:
     # nor do the words of a problem, what reads settings and writes files, or where compiled loops
     # are kept
-    aside = aside | {"pipeline.problems", "pipeline.text_files"}
-    aside |= {"pipeline.audio_writer", "pipeline.kernels"}
+    aside = aside | {"pipeline.errors", "pipeline.text_files"}
+    aside |= {"pipeline.audio.writer", "pipeline.jit"}
     seen: set[str] = set()
     todo = set(begin)
     while todo:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from flows.team_database import check_database, chosen_database, masked, password_aside
-from pipeline.problems import InputError
+from pipeline.errors import InputError
 
 
 @pytest.mark.parametrize(

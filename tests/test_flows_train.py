@@ -17,7 +17,7 @@ from flows.model_card import METRICS, model_card
 from flows.train import _commit, train_recipe
 from flows.training_page import write_training_page
 from flows.training_settings import load_training_settings
-from pipeline.problems import InputError
+from pipeline.errors import InputError
 from stage2.controller import ControllerSize
 from stage2.model_file import SHIPPED, load_controller, load_record
 

@@ -12,9 +12,9 @@ import wavinfo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.audio import AudioWriter, FileFormat, Subtype, probe, read, write
-from pipeline.containers import WAV_HEADER_BYTES, read_header, wav_header
-from pipeline.problems import InputError
+from pipeline.audio.formats.containers import WAV_HEADER_BYTES, read_header, wav_header
+from pipeline.audio.stream import AudioWriter, FileFormat, Subtype, probe, read, write
+from pipeline.errors import InputError
 from pipeline.units import FloatArray
 
 INTEGERS: list[tuple[FileFormat, Subtype]] = [

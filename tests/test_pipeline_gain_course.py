@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.compressor import COURSE_S, Compressor, GainReduction
-from pipeline.limiter import TruePeakLimiter
-from pipeline.loudness import measure
+from pipeline.console.compressor import COURSE_S, Compressor, GainReduction
+from pipeline.console.limiter import TruePeakLimiter
+from pipeline.loudness.meter import measure
+from pipeline.loudness.true_peak import true_peaks_dbtp
 from pipeline.plan import STRIP, default_settings
-from pipeline.true_peak import true_peaks_dbtp
 
 RATE = 44_100
 SETTINGS = default_settings(STRIP) | {

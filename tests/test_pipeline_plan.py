@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from pipeline.errors import InputError
 from pipeline.plan import (
     BUS,
     BUS_EQ_BANDS,
@@ -24,7 +25,6 @@ from pipeline.plan import (
     default_settings,
 )
 from pipeline.plan_file import load_plan, plan_json
-from pipeline.problems import InputError
 
 TABLES = pytest.mark.parametrize("table", [STRIP, BUS], ids=["strip", "bus"])
 

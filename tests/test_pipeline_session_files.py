@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.file_names import NamedAs, named_as
-from pipeline.foreign_folders import Foreign, foreign_folder
-from pipeline.session_files import DEEPEST_FOLDER, session_files
+from pipeline.session.file_names import NamedAs, named_as
+from pipeline.session.files import DEEPEST_FOLDER, session_files
+from pipeline.session.foreign_folders import Foreign, foreign_folder
 
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows forbids or lacks it")
 
@@ -122,7 +122,7 @@ def test_a_folder_that_the_system_refuses_is_a_problem(
             raise PermissionError(13, "Permission denied")
         return scandir(path)
 
-    monkeypatch.setattr("pipeline.session_files.os.scandir", refusing)
+    monkeypatch.setattr("pipeline.session.files.os.scandir", refusing)
     assert problems(tmp_path) == {"locked/": "cannot be read (Permission denied)"}
     assert session_files(tmp_path).files.keys() == {"Snare.wav"}
 

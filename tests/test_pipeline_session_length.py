@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from pipeline.session import find_session, settle
-from pipeline.session_length import without_too_long
+from pipeline.session.discovery import find_session, settle
+from pipeline.session.length import without_too_long
 
 RATE = 8_000
 
@@ -54,7 +54,7 @@ def test_a_track_that_starts_too_late_is_told_with_what_places_it(tmp_path: Path
 def test_what_is_too_long_can_be_left_out(tmp_path: Path) -> None:
     put(tmp_path / "Bass.flac", 0.5)
     put(tmp_path / "Room.flac", 2)
-    from pipeline.check import check_track
+    from pipeline.audio.check import check_track
 
     bounded = without_too_long(find_session(tmp_path), max_minutes=1)
     checks = {track.name: check_track(track.path) for track in bounded.tracks}

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.audio import AudioInfo
-from pipeline.problems import InputError
+from pipeline.audio.stream import AudioInfo
+from pipeline.errors import InputError
 from pipeline.roles import Presence, Role
-from pipeline.session import Session, Track
-from pipeline.session_settings import (
+from pipeline.session.discovery import Session, Track
+from pipeline.session.settings import (
     SessionSettings,
     TrackOverrides,
     TrackRule,
     load_settings,
 )
-from pipeline.session_template import write_session_toml
+from pipeline.session.template import write_session_toml
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import InputError
 from pipeline.plan_file import load_plan
-from pipeline.problems import InputError
-from pipeline.session_settings import load_settings
+from pipeline.session.settings import load_settings
 from pipeline.text_files import parse_json, read_text, shown
 
 TOML = '# Stimmen ü\n[[track]]\nmatch = "Kick.wav"\ngain_db = 1.0\n'

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.roles import SUBGROUP_OF, Presence, Role
-from pipeline.session_settings import OFFSET_KEYS, TrackOverrides
+from pipeline.session.settings import OFFSET_KEYS, TrackOverrides
 from stage1.balance import TrackBalance, balance, published_gain_db, stem_targets
 from stage1.offsets import offset_table
 from stage1.subgroups import Recognition, recognise

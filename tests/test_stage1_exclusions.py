@@ -9,9 +9,9 @@ import pytest
 import scipy.signal
 import soundfile
 
-from pipeline.loudness import LoudnessMeter
-from pipeline.samples import HeldSamples
-from pipeline.session_settings import TrackOverrides
+from pipeline.audio.samples import HeldSamples
+from pipeline.loudness.meter import LoudnessMeter
+from pipeline.session.settings import TrackOverrides
 from stage1.exclusions import Exclusions, find_exclusions
 from stage1.relations import TrackSound
 from stage1.subgroups import recognise

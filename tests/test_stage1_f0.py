@@ -15,7 +15,7 @@ import scipy.signal
 import soundfile as sf
 import torch
 
-from pipeline.samples import HeldSamples
+from pipeline.audio.samples import HeldSamples
 from stage1.f0 import estimate_f0, published_f0
 from stage1.harmonicity import SPECTRUM_LENGTH, fit_pitches
 from stage1.passages import Passages, measure_activity, window_middles

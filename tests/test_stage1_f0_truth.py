@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 
-from pipeline.samples import HeldSamples
+from pipeline.audio.samples import HeldSamples
 from stage1.f0 import F0Estimate, estimate_f0
 
 _path = Path(__file__).parent / "pitched_truth" / "__init__.py"

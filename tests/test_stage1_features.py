@@ -14,9 +14,9 @@ import pytest
 import soundfile as sf
 import torch
 
-from pipeline.check import check_track
-from pipeline.loudness import measure
-from pipeline.samples import HeldSamples
+from pipeline.audio.check import check_track
+from pipeline.audio.samples import HeldSamples
+from pipeline.loudness.meter import measure
 from stage1.features import TrackAnalyser, TrackFeatures, analyse, analyse_audio, examine
 from stage1.narrowband import METHODS
 

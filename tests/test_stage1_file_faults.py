@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.conditioning import ChannelUse
+from pipeline.console.conditioning import ChannelUse
 from stage1.features import TrackAnalyser
 from stage1.file_faults import HIGHPASS_HZ, ChannelFault, FileFaults, find_faults, names_mid_side
 from stage1.levels import LevelMeter

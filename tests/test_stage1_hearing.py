@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from pipeline.roles import SUBGROUP_OF, Role
-from pipeline.session_settings import TrackOverrides
+from pipeline.session.settings import TrackOverrides
 from stage1.subgroups import recognise
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.conditioning import ChannelUse
-from pipeline.session_settings import TrackOverrides
+from pipeline.console.conditioning import ChannelUse
+from pipeline.session.settings import TrackOverrides
 from stage1.balance import TrackBalance
 from stage1.file_faults import FileFaults
 from stage1.mid_side import as_pairs, mid_side_pairs, side_of_pairs

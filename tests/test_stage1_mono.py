@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from pipeline.processors import pan_gains
+from pipeline.console.processors import pan_gains
 from stage1.balance import TrackBalance
 from stage1.mono import mono_loss_db, mono_warnings
 from stage1.placement import Placement

@@ -10,8 +10,8 @@ import pyloudnorm
 import pytest
 import scipy.signal
 
-from pipeline.loudness import EnergyMeter
-from pipeline.samples import HeldSamples
+from pipeline.audio.samples import HeldSamples
+from pipeline.loudness.meter import EnergyMeter
 from stage1.f0 import F0Estimate
 from stage1.narrowband import (
     BAND_METHODS,

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.roles import Presence
-from pipeline.session_settings import TrackOverrides
+from pipeline.session.settings import TrackOverrides
 from stage1.placement import place
 from stage1.relations import Kind, Relation, Relations
 from stage1.subgroups import recognise

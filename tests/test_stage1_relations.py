@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pytest
 import scipy.signal
 
-from pipeline.audio import read
-from pipeline.loudness import EnergyMeter
+from pipeline.audio.samples import HeldSamples
+from pipeline.audio.stream import read
+from pipeline.loudness.meter import EnergyMeter
 from pipeline.roles import Role
-from pipeline.samples import HeldSamples
-from pipeline.session import find_session
+from pipeline.session.discovery import find_session
 from stage1.balance import TrackBalance, balance
 from stage1.coherence import Match, Passages, compare, joint_passages
 from stage1.ensemble import stem_targets

@@ -10,8 +10,8 @@ import pytest
 import scipy.signal
 import soundfile
 
-from pipeline.loudness import EnergyMeter
-from pipeline.samples import FileSamples, HeldSamples
+from pipeline.audio.samples import FileSamples, HeldSamples
+from pipeline.loudness.meter import EnergyMeter
 from stage1.sones import (
     LISTENING_DB_SPL,
     MAX_SHIFT_LU,

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.audio import probe, read
-from pipeline.loudness import EnergyMeter
+from pipeline.audio.samples import HeldSamples
+from pipeline.audio.stream import probe, read
+from pipeline.loudness.meter import EnergyMeter
 from pipeline.roles import SUBGROUP_OF, Role, Subgroup
-from pipeline.samples import HeldSamples
 from stage1.sound import CLASS_OF, CLASSES, CONFIDENT, WEIGHTS, Heard, hear
 from stage1.timbre import TIMBRE_NAMES, measure_timbre
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from pipeline.roles import Role
-from pipeline.session_settings import TrackOverrides
+from pipeline.session.settings import TrackOverrides
 from stage1.balance import TrackBalance, balance
 from stage1.relations import Relation, Relations
 from stage1.subgroups import recognise

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.roles import SUBGROUP_OF, Presence, Role, Subgroup
-from pipeline.session_settings import TrackOverrides
+from pipeline.session.settings import TrackOverrides
 from stage1.names import read_name
 from stage1.subgroups import UNSURE_BELOW, Recognition, recognise
 from stage1.vocabulary import vocabulary_data

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.samples import HeldSamples
+from pipeline.audio.samples import HeldSamples
 from stage1.timbre import TIMBRE_NAMES, measure_timbre
 
 RATE = 44100

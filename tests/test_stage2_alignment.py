@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 from scipy.signal import resample_poly
 
-from pipeline.audio import read
+from pipeline.audio.stream import read
 from pipeline.units import FloatArray
 from stage2.alignment import find_alignment
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.loudness import measure
+from pipeline.console.processors import Bus, Strip
+from pipeline.loudness.meter import measure
 from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
-from pipeline.processors import Bus, Strip
 from pipeline.units import FloatArray
 from stage2.bands import BandModel, ModelledMix
 from stage2.digest import Digest, digest_stems, frame_powers

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.console.processors import Bus, Strip
 from pipeline.plan import BUS, STRIP, Parameter, Plan, StemPlan, default_settings
-from pipeline.processors import Bus, Strip
 from stage2 import functional
 from stage2.console import Console, denormalise, neutral, normalise, to_settings
 

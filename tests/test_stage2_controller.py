@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.errors import InputError
 from pipeline.plan import BUS, STRIP
-from pipeline.problems import InputError
 from pipeline.units import FloatArray
 from stage2.bands import BandModel
 from stage2.controller import Controller, ControllerSize, Moves, batch_scenes, predict_settings

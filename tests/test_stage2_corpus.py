@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.audio_writer import write
-from pipeline.loudness import integrated_loudness
+from pipeline.audio.writer import write
+from pipeline.loudness.meter import integrated_loudness
 from pipeline.roles import SUBGROUP_OF, Role
-from pipeline.session import open_session
+from pipeline.session.discovery import open_session
 from stage2.corpus import CorpusSong, CorpusTrack, SampleBank, make_song, write_song
 from stage2.corpus_drums import acoustic_kit, drum_tracks, electronic_kit, strike
 from stage2.corpus_instruments import INSTRUMENTS, play, write_part

@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from pipeline.loudness import integrated_loudness
+from pipeline.console.processors import Strip
+from pipeline.loudness.meter import integrated_loudness
 from pipeline.plan import BUS, STRIP, Aspect, default_settings
-from pipeline.processors import Strip
 from pipeline.units import FloatArray
 from stage2.corridor import settle_in_corridor
 from stage2.refine import Refined, RefineOptions, Start, StemInput, settle

@@ -7,10 +7,10 @@ import soundfile
 import torch
 from torch import Tensor
 
-from pipeline.compressor import Compressor
+from pipeline.console.compressor import Compressor
+from pipeline.console.processors import Equaliser, StereoImage, pan_gains
+from pipeline.console.response import eq_response
 from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS, Parameter, default_settings
-from pipeline.processors import Equaliser, StereoImage, pan_gains
-from pipeline.response import eq_response
 from pipeline.units import FloatArray
 from stage2 import functional
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.delivery import Density, fit_delivery
-from pipeline.loudness import measure
+from pipeline.console.delivery import Density, fit_delivery
+from pipeline.console.processors import Bus, Strip
+from pipeline.loudness.meter import measure
 from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
-from pipeline.processors import Bus, Strip
 from pipeline.units import FloatArray
 from stage2.refine import (
     Refined,

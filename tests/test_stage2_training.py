@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from pipeline.problems import InputError
+from pipeline.errors import InputError
 from stage2.controller import ControllerSize
 from stage2.model_file import load_controller, load_record
 from stage2.scenes import TrainingSong, digest_song

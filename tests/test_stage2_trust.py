@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.delivery import DEFAULT_LUFS
+from pipeline.console.delivery import DEFAULT_LUFS
 from stage2.encoder import reference_figures, reference_windows
 from stage2.reference_faults import Trust
 from stage2.style import THIRD_OCTAVES_HZ, Style, blend, measure_style

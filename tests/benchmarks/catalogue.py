@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from pipeline.demo import make_demo
+from pipeline.demo.session import make_demo
 
 SESSIONS, OF_DEMO = 60, 8
 EVERY_S = 0.5

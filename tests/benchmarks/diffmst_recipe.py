@@ -42,7 +42,7 @@ from diffmst_losses import feature_loss, stft_loss
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipeline.loudness import integrated_loudness
+from pipeline.loudness.meter import integrated_loudness
 from pipeline.units import FloatArray
 
 HALF = 3 * RATE

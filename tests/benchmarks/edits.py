@@ -18,7 +18,7 @@ from typing import Any
 
 import soundfile
 
-from pipeline.loudness import integrated_loudness
+from pipeline.loudness.meter import integrated_loudness
 
 
 def _mix(session: Path, text: str, out: Path, reference: str | None) -> dict[str, Any]:

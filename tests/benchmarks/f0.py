@@ -24,7 +24,7 @@ import soundfile
 import threadpoolctl
 import torch
 
-from pipeline.samples import FileSamples, HeldSamples, Samples
+from pipeline.audio.samples import FileSamples, HeldSamples, Samples
 from stage1.f0 import estimate_f0
 from stage1.passages import measure_activity
 from stage1.pyin import pyin

@@ -34,11 +34,11 @@ import pandas as pd
 from flows.analysis import AnalysedSession, analyse_session
 from flows.engine import LocalEngine
 from flows.settings import MixSettings
-from pipeline.audio import read
-from pipeline.audio_writer import write
-from pipeline.demo import make_demo
+from pipeline.audio.stream import read
+from pipeline.audio.writer import write
+from pipeline.demo.session import make_demo
 from pipeline.roles import SUBGROUP_OF, Presence, Role
-from pipeline.session_settings import TrackOverrides
+from pipeline.session.settings import TrackOverrides
 from stage1.balance import balance, stem_targets
 from stage1.relations import TrackSound, find_relations, inherit_roles
 from stage1.sound import hear

@@ -33,9 +33,9 @@ import soundfile
 from mosqito.sq_metrics import loudness_ecma, loudness_zwtv
 from mosqito.sq_metrics.loudness.utils.sone_to_phon import sone_to_phon as mosqito_phon
 
-from pipeline.audio import read
-from pipeline.loudness import EnergyMeter, k_weighting, measure
-from pipeline.samples import HeldSamples
+from pipeline.audio.samples import HeldSamples
+from pipeline.audio.stream import read
+from pipeline.loudness.meter import EnergyMeter, k_weighting, measure
 from stage1.features import analyse_audio
 from stage1.sones import LISTENING_DB_SPL, SonesLoudness, measure_sones
 from stage1.subgroups import recognise

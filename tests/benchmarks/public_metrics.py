@@ -30,7 +30,7 @@ import scipy.linalg
 import scipy.signal
 import soxr
 
-from pipeline.loudness import integrated_loudness
+from pipeline.loudness.meter import integrated_loudness
 from pipeline.units import FloatArray
 
 __all__ = [

@@ -91,8 +91,8 @@ EVERYTHING = (
 
 def loops() -> list[tuple[str, Audio, int]]:
     """Return name, ``(frames, channels)`` and rate of each sounding track of a short demo song."""
-    from pipeline.demo import make_demo
-    from pipeline.session import find_session
+    from pipeline.demo.session import make_demo
+    from pipeline.session.discovery import find_session
 
     with tempfile.TemporaryDirectory() as scratch:
         made = make_demo(Path(scratch) / "demo", seconds=LOOP_S, workers=os.cpu_count() or 1)
@@ -165,7 +165,7 @@ def work(session: Path, store: Path, workers: int) -> None:
     from flows.engine import LocalEngine
     from flows.settings import MixSettings
     from flows.steps import BalanceJob, balance_step
-    from pipeline.stem_sum import allow_open_files
+    from pipeline.render.tracks import allow_open_files
 
     with LocalEngine(workers) as engine:
         loaded = time.monotonic()

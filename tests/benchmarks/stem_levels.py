@@ -20,9 +20,9 @@ import soundfile
 
 from flows.mix import mix_session
 from flows.settings import MixSettings
-from pipeline.audio import read
-from pipeline.loudness import measure
-from pipeline.session import open_session
+from pipeline.audio.stream import read
+from pipeline.loudness.meter import measure
+from pipeline.session.discovery import open_session
 from pipeline.units import FloatArray
 from stage1.subgroups import recognise
 from stage2.digest import frame_powers

@@ -49,9 +49,9 @@ from public_metrics import measure as measure_metrics
 from flows.mix import mix_session
 from flows.outcome import MixOutcome
 from flows.settings import MixSettings
-from pipeline.audio import read
-from pipeline.loudness import LoudnessMeter, integrated_loudness, measure
-from pipeline.session import open_session
+from pipeline.audio.stream import read
+from pipeline.loudness.meter import LoudnessMeter, integrated_loudness, measure
+from pipeline.session.discovery import open_session
 from pipeline.units import FloatArray, db_to_amplitude
 from stage2.style import Style, measure_style, style_distance
 

@@ -38,10 +38,10 @@ from public_metrics import errors, measure, multi_scale_spectral_distance
 
 from flows.decisions import most_spread
 from flows.steps import cut
-from pipeline.delivery import Density, fit_delivery, limit
-from pipeline.loudness import integrated_loudness
+from pipeline.console.delivery import Density, fit_delivery, limit
+from pipeline.console.processors import Bus, Strip
+from pipeline.loudness.meter import integrated_loudness
 from pipeline.plan import STRIP
-from pipeline.processors import Bus, Strip
 from pipeline.roles import CENTRED_SUBGROUPS, Role
 from pipeline.units import FloatArray, db_to_amplitude
 from stage1.balance import stem_targets

@@ -1,0 +1,472 @@
+"""Delivery: loudness targets, and the drive and trim that reach them under a true-peak ceiling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import scipy.optimize
+
+from pipeline.console.compressor import GainReduction
+from pipeline.console.limiter import TruePeakLimiter
+from pipeline.console.limiter_estimate import LimiterSketch
+from pipeline.errors import InputError, Problem, suggest
+from pipeline.loudness.meter import LoudnessMeter, integrated_loudness
+from pipeline.plan import BUS
+from pipeline.units import FloatArray, amplitude_to_db, db_to_amplitude
+
+__all__ = [
+    "CREST_WINDOW_S",
+    "DEFAULT_LUFS",
+    "HIGHEST_REFERENCE_LUFS",
+    "TARGETS",
+    "Delivered",
+    "Density",
+    "Target",
+    "deliver_at",
+    "fit_delivery",
+    "is_as_loud",
+    "limit",
+    "median_crest_db",
+    "parse_target",
+    "peak_to_loudness_db",
+]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A delivery specification.
+
+    Parameters
+    ----------
+    loudness_lufs
+        Integrated loudness; None follows the reference.
+    ceiling_dbtp
+        Highest true peak.
+    source
+        Where the figures come from.
+    """
+
+    loudness_lufs: float | None
+    ceiling_dbtp: float
+    source: str
+
+
+#: Loudness without a reference and without a target: what most streaming services normalise to.
+DEFAULT_LUFS = -14.0
+
+#: A reference that is louder is not followed so far.
+HIGHEST_REFERENCE_LUFS = -6.0
+
+TARGETS: dict[str, Target] = {
+    "reference": Target(None, -1.0, "the loudness of the reference"),
+    "spotify": Target(-14.0, -1.0, "Spotify for Artists, loudness normalization"),
+    "apple": Target(-16.0, -1.0, "Apple Sound Check; Apple Digital Masters ceiling"),
+    "youtube": Target(-14.0, -1.0, "YouTube's content loudness normalisation"),
+    "ebu-r128": Target(-23.0, -1.0, "EBU R 128-2023"),
+    "netflix": Target(-27.0, -2.0, "Netflix sound mix specification v1.6"),
+}
+
+CREST_WINDOW_S = 0.35
+_SILENT_POWER = 1e-6
+_LOWEST_LUFS, _HIGHEST_LUFS = -50.0, -5.0
+_TOLERANCE_LU = 0.05
+_CREST_TOLERANCE_DB = 0.1
+# Drives this near give the same delivery.
+_LEAST_STEP_DB = 0.01
+# A trim this near to the one of a plan is that one: a target is rounded where it is written.
+_SAME_TRIM_DB = 0.01
+# So little is left to win where the limiter is saturated.
+_SATURATED_LU = 0.05
+_BLOCK_FRAMES = 65_536
+_PASSES = 4
+# More than this off a typical peak is heard as distortion; a crest that needs it is not chased.
+_MAX_CREST_LIMITING_DB = 8.0
+# What the console accepts: a plan with another drive could not be rendered again.
+_DRIVE_RANGE_DB = next((p.low, p.high) for p in BUS if p.name == "gain_db")
+
+
+def parse_target(text: str) -> Target:
+    """Return the target that a name or a loudness in LUFS asks for.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown or the loudness out of range.
+
+    Examples
+    --------
+    >>> parse_target("-12.5").loudness_lufs
+    -12.5
+    """
+    name = text.strip().lower()
+    if name in TARGETS:
+        return TARGETS[name]
+    try:
+        loudness = float(name.removesuffix("lufs"))
+    except ValueError:
+        raise InputError(
+            [Problem("target", f"{text!r} is unknown", suggest(name, [*TARGETS, "-14"]))]
+        ) from None
+    if not _LOWEST_LUFS <= loudness <= _HIGHEST_LUFS:
+        raise InputError(
+            [
+                Problem(
+                    "target",
+                    f"{loudness:g} LUFS is out of range",
+                    f"use a loudness from {_LOWEST_LUFS:g} to {_HIGHEST_LUFS:g} LUFS",
+                )
+            ]
+        )
+    return Target(loudness, -1.0, "asked for")
+
+
+def is_as_loud(target_lufs: float, reference_lufs: float) -> bool:
+    """Whether a target is as loud as a reference, so that the mix may be as dense.
+
+    A master that is asked for at a lower loudness needs no such density: its peaks have room.
+
+    Examples
+    --------
+    >>> is_as_loud(-9.0, -9.02), is_as_loud(-14.0, -9.02)
+    (True, False)
+    """
+    return target_lufs >= min(reference_lufs, HIGHEST_REFERENCE_LUFS) - _TOLERANCE_LU
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """The limiter's settings, and what they make of the audio they were fitted on.
+
+    Parameters
+    ----------
+    drive_db
+        Gain into the limiter.
+    trim_db
+        Gain after it, at most 0.
+    audio
+        The limited and trimmed audio, ``(2, frames)`` float32.
+    loudness_lufs
+        Of ``audio``.
+    limiting
+        What the limiter took away.
+    """
+
+    drive_db: float
+    trim_db: float
+    audio: FloatArray
+    loudness_lufs: float
+    limiting: GainReduction
+
+
+@dataclass(frozen=True)
+class Density:
+    """How dense a mix is wanted.
+
+    Parameters
+    ----------
+    crest_db
+        Median crest factor, as :func:`median_crest_db` tells it.
+    peak_to_loudness_db
+        Highest sample over integrated loudness: for the crest's sake the limiter goes no further.
+        Typical peaks can be brought down by it, but then the highest come down to them.
+    """
+
+    crest_db: float
+    peak_to_loudness_db: float
+
+
+def limit(
+    audio: FloatArray,
+    *,
+    sample_rate: int,
+    ceiling_dbtp: float,
+    drive_db: float = 0.0,
+    trim_db: float = 0.0,
+) -> FloatArray:
+    """Return what the bus's limiter and trim make of its audio, latency compensated.
+
+    Sample for sample what :class:`pipeline.console.processors.Bus` gives with these settings.
+
+    Parameters
+    ----------
+    audio
+        The bus before its gain, ``(2, frames)`` float64.
+
+    Returns
+    -------
+    FloatArray
+        float32, ``(2, frames)``.
+    """
+    return _trimmed(_limited(audio, sample_rate, ceiling_dbtp, drive_db)[0], trim_db)
+
+
+def _limited(
+    audio: FloatArray, sample_rate: int, ceiling_dbtp: float, drive_db: float
+) -> tuple[FloatArray, GainReduction]:
+    limiter = TruePeakLimiter(ceiling_dbtp, sample_rate=sample_rate)
+    drive = db_to_amplitude(drive_db)
+    frames = audio.shape[1]
+    late = np.empty((2, frames + limiter.latency))
+    for start in range(0, frames, _BLOCK_FRAMES):
+        block = np.asarray(audio[:, start : start + _BLOCK_FRAMES], dtype=np.float64) * drive
+        late[:, start : start + block.shape[1]] = limiter.process(block)
+    late[:, frames:] = limiter.flush()
+    return late[:, limiter.latency :], limiter.gain_reduction
+
+
+def _trimmed(limited: FloatArray, trim_db: float) -> FloatArray:
+    trim = db_to_amplitude(trim_db)
+    trimmed = np.empty(limited.shape, np.float32)
+    for start in range(0, limited.shape[1], _BLOCK_FRAMES):  # an hour is never held twice over
+        block = limited[:, start : start + _BLOCK_FRAMES]
+        trimmed[:, start : start + _BLOCK_FRAMES] = block if trim == 1.0 else block * trim
+    return trimmed
+
+
+def _peak(audio: FloatArray) -> float:
+    """Return the largest absolute sample."""
+    return max(float(audio.max(initial=0.0)), -float(audio.min(initial=0.0)))
+
+
+def median_crest_db(audio: FloatArray, *, sample_rate: int) -> float:
+    """Return the median crest factor over windows of 0.35 s that are not silent.
+
+    Parameters
+    ----------
+    audio
+        ``(channels, frames)``.
+    sample_rate
+        In Hz.
+
+    Returns
+    -------
+    float
+        Peak of the louder channel over the RMS of all, in dB; 0 if every window is silent.
+    """
+    return _median_crest_db(*_windows(audio, sample_rate))
+
+
+def _median_crest_db(peak: FloatArray, power: FloatArray) -> float:
+    return float(np.median(10.0 * np.log10(np.square(peak) / power))) if peak.size else 0.0
+
+
+def peak_to_loudness_db(audio: FloatArray, loudness_lufs: float) -> float:
+    """Return how far the highest sample is over the loudness, in dB; 0 where nothing is heard."""
+    if not math.isfinite(loudness_lufs):
+        return 0.0
+    return amplitude_to_db(_peak(audio)) - loudness_lufs
+
+
+def _windows(audio: FloatArray, sample_rate: int) -> tuple[FloatArray, FloatArray]:
+    """Return peak and mean power of each window of 0.35 s that is not silent."""
+    size = min(round(CREST_WINDOW_S * sample_rate), audio.shape[1])
+    count = audio.shape[1] // max(size, 1)
+    shaped = audio[:, : count * size].reshape(audio.shape[0], count, size)
+    power = np.einsum("cwf,cwf->w", shaped, shaped, dtype=np.float64)
+    power /= max(audio.shape[0] * size, 1)
+    heard = power > _SILENT_POWER
+    peak = np.maximum(
+        shaped.max(axis=(0, 2), initial=0.0), -shaped.min(axis=(0, 2), initial=0.0)
+    ).astype(np.float64)
+    return peak[heard], power[heard]
+
+
+def fit_delivery(
+    audio: FloatArray,
+    *,
+    sample_rate: int,
+    target_lufs: float,
+    ceiling_dbtp: float,
+    density: Density | None = None,
+) -> Delivered:
+    """Find drive and trim that give a loudness under a ceiling, and a density where one is wanted.
+
+    Parameters
+    ----------
+    audio
+        The bus before the limiter, ``(2, frames)``.
+    sample_rate
+        In Hz.
+    target_lufs
+        Wanted integrated loudness, within 0.05 LU unless the limiter saturates or the drive is at
+        the end of the bus's range.
+    ceiling_dbtp
+        The limiter's ceiling.
+    density
+        The drive goes up to reach its median crest factor within 0.1 dB, the trim down, so that
+        loudness stays the target. Loudness goes first where both cannot be had; peaks come down no
+        nearer to the loudness than is wanted, and a typical one by no more than 8 dB.
+
+    Returns
+    -------
+    Delivered
+        With drive 0 for silence.
+    """
+    meter = LoudnessMeter(sample_rate=sample_rate, channels=2)
+    for start in range(0, audio.shape[1], _BLOCK_FRAMES):
+        meter.process(audio[:, start : start + _BLOCK_FRAMES].astype(np.float32))
+    if not math.isfinite(meter.integrated_lufs):
+        return Delivered(0.0, 0.0, audio.astype(np.float32), -math.inf, GainReduction(0.0, 0.0))
+    search = _Search(audio, meter, sample_rate, ceiling_dbtp, target_lufs, density)
+    drive = search.drive_db(0.0, 0.0)
+    for _ in range(_PASSES):
+        delivered, following = _pass(audio, search, drive, sample_rate, ceiling_dbtp, target_lufs)
+        if abs(following - drive) < _LEAST_STEP_DB:
+            break
+        drive = following
+    return delivered
+
+
+def _pass(
+    audio: FloatArray,
+    search: _Search,
+    drive_db: float,
+    sample_rate: int,
+    ceiling_dbtp: float,
+    target_lufs: float,
+) -> tuple[Delivered, float]:
+    """Return what a drive gives, and the drive to take next; what the limiter made is let go."""
+    limited, limiting = _limited(audio, sample_rate, ceiling_dbtp, drive_db)
+    delivered = _trim_to(limited, limiting, drive_db, target_lufs, sample_rate)
+    return delivered, search.corrected(delivered, limited)
+
+
+def deliver_at(
+    audio: FloatArray,
+    *,
+    sample_rate: int,
+    ceiling_dbtp: float,
+    drive_db: float,
+    target_lufs: float | None = None,
+    trim_db: float = 0.0,
+) -> Delivered:
+    """Return what a known drive gives, trimmed down to a loudness where one is wanted.
+
+    Sample for sample what :func:`fit_delivery` returned with this drive for this target.
+
+    Parameters
+    ----------
+    audio
+        The bus before the limiter, ``(2, frames)``.
+    target_lufs
+        The trim goes down to it, never up; None for ``trim_db``.
+    trim_db
+        The trim that is known: it is kept where it is within 0.01 dB of the one for the target.
+    """
+    limited, limiting = _limited(audio, sample_rate, ceiling_dbtp, drive_db)
+    if target_lufs is not None:
+        return _trim_to(limited, limiting, drive_db, target_lufs, sample_rate, known_db=trim_db)
+    reached = integrated_loudness(limited, sample_rate=sample_rate)
+    return Delivered(drive_db, trim_db, _trimmed(limited, trim_db), reached + trim_db, limiting)
+
+
+class _Search:
+    """The drive that a delivery takes, by the limiter's sketch and what that was off."""
+
+    def __init__(
+        self,
+        audio: FloatArray,
+        meter: LoudnessMeter,
+        sample_rate: int,
+        ceiling_dbtp: float,
+        target_lufs: float,
+        density: Density | None,
+    ) -> None:
+        self._rate = sample_rate
+        self._target, self._density = target_lufs, density
+        self._peak_dbfs = ceiling_dbtp
+        self._open = ceiling_dbtp - meter.true_peak_dbtp
+        self._plain = target_lufs - meter.integrated_lufs
+        size = min(round(CREST_WINDOW_S * sample_rate), audio.shape[1])
+        sketch = LimiterSketch(
+            audio,
+            meter.segment_power(),
+            sample_rate=sample_rate,
+            ceiling_dbtp=ceiling_dbtp,
+            window_frames=size,
+            silent_power=_SILENT_POWER,
+        )
+        self._at = cache(sketch.at)  # searches begin at the same ends
+        if density:
+            peaks, power = _windows(audio, sample_rate)
+            if (
+                _median_crest_db(peaks, power) <= density.crest_db
+                or peak_to_loudness_db(audio, meter.integrated_lufs) <= density.peak_to_loudness_db
+            ):
+                self._density = None
+        if self._density:
+            most = ceiling_dbtp - amplitude_to_db(float(np.median(peaks)))
+            self._most = max(most, self._open) + _MAX_CREST_LIMITING_DB
+
+    def drive_db(self, louder_lu: float, denser_db: float) -> float:
+        """Return the drive; the limiter is louder and its crest higher than sketched by so much."""
+        drive = self._plain
+        if self._plain > self._open:
+            drive = self._for_loudness(self._target - louder_lu)
+        if self._density:
+            flattest_lufs = self._peak_dbfs - self._density.peak_to_loudness_db
+            most_db = self._for_loudness(flattest_lufs - louder_lu)
+            drive = max(drive, min(self._for_crest(self._density.crest_db - denser_db), most_db))
+        # Four decimals, as the plan stores them: what is measured here is what is rendered.
+        return round(_in_range(drive), 4)
+
+    def _for_loudness(self, lufs: float) -> float:
+        low, high = _in_range(self._plain), _DRIVE_RANGE_DB[1]
+        wanted = min(lufs, self._at(high)[0] - _SATURATED_LU)
+        return _crossing(lambda drive: self._at(drive)[0] - wanted, low, high)
+
+    def _for_crest(self, wanted_db: float) -> float:
+        return _crossing(lambda drive: wanted_db - self._at(drive)[1], self._open, self._most)
+
+    def corrected(self, delivered: Delivered, limited: FloatArray) -> float:
+        """Return the drive again, by how far off the sketch was; the same if that will do."""
+        drive = delivered.drive_db
+        missing_lu = self._target - delivered.loudness_lufs
+        crest = off_db = 0.0
+        if self._density:
+            self._peak_dbfs = amplitude_to_db(_peak(limited))
+            crest = median_crest_db(limited, sample_rate=self._rate)
+            off_db = crest - self._density.crest_db
+        dense = delivered.trim_db == 0.0 and off_db < 0.0  # for loudness' sake, not the crest's
+        if abs(missing_lu) <= _TOLERANCE_LU and (dense or abs(off_db) <= _CREST_TOLERANCE_DB):
+            return drive
+        loudness, sketched = self._at(drive)
+        reached = delivered.loudness_lufs - delivered.trim_db
+        return self.drive_db(reached - loudness, crest - sketched if self._density else 0.0)
+
+
+def _crossing(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Return where a rising function is 0, or the end of its range that is nearest to that."""
+    if low >= high or rising(low) >= 0.0:
+        return low
+    if rising(high) <= 0.0:
+        return high
+    return float(scipy.optimize.toms748(rising, low, high, xtol=_LEAST_STEP_DB / 2.0))
+
+
+def _in_range(drive_db: float) -> float:
+    low, high = _DRIVE_RANGE_DB
+    return min(max(drive_db, low), high)
+
+
+def _trim_to(
+    limited: FloatArray,
+    limiting: GainReduction,
+    drive_db: float,
+    target_lufs: float,
+    sample_rate: int,
+    *,
+    known_db: float | None = None,
+) -> Delivered:
+    """Trim what came out of the limiter down to the target."""
+    reached = integrated_loudness(limited, sample_rate=sample_rate)
+    trim = round(min(target_lufs - reached, 0.0), 4)
+    if trim > -0.005:
+        trim = 0.0
+    if known_db is not None and abs(trim - known_db) <= _SAME_TRIM_DB:
+        trim = known_db
+    return Delivered(drive_db, trim, _trimmed(limited, trim), reached + trim, limiting)
