@@ -29,17 +29,17 @@ from pipeline.session.discovery import (
 )
 from pipeline.session.length import without_too_long
 from pipeline.session.timecode import StampUse
-from stage1.balance import TrackBalance, balance
-from stage1.exclusions import find_exclusions
+from stage1.balance.gains import TrackBalance, balance
+from stage1.balance.mid_side import as_pairs, mid_side_pairs, side_of_pairs
+from stage1.balance.mono_compatibility import mono_warnings
+from stage1.balance.placement import LOW_HZ, Placement, place
+from stage1.exclusions.choice import find_exclusions
 from stage1.features import TrackFeatures
-from stage1.file_faults import FileFaults
-from stage1.mid_side import as_pairs, mid_side_pairs, side_of_pairs
-from stage1.mono import mono_warnings
-from stage1.placement import LOW_HZ, Placement, place
-from stage1.relations import Relations, TrackSound, find_relations, inherit_roles
-from stage1.sound import hear
-from stage1.spectral import low_share
-from stage1.subgroups import Recognition, recognise
+from stage1.recognition.classifier import hear
+from stage1.recognition.recognise import Recognition, recognise
+from stage1.signal.file_faults import FileFaults
+from stage1.signal.spectral import low_share
+from stage1.sources.relations import Relations, TrackSound, find_relations, inherit_roles
 
 __all__ = ["AnalysedSession", "analyse_session"]
 

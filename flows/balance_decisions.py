@@ -11,8 +11,8 @@ import numpy as np
 from flows.analysis import AnalysedSession
 from pipeline.errors import InputError, Problem, suggest
 from pipeline.plan import Delivery, Plan
-from stage1.balance import balance, balanced_lufs, published_gain_db
-from stage1.narrowband import METHODS
+from stage1.balance.gains import balance, balanced_lufs, published_gain_db
+from stage1.loudness.narrowband import METHODS
 
 __all__ = [
     "MethodBalance",
@@ -35,7 +35,7 @@ class MethodBalance:
     Parameters
     ----------
     name
-        Of :data:`stage1.narrowband.METHODS`.
+        Of :data:`stage1.loudness.narrowband.METHODS`.
     gains_db
         Of each track, as the method has them; what a mix lowers a stem by for its headroom is
         left away, as it changes no balance.

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.units import power_to_db
 from stage1.features import TrackFeatures
-from stage1.narrowband import METHODS
+from stage1.loudness.narrowband import METHODS
 
 __all__ = ["audibility_db", "spreads_lu"]
 

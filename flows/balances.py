@@ -36,7 +36,7 @@ from flows.store import Store, made_whole
 from pipeline.errors import InputError
 from pipeline.plan import Plan
 from pipeline.plan_file import plan_json
-from stage1.narrowband import METHODS
+from stage1.loudness.narrowband import METHODS
 
 __all__ = ["BalanceOutcome", "balance_session"]
 
@@ -171,7 +171,7 @@ def balance_session(
     Parameters
     ----------
     methods
-        Of :data:`stage1.narrowband.METHODS`.
+        Of :data:`stage1.loudness.narrowband.METHODS`.
     folder
         New; None for one in the session's ``mixes``. Gets ``<method>/stems/``,
         ``<method>/sum.wav``, ``<method>/plan.json``, ``results.csv``, ``methods.csv``,

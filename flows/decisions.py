@@ -27,8 +27,8 @@ from pipeline.plan import (
 )
 from pipeline.roles import CENTRED_ROLES, CENTRED_SUBGROUPS, Presence, Role, Subgroup
 from pipeline.units import FloatArray, db_to_amplitude
-from stage1.ensemble import requested_levels, stem_targets
-from stage1.file_faults import FileFaults
+from stage1.balance.stem_targets import requested_levels, stem_targets
+from stage1.signal.file_faults import FileFaults
 from stage2.refine import HIGHEST_STEM_LU, blend_settings
 
 __all__ = [

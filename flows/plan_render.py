@@ -35,7 +35,7 @@ from pipeline.render.tracks import allow_open_files, place_tracks
 from pipeline.roles import Role
 from pipeline.session.discovery import Session
 from pipeline.units import db_to_amplitude, power_to_db
-from stage1.subgroups import Recognition
+from stage1.recognition.recognise import Recognition
 from stage2.style import Style, measure_style
 from stage2.trust import wanted_style
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flows.analysis import AnalysedSession
 from pipeline.report.describe import listed
 from pipeline.roles import Role
-from stage1.file_faults import ChannelFault
+from stage1.signal.file_faults import ChannelFault
 
 __all__ = ["track_notes"]
 

@@ -13,9 +13,9 @@ from flows.source_files import SourceFiles
 from flows.store import Store, code_version
 from pipeline.audio.check import TrackCheck, check_track
 from pipeline.console.conditioning import ChannelUse
-from stage1.f0 import Mode
 from stage1.features import TrackFeatures, examine
-from stage1.file_faults import FileFaults, names_mid_side
+from stage1.pitch.f0 import Mode
+from stage1.signal.file_faults import FileFaults, names_mid_side
 
 __all__ = [
     "ANALYSE_CODE",

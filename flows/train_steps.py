@@ -21,7 +21,7 @@ from pipeline.errors import InputError, Problem
 from pipeline.loudness.meter import integrated_loudness
 from pipeline.roles import Role, Subgroup
 from pipeline.units import FloatArray
-from stage1.ensemble import stem_targets
+from stage1.balance.stem_targets import stem_targets
 from stage2.corpus import CorpusSong, make_song
 from stage2.corpus_samples import SampleBank
 from stage2.scenes import digest_song, save_song
@@ -44,8 +44,8 @@ def _modules(package: str, *patterns: str) -> tuple[str, ...]:
 
 _CODE = (
     "flows.train_steps",
-    "stage1.ensemble",
-    "stage1.offsets",
+    "stage1.balance.stem_targets",
+    "stage1.balance.offsets",
     *_modules("stage2", "scenes", "bands", "digest", "style", "envelopes"),
 )
 # What songs are synthesised by: the corpus has new modules now and then.

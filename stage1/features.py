@@ -25,14 +25,14 @@ from pipeline.console.conditioning import ChannelUse, Conditioning
 from pipeline.errors import InputError
 from pipeline.loudness.meter import BLOCK_FRAMES, LoudnessMeter
 from pipeline.loudness.true_peak import as_block
-from stage1.f0 import Mode, estimate_f0
-from stage1.file_faults import FileFaults, Moments, find_faults
-from stage1.levels import LevelMeter, measure_attacks
-from stage1.narrowband import informed_band, measure_narrowband
-from stage1.sones import measure_sones
-from stage1.spectral import SpectrumMeter
-from stage1.timbre import measure_timbre
-from stage1.track_features import TrackFeatures
+from stage1.loudness.narrowband import informed_band, measure_narrowband
+from stage1.loudness.sones import measure_sones
+from stage1.pitch.f0 import Mode, estimate_f0
+from stage1.records import TrackFeatures
+from stage1.signal.file_faults import FileFaults, Moments, find_faults
+from stage1.signal.levels import LevelMeter, measure_attacks
+from stage1.signal.spectral import SpectrumMeter
+from stage1.timbre.descriptors import measure_timbre
 
 __all__ = [
     "HELD_BYTES",
@@ -241,7 +241,7 @@ def examine(
     path, name, f0_mode
         As for :func:`analyse`.
     mid_side_name, use
-        As for :func:`stage1.file_faults.find_faults`.
+        As for :func:`stage1.signal.file_faults.find_faults`.
     """
     nothing = np.zeros(0, np.float32)
     try:
@@ -300,7 +300,7 @@ def analyse(
     sample_rate
         Resample to this rate, in Hz; the file's own if not given.
     f0_mode
-        ``"windows"`` or ``"full"``, as for :func:`stage1.f0.estimate_f0`.
+        ``"windows"`` or ``"full"``, as for :func:`stage1.pitch.f0.estimate_f0`.
 
     Returns
     -------

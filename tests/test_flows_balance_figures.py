@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flows.balance_figures import audibility_db, spreads_lu
-from stage1.narrowband import METHODS
+from stage1.loudness.narrowband import METHODS
 
 
 class Track:

@@ -20,7 +20,7 @@ from flows.balance_steps import LARGEST_FADER_DB, RawSum, level_sums
 from pipeline.errors import InputError
 from pipeline.loudness.meter import gated_lufs, measure
 from pipeline.units import db_to_amplitude
-from stage1.narrowband import METHODS
+from stage1.loudness.narrowband import METHODS
 
 Command = Callable[..., Result]
 Put = Callable[..., Path]

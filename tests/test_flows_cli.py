@@ -20,7 +20,7 @@ from typer.testing import Result
 
 from flows.progress import phase_title
 from pipeline.report.describe import typeset
-from stage1.narrowband import METHODS
+from stage1.loudness.narrowband import METHODS
 
 Command = Callable[..., Result]
 Put = Callable[..., Path]

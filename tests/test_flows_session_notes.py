@@ -9,8 +9,8 @@ from flows.session_notes import track_notes
 from pipeline.audio.check import TrackCheck
 from pipeline.console.conditioning import ChannelUse, Conditioning
 from pipeline.roles import Role
-from stage1.file_faults import ChannelFault, FileFaults
-from stage1.subgroups import Recognition
+from stage1.recognition.recognise import Recognition
+from stage1.signal.file_faults import ChannelFault, FileFaults
 
 
 def _notes(

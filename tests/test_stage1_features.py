@@ -18,7 +18,7 @@ from pipeline.audio.check import check_track
 from pipeline.audio.samples import HeldSamples
 from pipeline.loudness.meter import measure
 from stage1.features import TrackAnalyser, TrackFeatures, analyse, analyse_audio, examine
-from stage1.narrowband import METHODS
+from stage1.loudness.narrowband import METHODS
 
 RATE = 48000
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.roles import SUBGROUP_OF, Role
-from stage1.subgroups import recognise
-from stage1.vocabulary import fold, language_data
+from stage1.recognition.recognise import recognise
+from stage1.recognition.vocabulary import fold, language_data
 
 LANGUAGES = tomllib.loads(
     (Path(__file__).parent / "track_languages.toml").read_text(encoding="utf-8")

@@ -25,9 +25,9 @@ import threadpoolctl
 import torch
 
 from pipeline.audio.samples import FileSamples, HeldSamples, Samples
-from stage1.f0 import estimate_f0
-from stage1.passages import measure_activity
-from stage1.pyin import pyin
+from stage1.pitch.f0 import estimate_f0
+from stage1.pitch.pyin import pyin
+from stage1.signal.segments import measure_activity
 
 C1_HZ, C8_HZ = 32.70319566257483, 4186.009044809578
 PYIN_RATE = 22050

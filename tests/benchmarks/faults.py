@@ -39,10 +39,10 @@ from pipeline.audio.writer import write
 from pipeline.demo.session import make_demo
 from pipeline.roles import SUBGROUP_OF, Presence, Role
 from pipeline.session.settings import TrackOverrides
-from stage1.balance import balance, stem_targets
-from stage1.relations import TrackSound, find_relations, inherit_roles
-from stage1.sound import hear
-from stage1.subgroups import recognise
+from stage1.balance.gains import balance, stem_targets
+from stage1.recognition.classifier import hear
+from stage1.recognition.recognise import recognise
+from stage1.sources.relations import TrackSound, find_relations, inherit_roles
 
 WRONG_SHARE = 0.05
 FEW = 8

@@ -37,9 +37,9 @@ from pipeline.audio.samples import HeldSamples
 from pipeline.audio.stream import read
 from pipeline.loudness.meter import EnergyMeter, k_weighting, measure
 from stage1.features import analyse_audio
-from stage1.sones import LISTENING_DB_SPL, SonesLoudness, measure_sones
-from stage1.subgroups import recognise
-from stage1.zwicker import band_powers, loudness, percentile_loudness, sone_to_phon
+from stage1.loudness.sones import LISTENING_DB_SPL, SonesLoudness, measure_sones
+from stage1.loudness.zwicker import band_powers, loudness, percentile_loudness, sone_to_phon
+from stage1.recognition.recognise import recognise
 
 METHODS = ("lufs", "centroid", "p_lufs", "informed", "sones", "bs1770")
 """The five methods, and plain BS.1770 of all channels: the published ``lufs`` is of the fold."""

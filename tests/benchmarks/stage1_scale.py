@@ -223,7 +223,7 @@ def published_seconds(material: list[tuple[str, Audio, int]]) -> float:
     import pyloudnorm
     import scipy.signal
 
-    from stage1.pesto_encoder import load_pesto
+    from stage1.pitch.pesto import load_pesto
 
     load_pesto()  # also where the installed torchaudio does not load
     import pesto

@@ -24,7 +24,7 @@ from pipeline.audio.stream import read
 from pipeline.loudness.meter import measure
 from pipeline.session.discovery import open_session
 from pipeline.units import FloatArray
-from stage1.subgroups import recognise
+from stage1.recognition.recognise import recognise
 from stage2.digest import frame_powers
 from stage2.style import FineBands
 

@@ -44,7 +44,7 @@ from pipeline.loudness.meter import integrated_loudness
 from pipeline.plan import STRIP
 from pipeline.roles import CENTRED_SUBGROUPS, Role
 from pipeline.units import FloatArray, db_to_amplitude
-from stage1.balance import stem_targets
+from stage1.balance.gains import stem_targets
 from stage2.alignment import find_alignment
 from stage2.corridor import settle_in_corridor
 from stage2.encoder import reference_windows
