@@ -9,8 +9,8 @@ from flows.engine import Engine
 from flows.progress import Progress, guarded
 from flows.settings import MixSettings
 from flows.style_steps import ConsoleJob, predict_step, refine_step, settle_step
-from stage2.predict import Prediction
-from stage2.refine import Refined, Start
+from stage2.controller.predict import Prediction
+from stage2.refine.search import Refined, Start
 
 __all__ = ["ConsoleSettings", "find_console_settings"]
 

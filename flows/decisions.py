@@ -29,7 +29,7 @@ from pipeline.roles import CENTRED_ROLES, CENTRED_SUBGROUPS, Presence, Role, Sub
 from pipeline.units import FloatArray, db_to_amplitude
 from stage1.balance.stem_targets import requested_levels, stem_targets
 from stage1.signal.file_faults import FileFaults
-from stage2.refine import HIGHEST_STEM_LU, blend_settings
+from stage2.refine.search import HIGHEST_STEM_LU, blend_settings
 
 __all__ = [
     "delivered_plan",

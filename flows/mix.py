@@ -65,8 +65,8 @@ from pipeline.console.delivery import (
 from pipeline.errors import InputError, Problem
 from pipeline.plan import Aspect, Delivery
 from pipeline.render.tracks import allow_open_files
-from stage2.style import Style, measure_style
-from stage2.trust import wanted_style
+from stage2.reference.trust import wanted_style
+from stage2.style.measure import Style, measure_style
 
 __all__ = ["mix_session"]
 

@@ -17,7 +17,7 @@ from pipeline.report.describe import describe
 from pipeline.report.plots import Curve, loudness_plot, spectrum_plot, width_plot
 from pipeline.report.standalone_svg import data_uri, picture
 from pipeline.report.views import SHORT_TERM_INTERVAL_S
-from stage2.style import THIRD_OCTAVES_HZ, Style
+from stage2.style.measure import THIRD_OCTAVES_HZ, Style
 
 __all__ = ["mix_page", "track_sheet"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.markdown_text import as_markdown
 from pipeline.report.html import write_whole
-from stage2.reach import MOST_LEVEL_DB
+from stage2.console.action_space import MOST_LEVEL_DB
 
 __all__ = ["METRICS", "model_card", "write_card"]
 
@@ -42,8 +42,8 @@ def model_card(record: Mapping[str, Any]) -> str:
     Parameters
     ----------
     record
-        What lies beside them as JSON, from :func:`stage2.model_file.load_record`; what an older
-        record lacks is said to be missing.
+        What lies beside them as JSON, from :func:`stage2.controller.weights_file.load_record`; what
+        an older record lacks is said to be missing.
     """
     sections = [
         ["# Controller: predicts a mix's console settings from stems and a reference"],

@@ -41,7 +41,7 @@ from pipeline.report.masking import Masking
 from pipeline.report.page import Curve, FileNote, Report, StemLevel, describe, write_report
 from pipeline.report.stereo import StereoField
 from pipeline.units import power_to_db
-from stage2.style import THIRD_OCTAVES_HZ, Style, style_distance
+from stage2.style.measure import THIRD_OCTAVES_HZ, Style, style_distance
 
 __all__ = ["MixOutcome", "track_rows", "versions", "write_outcome"]
 

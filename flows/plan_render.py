@@ -36,8 +36,8 @@ from pipeline.roles import Role
 from pipeline.session.discovery import Session
 from pipeline.units import db_to_amplitude, power_to_db
 from stage1.recognition.recognise import Recognition
-from stage2.style import Style, measure_style
-from stage2.trust import wanted_style
+from stage2.reference.trust import wanted_style
+from stage2.style.measure import Style, measure_style
 
 __all__ = ["render_plan"]
 

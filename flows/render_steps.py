@@ -33,7 +33,7 @@ from pipeline.render.mixdown import BLOCK_FRAMES
 from pipeline.report.masking import MaskingMeter
 from pipeline.report.stereo import StereoField, measure_stereo
 from pipeline.units import FloatArray, db_to_amplitude
-from stage2.style import Style, measure_style
+from stage2.style.measure import Style, measure_style
 
 __all__ = ["DeliverJob", "Drive", "Mixdown", "RenderedStem", "StemJob", "deliver_step", "stem_step"]
 

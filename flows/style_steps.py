@@ -22,17 +22,17 @@ from pipeline.audio.stream import probe, read
 from pipeline.plan import Aspect
 from pipeline.report.stereo import StereoField, measure_stereo
 from pipeline.units import FloatArray, db_to_amplitude
-from stage2.alignment import find_alignment
-from stage2.corridor import settle_in_corridor
-from stage2.digest import Digest, digest_stems
-from stage2.encoder import reference_windows
-from stage2.model_file import SHIPPED
-from stage2.predict import Prediction, predict
-from stage2.reference_faults import Condition
-from stage2.reference_inspection import inspect_reference
-from stage2.refine import Refined, RefineOptions, Start, StemInput, refine
-from stage2.style import Style, StyleDistance, measure_style
-from stage2.trust import complete_windows, without_lost_bands
+from stage2.console.statistics import Digest, digest_stems
+from stage2.controller.inputs import reference_windows
+from stage2.controller.predict import Prediction, predict
+from stage2.controller.weights_file import SHIPPED
+from stage2.reference.faults import Condition
+from stage2.reference.inspection import inspect_reference
+from stage2.reference.trust import complete_windows, without_lost_bands
+from stage2.refine.guardrails import settle_in_corridor
+from stage2.refine.search import Refined, RefineOptions, Start, StemInput, refine
+from stage2.style.alignment import find_alignment
+from stage2.style.measure import Style, StyleDistance, measure_style
 
 __all__ = [
     "ConsoleJob",
@@ -46,12 +46,12 @@ __all__ = [
 
 # The code that a step's results depend on.
 STYLE_CODE = (
-    "stage2.style",
-    "stage2.envelopes",
-    "stage2.encoder",
-    "stage2.digest",
-    "stage2.bands",
-    "stage2.functional",
+    "stage2.style.measure",
+    "stage2.style.envelopes",
+    "stage2.controller.inputs",
+    "stage2.console.statistics",
+    "stage2.console.band_model",
+    "stage2.console.functional",
     "pipeline.console.delivery",
     "pipeline.console.limiter",
     "pipeline.console.limiter_estimate",
@@ -63,9 +63,9 @@ STYLE_CODE = (
     *METER_CODE,
 )
 REFERENCE_CODE = (
-    "stage2.reference_inspection",
-    "stage2.reference_faults",
-    "stage2.band_limits",
+    "stage2.reference.inspection",
+    "stage2.reference.faults",
+    "stage2.reference.band_limits",
     "pipeline.report.stereo",
     *STYLE_CODE,
 )
@@ -82,7 +82,7 @@ class HeardReference:
         Of the whole recording, mended.
     windows
         A numpy file: what the controller hears in windows over it, mended,
-        ``(windows, stage2.encoder.REFERENCE_FIGURES)`` float32.
+        ``(windows, stage2.controller.inputs.REFERENCE_FIGURES)`` float32.
     stereo
         The stereo field of the whole recording, as it is.
     content

@@ -23,10 +23,10 @@ from flows.train_steps import (
 from flows.training_page import write_training_page
 from flows.training_settings import TrainingSettings, load_training_settings
 from pipeline.errors import InputError
-from stage2.model_file import load_record
-from stage2.scenes import TrainingSong, load_song
-from stage2.training import TrainingResult, identity_of, train_controller
-from stage2.training_folder import run_problems
+from stage2.controller.weights_file import load_record
+from stage2.training.checkpoint import run_problems
+from stage2.training.examples import TrainingSong, load_song
+from stage2.training.train import TrainingResult, identity_of, train_controller
 
 __all__ = ["TrainingSettings", "load_training_settings", "train", "train_recipe"]
 

@@ -101,7 +101,7 @@ def _train(
     store: Place | None,
 ) -> int:
     from flows.train import train as run
-    from stage2.training_folder import steps_done
+    from stage2.training.checkpoint import steps_done
 
     total, done = settings.learning.steps, steps_done(settings.output)
     if done:
@@ -147,7 +147,7 @@ def _train(
 
 def _teller(screen: Screen, progress: Progress) -> Callable[[int, int, dict[str, float]], None]:
     """Return what shows the steps as a phase, and where there is no terminal says figures too."""
-    from stage2.training_folder import HELD_OUT
+    from stage2.training.checkpoint import HELD_OUT
 
     begun, held_out = False, ""
 
@@ -197,7 +197,7 @@ def model(
 
     def work() -> int:
         from flows.model_card import model_card
-        from stage2.model_file import SHIPPED, load_record
+        from stage2.controller.weights_file import SHIPPED, load_record
 
         weights = path or SHIPPED
         if weights.is_dir():

@@ -22,9 +22,9 @@ from pipeline.loudness.meter import integrated_loudness
 from pipeline.roles import Role, Subgroup
 from pipeline.units import FloatArray
 from stage1.balance.stem_targets import stem_targets
-from stage2.corpus import CorpusSong, make_song
-from stage2.corpus_samples import SampleBank
-from stage2.scenes import digest_song, save_song
+from stage2.corpus.samples import SampleBank
+from stage2.corpus.song import CorpusSong, make_song
+from stage2.training.examples import digest_song, save_song
 
 __all__ = ["RecordedSong", "SynthesisedSong", "recorded_song_step", "synthesised_song_step"]
 
@@ -32,24 +32,18 @@ CORPUS_RATE = 44_100
 _WORKING_LUFS = -20.0
 
 
-def _modules(package: str, *patterns: str) -> tuple[str, ...]:
-    """Return the dotted names of a package's modules that match."""
-    folder = Path(__file__).parents[1] / package
-    return tuple(
-        f"{package}.{path.stem}"
-        for pattern in patterns
-        for path in sorted(folder.glob(f"{pattern}.py"))
-    )
-
-
 _CODE = (
     "flows.train_steps",
     "stage1.balance.stem_targets",
     "stage1.balance.offsets",
-    *_modules("stage2", "scenes", "bands", "digest", "style", "envelopes"),
+    "stage2.training.examples",
+    "stage2.console.band_model",
+    "stage2.console.statistics",
+    "stage2.style.measure",
+    "stage2.style.envelopes",
 )
 # What songs are synthesised by: the corpus has new modules now and then.
-_CORPUS_CODE = (*_modules("stage2", "corpus*"), "pipeline.demo", "pipeline.synth", "pipeline.jit")
+_CORPUS_CODE = ("stage2.corpus", "pipeline.demo", "pipeline.synth", "pipeline.jit")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from flows.model_card import METRICS
 from pipeline.report.html import page_environment, write_whole
-from stage2.training_folder import HELD_OUT
+from stage2.training.checkpoint import HELD_OUT
 
 __all__ = ["write_training_page"]
 

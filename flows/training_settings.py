@@ -12,9 +12,9 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from pipeline.errors import InputError, Problem, suggest
 from pipeline.text_files import parse_toml, read_text
-from stage2.controller import ControllerSize
-from stage2.encoder import SHARES
-from stage2.training import TrainingOptions
+from stage2.controller.inputs import SHARES
+from stage2.controller.network import ControllerSize
+from stage2.training.train import TrainingOptions
 
 __all__ = [
     "LearningSettings",
@@ -86,7 +86,7 @@ class SongSettings(_Section):
 
 
 class LearningSettings(_Section):
-    """How it is learned: see :class:`stage2.training.TrainingOptions`."""
+    """How it is learned: see :class:`stage2.training.train.TrainingOptions`."""
 
     steps: int = Field(default=4000, ge=1)
     batch: int = Field(default=12, ge=1)
@@ -110,7 +110,7 @@ class LearningSettings(_Section):
 
 
 class NetworkSettings(_Section):
-    """The shape of the network: see :class:`stage2.controller.ControllerSize`."""
+    """The shape of the network: see :class:`stage2.controller.network.ControllerSize`."""
 
     width: int = Field(default=200, ge=20)
     blocks: int = Field(default=4, ge=1)

@@ -16,10 +16,10 @@ from flows.progress import SilentProgress
 from flows.settings import MixSettings
 from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
 from pipeline.plan_file import load_plan
-from stage2.encoder import reference_windows
-from stage2.predict import predict
-from stage2.refine import RefineOptions, StemInput
-from stage2.style import measure_style
+from stage2.controller.inputs import reference_windows
+from stage2.controller.predict import predict
+from stage2.refine.search import RefineOptions, StemInput
+from stage2.style.measure import measure_style
 
 Put = Callable[..., Path]
 Mixed = Callable[..., MixOutcome]

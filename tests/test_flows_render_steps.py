@@ -27,7 +27,7 @@ from pipeline.console.delivery import Density
 from pipeline.loudness.true_peak import true_peaks_dbtp
 from pipeline.plan import Delivery, Plan, StemPlan, TrackPlan
 from pipeline.render.mixdown import render_blocks
-from stage2.style import measure_style
+from stage2.style.measure import measure_style
 
 Put = Callable[..., Path]
 RATE = 22_050

@@ -18,8 +18,8 @@ from flows.steps import BalancedStem
 from flows.style_steps import ConsoleJob, predict_step, refine_step, settle_step, style_step
 from flows.track_steps import TrackJob
 from pipeline.plan import Aspect
-from stage2.encoder import reference_windows
-from stage2.style import measure_style
+from stage2.controller.inputs import reference_windows
+from stage2.style.measure import measure_style
 
 Put = Callable[..., Path]
 RATE = 22_050
@@ -90,7 +90,7 @@ def refine_job(tmp_path: Path, store: Path, put: Put, reference: np.ndarray) -> 
 def test_a_reference_of_this_very_song_is_followed_and_remembered(
     tmp_path: Path, store: Path, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from stage2 import refine as module
+    from stage2.refine import search as module
 
     given: list[Any] = []
 

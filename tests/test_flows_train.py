@@ -18,8 +18,8 @@ from flows.train import _commit, train_recipe
 from flows.training_page import write_training_page
 from flows.training_settings import load_training_settings
 from pipeline.errors import InputError
-from stage2.controller import ControllerSize
-from stage2.model_file import SHIPPED, load_controller, load_record
+from stage2.controller.network import ControllerSize
+from stage2.controller.weights_file import SHIPPED, load_controller, load_record
 
 CONFIG = """
 output = "run"

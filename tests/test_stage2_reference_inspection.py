@@ -7,9 +7,9 @@ import pytest
 import scipy.signal
 
 from pipeline.units import FloatArray
-from stage2.reference_faults import Condition, Repair, Trust
-from stage2.reference_inspection import inspect_reference
-from stage2.style import THIRD_OCTAVES_HZ, measure_style
+from stage2.reference.faults import Condition, Repair, Trust
+from stage2.reference.inspection import inspect_reference
+from stage2.style.measure import THIRD_OCTAVES_HZ, measure_style
 
 RATE = 44_100
 SECONDS = 12

@@ -12,7 +12,7 @@ from scipy.fft import next_fast_len
 from torch import Tensor
 
 from pipeline.plan import EqBand
-from stage2.functional import compressor_reduction_db, eq_response, pan
+from stage2.console.functional import compressor_reduction_db, eq_response, pan
 
 RATE = 44100
 EQ_TAPS = 16384

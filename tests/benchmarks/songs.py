@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stage2.corpus import make_song
-from stage2.corpus_samples import SampleBank
+from stage2.corpus.samples import SampleBank
+from stage2.corpus.song import make_song
 
 RATE = 44_100
 

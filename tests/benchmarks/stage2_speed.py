@@ -21,11 +21,11 @@ import soundfile
 
 from flows.mix import mix_session
 from flows.settings import MixSettings
-from stage2.corpus import make_song
-from stage2.encoder import reference_windows
-from stage2.predict import predict
-from stage2.space import StemInput
-from stage2.style import measure_style
+from stage2.console.search_space import StemInput
+from stage2.controller.inputs import reference_windows
+from stage2.controller.predict import predict
+from stage2.corpus.song import make_song
+from stage2.style.measure import measure_style
 
 RATE = 44_100
 STEMS = 8

@@ -25,8 +25,8 @@ from pipeline.loudness.meter import measure
 from pipeline.session.discovery import open_session
 from pipeline.units import FloatArray
 from stage1.recognition.recognise import recognise
-from stage2.digest import frame_powers
-from stage2.style import FineBands
+from stage2.console.statistics import frame_powers
+from stage2.style.measure import FineBands
 
 SONGS = {"delta_rock": "rock_delta", "delta_hendrix": "psychedelic_rock_delta"}
 

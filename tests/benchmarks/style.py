@@ -15,9 +15,9 @@ No reference is a mix of the session it is used for. The methods:
     Stemwright with the controller alone, with refinement alone, and as it comes.
 
 Metrics are those of ``public_metrics.py`` on mixes as delivered, and
-:func:`stage2.style.style_distance`; also checked are the promises of delivery: true peak, loudness,
-and the levels of the stems. Seconds are those of one mix after the session has been analysed,
-rendering and report included.
+:func:`stage2.style.measure.style_distance`; also checked are the promises of delivery: true peak,
+loudness, and the levels of the stems. Seconds are those of one mix after the session has been
+analysed, rendering and report included.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from pipeline.audio.stream import read
 from pipeline.loudness.meter import LoudnessMeter, integrated_loudness, measure
 from pipeline.session.discovery import open_session
 from pipeline.units import FloatArray, db_to_amplitude
-from stage2.style import Style, measure_style, style_distance
+from stage2.style.measure import Style, measure_style, style_distance
 
 REFERENCES = (
     "classical_hungarian", "folk_fishin", "hiphop_content", "hiphop_ripper", "jazz_vibeace",

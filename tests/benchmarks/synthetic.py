@@ -45,15 +45,15 @@ from pipeline.plan import STRIP
 from pipeline.roles import CENTRED_SUBGROUPS, Role
 from pipeline.units import FloatArray, db_to_amplitude
 from stage1.balance.gains import stem_targets
-from stage2.alignment import find_alignment
-from stage2.corridor import settle_in_corridor
-from stage2.encoder import reference_windows
-from stage2.envelopes import band_envelope, loud_db
-from stage2.model_file import SHIPPED, load_controller
-from stage2.musical import draw_settings
-from stage2.predict import predict
-from stage2.refine import Start, StemInput, refine
-from stage2.style import measure_style
+from stage2.controller.inputs import reference_windows
+from stage2.controller.predict import predict
+from stage2.controller.weights_file import SHIPPED, load_controller
+from stage2.refine.guardrails import settle_in_corridor
+from stage2.refine.search import Start, StemInput, refine
+from stage2.style.alignment import find_alignment
+from stage2.style.envelopes import band_envelope, loud_db
+from stage2.style.measure import measure_style
+from stage2.training.settings_prior import draw_settings
 
 Settings = dict[str, float]
 Stems = Mapping[str, FloatArray]

@@ -1,0 +1,173 @@
+"""What is known of the stems of a session before any setting: cross-spectra, envelopes, levels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+import scipy.signal
+from threadpoolctl import threadpool_limits
+
+from pipeline.console.response import decorrelator_response
+from pipeline.loudness.meter import integrated_loudness, k_weighting
+from pipeline.units import FloatArray
+from stage2.style.envelopes import analysis_window, band_envelope
+from stage2.style.measure import FineBands, fft_size
+
+__all__ = ["Digest", "digest_stems", "frame_powers", "k_power"]
+
+_THREADS = 2
+
+Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Digest:
+    """What the band model knows of the stems of one session.
+
+    Parameters
+    ----------
+    cross
+        Cross-spectra of the signals (mid, side, decorrelated side of each stem in turn), mean
+        power per fine band, complex, ``(bands, 3 * stems, 3 * stems)``.
+    envelope
+        Mean power per control frame and coarse band, ``(stems, frames, coarse)``.
+    frames
+        Power per style frame and fine band, ``(stems, frames, bands)``: for references that are
+        mixes of the same song.
+    level_offset_lu
+        Integrated loudness less the K-weighted mean level, ``(stems,)``: what gating adds.
+    """
+
+    sample_rate: int
+    bands: FineBands
+    cross: npt.NDArray[np.complex128]
+    envelope: Float64
+    frames: Float64
+    level_offset_lu: Float64
+    frame_s: float
+
+    @property
+    def stems(self) -> int:
+        """How many stems there are."""
+        return int(self.envelope.shape[0])
+
+
+def frame_powers(audio: FloatArray, *, sample_rate: int, bands: FineBands) -> Float64:
+    """Return the power ``(left² + right²) / 2`` per style frame and fine band.
+
+    Parameters
+    ----------
+    audio
+        ``(2, frames)``.
+
+    Returns
+    -------
+    Float64
+        ``(style frames, bands)``.
+    """
+    size = fft_size(sample_rate)
+    spectra = _spectra(audio, size, size // 2)
+    _, scale = analysis_window(size)
+    power = np.square(np.abs(spectra)).sum(axis=0, dtype=np.float64) / 2.0  # (frames, bins)
+    return power @ bands.weights.T / scale
+
+
+def _spectra(audio: FloatArray, size: int, hop: int) -> npt.NDArray[np.complex64]:
+    """Return windowed spectra, ``(channels, frames, bins)``."""
+    if audio.shape[1] < size:
+        audio = np.pad(audio, ((0, 0), (0, size - audio.shape[1])))
+    framed = np.lib.stride_tricks.sliding_window_view(audio, size, axis=1)[:, ::hop]
+    return np.asarray(scipy.fft.rfft(framed * analysis_window(size)[0], axis=-1))
+
+
+def k_power(frequencies_hz: Float64, sample_rate: int) -> Float64:
+    """Return the K-weighting's power gain at frequencies."""
+    _, response = scipy.signal.freqz_sos(
+        k_weighting(sample_rate), worN=frequencies_hz, fs=sample_rate
+    )
+    return np.square(np.abs(response))
+
+
+@threadpool_limits.wrap(limits=1, user_api="blas")  # sums must not follow from the machine
+def digest_stems(stems: Sequence[FloatArray], *, sample_rate: int) -> Digest:
+    """Return the digest of stems that play together.
+
+    Parameters
+    ----------
+    stems
+        Each ``(2, frames)``, all of one length.
+    sample_rate
+        In Hz.
+    """
+    bands = FineBands.at(sample_rate)
+    size = fft_size(sample_rate)
+    hop = size // 2
+    bins = size // 2 + 1
+    frequency = np.arange(bins) * sample_rate / size
+    spread = decorrelator_response(sample_rate=sample_rate, frequencies_hz=frequency)
+    count = len(stems)
+    length = max(stems[0].shape[1], size)
+    starts = list(range(0, length - size + 1, hop))
+    # only the bins of a band, weighted by how much of them falls into it
+    spans = [np.flatnonzero(row) for row in bands.weights]
+    roots = [
+        np.sqrt(row[span]).astype(np.float32)
+        for row, span in zip(bands.weights, spans, strict=True)
+    ]
+    _, scale = analysis_window(size)
+
+    def powers(block: list[int]) -> tuple[npt.NDArray[np.complex64], Float64]:
+        """Return what some style frames add to the cross-spectra, and each stem's own powers."""
+        signals = np.empty((3 * count, len(block), bins), dtype=np.complex64)
+        own = np.empty((count, len(block), bands.centre_hz.size))
+        for index, stem in enumerate(stems):
+            left, right = _spectra(stem[:, block[0] : block[-1] + size], size, hop)
+            signals[3 * index] = (left + right) / 2.0
+            signals[3 * index + 1] = (left - right) / 2.0
+            signals[3 * index + 2] = signals[3 * index] * spread
+            power = (np.square(np.abs(left)) + np.square(np.abs(right))) / 2.0
+            own[index] = power @ bands.weights.T / scale
+        added = np.zeros((bands.centre_hz.size, 3 * count, 3 * count), dtype=np.complex64)
+        for band, (span, root) in enumerate(zip(spans, roots, strict=True)):
+            if span.size:
+                part = signals[:, :, span[0] : span[-1] + 1] * root
+                part = part.reshape(3 * count, -1)  # (signals, frames * bins)
+                added[band] = part @ part.conj().T
+        return added, own
+
+    def envelope_and_loudness(stem: FloatArray) -> tuple[Float64, float]:
+        envelope = band_envelope(stem, sample_rate=sample_rate)
+        return envelope, integrated_loudness(stem, sample_rate=sample_rate)
+
+    cross = np.zeros((bands.centre_hz.size, 3 * count, 3 * count), dtype=np.complex128)
+    blocks = [starts[first : first + 32] for first in range(0, len(starts), 32)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        heard = pool.map(envelope_and_loudness, stems)
+        parts = []
+        for added, own in pool.map(powers, blocks):  # in order, so that sums never differ
+            cross += added
+            parts.append(own)
+        envelopes, loudness = zip(*heard, strict=True)
+    frames = np.concatenate(parts, axis=1)
+    cross /= scale * len(starts)
+    weights = k_power(bands.centre_hz, sample_rate)
+    offsets = np.zeros(count)
+    for index, lufs in enumerate(loudness):
+        mean = 2.0 * float(np.sum(frames[index].mean(axis=0) * weights))
+        if math.isfinite(lufs) and mean > 0.0:
+            offsets[index] = lufs - (10.0 * math.log10(mean) - 0.691)
+    return Digest(
+        sample_rate=sample_rate,
+        bands=bands,
+        cross=cross,
+        envelope=np.stack(envelopes),
+        frames=frames,
+        level_offset_lu=offsets,
+        frame_s=hop / sample_rate,
+    )

@@ -1,0 +1,1 @@
+"""How the controller is trained: examples, losses, checkpoints, the prior of settings."""
