@@ -15,7 +15,7 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from flows.dashboard import quiet_prefect
+from flows.dashboard.control import quiet_prefect
 
 quiet_prefect()
 
@@ -24,13 +24,13 @@ from prefect.client.schemas.objects import FlowRun  # noqa: E402
 from prefect.deployments import run_deployment  # noqa: E402
 from pydantic import ConfigDict, Field  # noqa: E402
 
-from flows.catalogue import SessionsFailedError, in_processes, mix_catalogue  # noqa: E402
-from flows.catalogue_list import read_catalogue  # noqa: E402
-from flows.catalogue_session import SessionJob, mix_entry  # noqa: E402
-from flows.catalogue_table import CatalogueRow  # noqa: E402
-from flows.places import Place, parse_place  # noqa: E402
-from flows.run_tags import run_tags  # noqa: E402
+from flows.catalogue.run import SessionsFailedError, in_processes, mix_catalogue  # noqa: E402
+from flows.catalogue.session import SessionJob, mix_entry  # noqa: E402
+from flows.catalogue.sources import read_catalogue  # noqa: E402
+from flows.catalogue.table import CatalogueRow  # noqa: E402
+from flows.dashboard.tags import run_tags  # noqa: E402
 from flows.settings import MixSettings  # noqa: E402
+from flows.storage.locations import Place, parse_place  # noqa: E402
 from pipeline.console.delivery import TARGETS  # noqa: E402
 from pipeline.errors import StemwrightError  # noqa: E402
 
@@ -115,7 +115,7 @@ class CatalogueParameters(MixSettings):
 @flow(name="mix-session", flow_run_name="{parameters.session}", persist_result=False)
 def mix_session_flow(parameters: MixParameters) -> None:
     """Mix a folder of raw tracks in the style of a reference; each step is a task run."""
-    from flows.mix import mix_session
+    from flows.mix.recipe import mix_session
 
     mix_session(
         _place(parameters.session),
@@ -169,7 +169,7 @@ def _settings(parameters: MixSettings, engine: Literal["auto", "prefect"]) -> Mi
 
 
 class _Deployed:
-    """Mixes each session in a flow run of a deployment: a :data:`flows.catalogue.Runner`."""
+    """Mixes each session in a flow run of a deployment: a :data:`flows.catalogue.run.Runner`."""
 
     def __init__(self, deployment: str) -> None:
         self._deployment = deployment

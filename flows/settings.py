@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from flows.places import Place, is_url, parse_place
+from flows.storage.locations import Place, is_url, parse_place
 from pipeline.errors import InputError, Problem, suggest
 from pipeline.plan import Aspect
 from pipeline.text_files import parse_toml, read_text, shown

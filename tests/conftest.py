@@ -146,7 +146,7 @@ def stemwright() -> Callable[..., Result]:
     """Run the command line in this process."""
 
     def run(*arguments: object) -> Result:
-        from flows.cli import app
+        from flows.cli.main import app
 
         root = logging.getLogger()
         handlers, level = root.handlers[:], root.level

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.catalogue_list import CatalogueEntry
-from flows.catalogue_session import SessionJob, crashed_row, mix_entry
+from flows.catalogue.session import SessionJob, crashed_row, mix_entry
+from flows.catalogue.sources import CatalogueEntry
 from flows.settings import MixSettings
 from pipeline.errors import InputError, Problem
 

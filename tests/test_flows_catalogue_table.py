@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from flows.catalogue_page import write_catalogue_page
-from flows.catalogue_table import CatalogueRow, catalogue_frame, failed_row, write_tables
+from flows.catalogue.page import write_catalogue_page
+from flows.catalogue.table import CatalogueRow, catalogue_frame, failed_row, write_tables
 from pipeline.errors import InputError, Problem
 
 ROWS = [

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import catalogue_workers
-from flows.catalogue_workers import Died, work_in_processes
+from flows.catalogue import workers as catalogue_workers
+from flows.catalogue.workers import Died, work_in_processes
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are watched by signals")
 
@@ -83,7 +83,7 @@ def test_whoever_leaves_has_the_items_at_work_clean_up(
 
 PARENT = """
 import sys
-from flows.catalogue_workers import work_in_processes
+from flows.catalogue.workers import work_in_processes
 if __name__ == "__main__":
     list(work_in_processes(exec, [sys.argv[1]], jobs=1))
 """

@@ -55,7 +55,7 @@ def test_audio_damaged_since_it_was_found_is_made_again(
     contents: Contents, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """Larger files are looked through as they are used, not as they are found."""
-    monkeypatch.setattr("flows.store._SMALL_BYTES", 0)
+    monkeypatch.setattr("flows.storage.store._SMALL_BYTES", 0)
     song, store = make_song(workplace / "another"), Path(os.environ["STEMWRIGHT_STORE"])
     first = stemwright("mix", song, "--keep", "-o", workplace / "kept")
     assert first.exit_code == 0, first.output
@@ -75,7 +75,7 @@ def test_a_session_is_looked_at_though_the_store_was_damaged(
     workplace: Path, make_song: Callable[[Path], Path], stemwright: Callable[..., Result],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("flows.store._SMALL_BYTES", 0)
+    monkeypatch.setattr("flows.storage.store._SMALL_BYTES", 0)
     song, store = make_song(workplace / "looked at"), Path(os.environ["STEMWRIGHT_STORE"])
     settings = song / "session.toml"
     assert stemwright("init", song).exit_code == 0

@@ -19,14 +19,14 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from flows.engine import LocalEngine, resolve_engine, run_recipe
-from flows.store import Store
+from flows.engines.local import LocalEngine, resolve_engine, run_recipe
+from flows.storage.store import Store
 from pipeline.errors import InputError, Problem
 
 pytest.importorskip("distributed")
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals and /proc are asked")
 
-from flows.dask_engine import DaskEngine, DaskError  # noqa: E402
+from flows.engines.dask import DaskEngine, DaskError  # noqa: E402
 
 Command = Callable[..., Result]
 
@@ -269,13 +269,13 @@ def test_a_running_cluster_is_used_and_looked_at_first(
     with monkeypatch.context() as patch:
         me = os.getpid()
         patch.setattr(
-            "flows.dask_cluster.told_versions",
+            "flows.engines.dask_cluster.told_versions",
             lambda: {"numpy": "2.0" if os.getpid() == me else "0.1"},
         )
         with pytest.raises(InputError, match=r"worker tcp.*has numpy 0\.1 \(here 2\.0\)"):
             DaskEngine(address=address).__enter__()
     with monkeypatch.context() as patch:
-        patch.setattr("flows.dask_cluster.glimpse", lambda *_: str(os.getpid()))
+        patch.setattr("flows.engines.dask_cluster.glimpse", lambda *_: str(os.getpid()))
         with pytest.raises(InputError, match="share that folder with every worker"):
             DaskEngine(address=address, **folders).__enter__()  # type: ignore[arg-type]
 
@@ -301,7 +301,7 @@ def children(pid: int) -> set[int]:
 LONG_RUN = """
 import signal, sys, time
 from pathlib import Path
-from flows.engine import run_recipe
+from flows.engines.local import run_recipe
 
 def wait(item):
     Path(sys.argv[1], str(item)).touch()

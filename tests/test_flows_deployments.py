@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from flows import dashboard
-from flows.mix import mix_session
+from flows.dashboard import control as dashboard
+from flows.mix.recipe import mix_session
 from flows.settings import MixSettings
 
 pytestmark = [

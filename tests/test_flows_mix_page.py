@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from flows import mix_page
-from flows.markdown_text import as_code, as_markdown
+from flows.dashboard.markdown import as_code, as_markdown
+from flows.mix import page as mix_page
 
 HOSTILE = (
     "<script>alert(1)</script>",

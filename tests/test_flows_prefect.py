@@ -25,10 +25,10 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from flows import dashboard
-from flows.engine import Engine, make_engine, resolve_engine, run_recipe
-from flows.markdown_text import as_markdown
-from flows.mix import mix_session
+from flows.dashboard import control as dashboard
+from flows.dashboard.markdown import as_markdown
+from flows.engines.local import Engine, make_engine, resolve_engine, run_recipe
+from flows.mix.recipe import mix_session
 from flows.settings import MixSettings
 from pipeline.errors import InputError, Problem
 
@@ -153,13 +153,13 @@ def test_a_team_keeps_its_runs_in_postgresql(
     postgres: Callable[[str], str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from flows.prefect_engine import run_as_flow
+    from flows.engines.prefect import run_as_flow
 
     address = postgres("team")
     secret = urlsplit(address).password
     assert secret
     variables = os.environ | {"STEMWRIGHT_PREFECT_HOME": str(tmp_path)}
-    command = "from flows.cli import main; main()"
+    command = "from flows.cli.main import main; main()"
     options = ["dashboard", "--database", address, "--host", "0.0.0.0", "--port", "0"]
     with subprocess.Popen(
         [sys.executable, "-c", command, *options],
@@ -451,7 +451,7 @@ def test_arguments_and_results_pass_through_untouched(server: str) -> None:
 
 
 def test_what_cannot_be_shown_ends_no_run(environment: Path, tmp_path: Path) -> None:
-    from flows.prefect_engine import PrefectEngine
+    from flows.engines.prefect import PrefectEngine
 
     asked: list[str | None] = []
 
@@ -534,7 +534,7 @@ def test_a_running_server_is_told_of_every_task_run(server: str) -> None:
 def test_a_server_of_our_own_has_written_all_down_when_it_ends(
     environment: Path, tmp_path: Path
 ) -> None:
-    from flows.prefect_engine import run_as_flow
+    from flows.engines.prefect import run_as_flow
 
     assert run_as_flow("own", quick, home=tmp_path, workers=2) == list(range(500, 0, -1))
     database = sqlite3.connect(tmp_path / "prefect.db")
@@ -548,7 +548,7 @@ def test_a_server_of_our_own_has_written_all_down_when_it_ends(
 
 KILLED = """
 import os, sys, time
-from flows.prefect_engine import run_as_flow
+from flows.engines.prefect import run_as_flow
 
 def step(item):
     sys.stdout.write("at work\\n")
@@ -777,7 +777,7 @@ def test_what_cannot_be_had_from_a_running_dashboard_is_said(
 CLIENT = """
 import sys, time
 from pathlib import Path
-from flows.dashboard import private_server
+from flows.dashboard.control import private_server
 
 with private_server(Path(sys.argv[1])) as (url, _):
     sys.stdout.write(url + "\\n")
@@ -816,8 +816,8 @@ def test_killed_client_leaves_no_server(server: str, environment: Path) -> None:
 
 GOES = """
 import os, signal
-from flows import dashboard
-from flows.engine import run_recipe
+from flows.dashboard import control as dashboard
+from flows.engines.local import run_recipe
 
 url = dashboard.start_server()
 pid = dashboard._read_state(dashboard.default_home())["pid"]

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from flows.console_settings import _bar_of_steps
-from flows.engine import LocalEngine
+from flows.engines.local import LocalEngine
+from flows.mix.steps.search import _bar_of_steps
 from flows.output_stream import LastingStream, lasting
 from flows.overall import Overall, Phase
 from flows.progress import (
@@ -266,7 +266,7 @@ def run(
         put(song / f"{name}.wav", 0.2 * tone, rate, subtype="PCM_16")
     near = make_reference(workplace / "near.wav", dull=0.7)
     far = make_reference(workplace / "far.wav", dull=0.97)
-    command = [sys.executable, "-P", "-c", "from flows.cli import main; main()"]
+    command = [sys.executable, "-P", "-c", "from flows.cli.main import main; main()"]
 
     def start(
         output: str,
@@ -369,7 +369,7 @@ def test_a_closed_pipe_is_said_and_the_mix_is_there(
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_stdout_is_said() -> None:
     code = (
-        "from flows.screen import Screen, guard\n"
+        "from flows.cli.terminal import Screen, guard\n"
         "screen = Screen(quiet=False, verbose=False, as_json=True)\n"
         "guard(screen, lambda: screen.result({'mix': 'x'}) or 0)\n"
     )

@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from flows import mix as mix_module
-from flows.engine import LocalEngine
-from flows.mix import mix_session
-from flows.object_storage import ObjectFolder
-from flows.outcome import MixOutcome
+from flows.engines.local import LocalEngine
+from flows.mix import recipe as mix_module
+from flows.mix.recipe import mix_session
+from flows.mix.result import MixOutcome
 from flows.progress import SilentProgress
 from flows.settings import MixSettings
-from flows.store import Entry
+from flows.storage.object_store import ObjectFolder
+from flows.storage.store import Entry
 from pipeline.errors import InputError
 from pipeline.plan_file import load_plan
 
@@ -151,7 +151,7 @@ def test_a_mix_by_workers_that_share_only_a_bucket_is_the_local_one(
 
 
 def mix_again(session: str, store: str) -> Any:
-    from flows.analysis import analyse_session
+    from flows.mix.analysis import analyse_session
 
     with LocalEngine(1) as engine:
         return analyse_session(engine, session, settings=MixSettings(), store=store).session
@@ -248,7 +248,7 @@ def test_balance_and_init_work_at_urls(
 
 def test_a_local_run_loads_nothing_for_urls(workplace: Path, song: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from flows.mix import mix_session;"
+        "import sys; from pathlib import Path; from flows.mix.recipe import mix_session;"
         "from flows.settings import MixSettings;"
         f"mix_session(Path({str(song)!r}), settings=MixSettings(engine='local'),"
         f" folder=Path({str(workplace / 'plain')!r}));"

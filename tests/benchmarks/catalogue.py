@@ -195,7 +195,7 @@ def main() -> None:
     broken = make_catalogue(chosen.audio, chosen.out)
     say(f"{SESSIONS} sessions, broken: {', '.join(broken)}")
     command = [
-        sys.executable, "-c", "from flows.cli import main; main()", "catalogue",
+        sys.executable, "-c", "from flows.cli.main import main; main()", "catalogue",
         chosen.out / "sessions", "-r", chosen.audio / "references" / "rock_ontherun.ogg",
         "-o", chosen.out / "mixes", "--jobs", str(chosen.jobs), "--quality", chosen.quality,
         "--store", chosen.out / "store", "--engine", "local", "--json",

@@ -104,7 +104,7 @@ def _measure(demo: Demo, place: Path, engine: str) -> Figures:
 
 _SERVE = """
 import sys
-from flows.dashboard import private_server
+from flows.dashboard.control import private_server
 from pathlib import Path
 with private_server(Path(sys.argv[1])) as (url, _):
     print(url, flush=True)

@@ -31,8 +31,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from flows.analysis import AnalysedSession, analyse_session
-from flows.engine import LocalEngine
+from flows.engines.local import LocalEngine
+from flows.mix.analysis import AnalysedSession, analyse_session
 from flows.settings import MixSettings
 from pipeline.audio.stream import read
 from pipeline.audio.writer import write

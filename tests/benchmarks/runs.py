@@ -15,7 +15,7 @@ from typing import Any, Self
 __all__ = ["Demo", "Run", "demo_session", "hash_of_samples", "result_of"]
 
 _MARK = "STEMWRIGHT_BENCHMARK_RUN"
-_COMMAND = [sys.executable, "-c", "from flows.cli import main; main()"]
+_COMMAND = [sys.executable, "-c", "from flows.cli.main import main; main()"]
 
 
 @dataclass(frozen=True)

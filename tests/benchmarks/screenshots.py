@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from flows.prefect_api import ask
+from flows.dashboard.client import ask
 
 WIDTHS = {1440: 900, 390: 844}
 SWITCHES = (
@@ -38,7 +38,7 @@ SWITCHES = (
 )
 # Prefect's own pages ask so about an artifact that belongs to no task run.
 PREFECTS_OWN = re.compile(r"(422|status of 422).*/api/task_runs/filter")
-COMMAND = (sys.executable, "-c", "from flows.cli import main; main()")
+COMMAND = (sys.executable, "-c", "from flows.cli.main import main; main()")
 
 
 def command(*arguments: object) -> list[str]:

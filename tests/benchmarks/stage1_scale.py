@@ -160,11 +160,11 @@ def peak_mb() -> float:
 def work(session: Path, store: Path, workers: int) -> None:
     """Analyse, balance and sum a session; write what it took as one line of JSON."""
     began = time.monotonic()
-    from flows.analysis import analyse_session
-    from flows.decisions import first_plan
-    from flows.engine import LocalEngine
+    from flows.engines.local import LocalEngine
+    from flows.mix.analysis import analyse_session
+    from flows.mix.plan import first_plan
+    from flows.mix.steps.balance import BalanceJob, balance_step
     from flows.settings import MixSettings
-    from flows.steps import BalanceJob, balance_step
     from pipeline.render.tracks import allow_open_files
 
     with LocalEngine(workers) as engine:

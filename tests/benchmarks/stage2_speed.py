@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from flows.mix import mix_session
+from flows.mix.recipe import mix_session
 from flows.settings import MixSettings
 from stage2.console.search_space import StemInput
 from stage2.controller.inputs import reference_windows

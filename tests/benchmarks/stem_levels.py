@@ -18,7 +18,7 @@ import pandas as pd
 import scipy.optimize
 import soundfile
 
-from flows.mix import mix_session
+from flows.mix.recipe import mix_session
 from flows.settings import MixSettings
 from pipeline.audio.stream import read
 from pipeline.loudness.meter import measure

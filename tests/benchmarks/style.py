@@ -46,8 +46,8 @@ import torch
 from public_metrics import UNITS, Metrics, errors
 from public_metrics import measure as measure_metrics
 
-from flows.mix import mix_session
-from flows.outcome import MixOutcome
+from flows.mix.recipe import mix_session
+from flows.mix.result import MixOutcome
 from flows.settings import MixSettings
 from pipeline.audio.stream import read
 from pipeline.loudness.meter import LoudnessMeter, integrated_loudness, measure

@@ -36,8 +36,8 @@ import pandas as pd
 import torch
 from public_metrics import errors, measure, multi_scale_spectral_distance
 
-from flows.decisions import most_spread
-from flows.steps import cut
+from flows.mix.plan import most_spread
+from flows.mix.steps.balance import cut
 from pipeline.console.delivery import Density, fit_delivery, limit
 from pipeline.console.processors import Bus, Strip
 from pipeline.loudness.meter import integrated_loudness

@@ -1,0 +1,1 @@
+"""``stemwright balance``: methods of balancing side by side, measured and to be listened to."""

@@ -1,0 +1,227 @@
+"""The balance of a mix as a step: it takes and returns paths and small records, and owns its cache.
+
+A step looks its result up in the store by the content of its inputs, its settings and the version
+of its code; where it is not there it computes and commits it whole. None of them knows who runs
+it: they are called by any engine, in any process.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from flows.mix.steps.tracks import (
+    AUDIO_CODE,
+    METER_CODE,
+    Examined,
+    TrackJob,
+    check_step,
+    examine_step,
+)
+from flows.storage.locations import Place
+from flows.storage.mirror import FolderPlace, near_folder
+from flows.storage.source_files import SourceFiles
+from flows.storage.store import Store, code_version
+from pipeline.audio.stream import AudioWriter
+from pipeline.loudness.meter import EnergyMeter
+from pipeline.plan import Plan
+from pipeline.render.mixdown import BLOCK_FRAMES
+from pipeline.render.tracks import StemSum, place_tracks
+from pipeline.units import FloatArray
+
+__all__ = [
+    "BalanceJob",
+    "BalancedStem",
+    "Examined",
+    "TrackJob",
+    "balance_step",
+    "check_step",
+    "cut",
+    "examine_step",
+    "float_wav",
+    "passages",
+]
+
+# The code that the balance depends on: what :func:`flows.storage.store.code_version` takes.
+BALANCE_CODE = (
+    "flows.mix.steps.balance",
+    "pipeline.render.tracks",
+    "pipeline.console.processors",
+    "pipeline.audio.writer",
+    *AUDIO_CODE,
+    *METER_CODE,
+)
+
+# Style is a long-term average: so much of a song, spread over it, tells all of it.
+_EXCERPT_S = 56.0
+_PASSAGES = 8
+_FADE_S = 0.005
+
+
+def passages(frames: int, sample_rate: int) -> list[tuple[int, int]]:
+    """Return where the excerpt that stage 2 works on lies: first frame and length of each piece.
+
+    A song of up to 56 s is taken whole, of a longer one eight pieces of 7 s spread over it.
+    """
+    if frames <= round(_EXCERPT_S * sample_rate):
+        return [(0, frames)]
+    length = round(_EXCERPT_S * sample_rate) // _PASSAGES
+    return [(int(start), length) for start in np.linspace(0, frames - length, _PASSAGES)]
+
+
+def cut(audio: FloatArray, start: int, length: int, sample_rate: int) -> FloatArray:
+    """Return a piece of ``audio`` (2, frames), zero where there is none, its ends faded."""
+    out = np.zeros((audio.shape[0], length), dtype=np.float32)
+    first, last = max(start, 0), min(start + length, audio.shape[1])
+    if first < last:
+        out[:, first - start : last - start] = audio[:, first:last]
+    fade = min(round(_FADE_S * sample_rate), length // 2)
+    ramp = np.linspace(0.0, 1.0, fade, endpoint=False, dtype=np.float32)
+    out[:, :fade] *= ramp
+    out[:, length - fade :] *= ramp[::-1]
+    return out
+
+
+@dataclass(frozen=True)
+class BalanceJob:
+    """One subgroup to sum: the plan holds its tracks' gains and pans.
+
+    Parameters
+    ----------
+    contents
+        What analysis saw in the tracks, by their paths in the session: a hash each.
+    """
+
+    plan: Plan
+    subgroup: str
+    session: FolderPlace
+    store: Place
+    contents: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BalancedStem:
+    """A subgroup's stem before the console.
+
+    Parameters
+    ----------
+    loudness_lufs
+        Of the whole stem; ``-inf`` if nothing sounds.
+    excerpt
+        A numpy file of the pieces that :func:`passages` names, ``(2, frames)`` float32.
+    key
+        What it was made from.
+    whole
+        The stem itself, 32-bit float WAV.
+    """
+
+    name: str
+    loudness_lufs: float
+    excerpt: Path
+    key: str
+    whole: Path
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing sounds."""
+        return not math.isfinite(self.loudness_lufs)
+
+
+def _subgroup_plan(plan: Plan, subgroup: str) -> Plan:
+    return plan.model_copy(
+        update={
+            "tracks": tuple(t for t in plan.tracks if t.subgroup == subgroup),
+            "stems": tuple(s for s in plan.stems if s.name == subgroup),
+        }
+    )
+
+
+def float_wav(path: Path, sample_rate: int) -> AudioWriter:
+    """Open a stereo file that keeps every sample as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return AudioWriter(path, sample_rate=sample_rate, channels=2, format="wav", subtype="FLOAT")
+
+
+def balance_step(job: BalanceJob) -> BalancedStem:
+    """Sum the tracks of one subgroup at their gains and pans; keep the stem and an excerpt."""
+    store, session = Store(job.store), near_folder(job.session)
+    plan = _subgroup_plan(job.plan, job.subgroup)
+    heard = [track for track in plan.tracks if not track.mute]
+    sources = SourceFiles(store, {t.path: session / t.path for t in heard}, job.contents)
+    key = store.key(
+        "balance",
+        inputs={
+            "tracks": [
+                [
+                    sources.contents[t.path],
+                    t.gain_db,
+                    t.pan,
+                    t.offset_s,
+                    t.invert,
+                    t.channels,
+                    t.dc,
+                    t.dc_highpass_hz,
+                ]
+                for t in heard
+            ],
+            "sample_rate": plan.sample_rate,
+            "frames": plan.frames,
+        },
+        code_version=code_version(
+            *BALANCE_CODE, distributions=("numpy", "numba", "soundfile", "soxr")
+        ),
+    )
+    with store.entry("balance", key) as entry:
+        if not entry.done:
+            loudness_lufs = sources.read(lambda: _sum_tracks(plan, session, entry.path))
+            entry.commit({"loudness_lufs": loudness_lufs})
+        return BalancedStem(
+            job.subgroup,
+            entry.record["loudness_lufs"],
+            entry.path / "excerpt.npy",
+            key,
+            entry.path / "whole.wav",
+        )
+
+
+def _sum_tracks(plan: Plan, session: Path, folder: Path) -> float:
+    """Write a subgroup's stem and its excerpt into a folder; return its loudness in LUFS."""
+    rate = plan.sample_rate
+    stem = StemSum(place_tracks(plan, session)[plan.stems[0].name], sample_rate=rate)
+    meter = EnergyMeter(sample_rate=rate, channels=2)
+    pieces = passages(plan.frames, rate)
+    excerpt = np.zeros((2, sum(length for _, length in pieces)), dtype=np.float32)
+    with ExitStack() as stack:
+        stack.callback(stem.close)
+        writer = stack.enter_context(float_wav(folder / "whole.wav", rate))
+        for start in range(0, plan.frames, BLOCK_FRAMES):
+            block = stem.read(min(BLOCK_FRAMES, plan.frames - start))
+            meter.process(block)
+            writer.write(block)
+            _keep(excerpt, block, start, pieces)
+    if len(pieces) > 1:
+        edges = np.cumsum([0, *(length for _, length in pieces)])
+        for first, last in itertools.pairwise(edges):
+            piece = excerpt[:, first:last]
+            piece[:] = cut(piece, 0, piece.shape[1], rate)
+    np.save(folder / "excerpt.npy", excerpt)
+    return meter.integrated_lufs
+
+
+def _keep(
+    whole: FloatArray, block: FloatArray, start: int, pieces: Sequence[tuple[int, int]]
+) -> None:
+    """Copy what of a block belongs to the excerpt into its place."""
+    position = 0
+    for first, length in pieces:
+        begin, end = max(first, start), min(first + length, start + block.shape[1])
+        if begin < end:
+            at = position + begin - first
+            whole[:, at : at + end - begin] = block[:, begin - start : end - start]
+        position += length

@@ -1,0 +1,419 @@
+"""The steps that render: a balanced stem through its strip, and all stems to the delivered mix.
+
+What they render lies in the store, so that it is made once, wherever that was; who wants it in an
+output folder copies it there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows.mix.steps.balance import BalancedStem, BalanceJob, balance_step, float_wav
+from flows.mix.steps.style import STYLE_CODE
+from flows.mix.steps.tracks import AUDIO_CODE, METER_CODE
+from flows.storage.locations import Place
+from flows.storage.store import Store, code_version
+from pipeline.audio.stream import AudioStream, AudioWriter, read
+from pipeline.audio.tags import write_tags
+from pipeline.console.delivery import Delivered, Density, deliver_at, fit_delivery
+from pipeline.console.processors import SIDES_DB, Bus, GainReduction, Strip
+from pipeline.loudness.meter import Loudness, LoudnessMeter, measure
+from pipeline.loudness.true_peak import true_peaks_dbtp
+from pipeline.plan import BUS, Delivery
+from pipeline.render.mixdown import BLOCK_FRAMES
+from pipeline.report.masking import MaskingMeter
+from pipeline.report.stereo import StereoField, measure_stereo
+from pipeline.units import FloatArray, db_to_amplitude
+from stage2.style.measure import Style, measure_style
+
+__all__ = ["DeliverJob", "Drive", "Mixdown", "RenderedStem", "StemJob", "deliver_step", "stem_step"]
+
+# The code that the results depend on: what :func:`flows.storage.store.code_version` takes.
+RENDER_CODE = (
+    "flows.mix.steps.render",
+    "pipeline.console.processors",
+    "pipeline.console.compressor",
+    "pipeline.console.limiter",
+    "pipeline.console.response",
+    "pipeline.plan",
+    "pipeline.roles",
+    "pipeline.audio.writer",
+    *AUDIO_CODE,
+    *METER_CODE,
+)
+DELIVER_CODE = (
+    *RENDER_CODE,
+    *STYLE_CODE,
+    "pipeline.report.masking",
+    "pipeline.report.stereo",
+    "pipeline.audio.tags",
+)
+_THREADS = 2  # that read stems, write and measure the mix; sums are made in the plan's order
+_SIDES = "sides.flac"
+# Of one mix at most; each lowers the ceiling by what was over it, and a little.
+_ENCODINGS, _SPARE_DB, _LOWEST_CEILING_DBTP = 5, 0.02, -20.0
+_LOWEST_DRIVE_DB = next(p.low for p in BUS if p.name == "gain_db")
+# Under it a loudness is what was wanted; under the second it is the one that was measured.
+_TOLERANCE_LU, _SAME_LU = 0.06, 0.02
+_LIBRARIES = ("numpy", "scipy", "numba", "soundfile")
+
+
+@dataclass(frozen=True)
+class StemJob:
+    """One balanced stem to render through its strip.
+
+    Parameters
+    ----------
+    balance
+        How the balanced stem was made: it is made again where the store lost it.
+    settings
+        Of the strip.
+    bus_width
+        Gain of the side signal on the bus, for the sides that a DAW session plays.
+    """
+
+    balance: BalanceJob
+    balanced: BalancedStem
+    settings: Mapping[str, float]
+    bus_width: float = 1.0
+
+
+@dataclass(frozen=True)
+class RenderedStem:
+    """A stem after its strip: a file of the store, 32-bit float WAV, and what it was made from.
+
+    Parameters
+    ----------
+    sides
+        What width and spread add to it, 24-bit FLAC, :data:`pipeline.console.processors.SIDES_DB`
+        lower; None where they add nothing.
+    """
+
+    path: Path
+    key: str
+    loudness: Loudness
+    compression: GainReduction
+    sides: Path | None = None
+
+
+def stem_step(job: StemJob) -> RenderedStem:
+    """Render one balanced stem through its strip."""
+    store = Store(job.balance.store)
+    key = store.key(
+        "console",
+        inputs={
+            "balanced": job.balanced.key,
+            "settings": dict(job.settings),
+            "bus_width": job.bus_width,
+        },
+        code_version=code_version(*RENDER_CODE, distributions=_LIBRARIES),
+    )
+    with store.entry("console", key) as entry:
+        if not entry.done:
+            whole = store.local(balance_step(job.balance).whole)
+            entry.commit(_through_strip(job, whole, entry.path))
+        return RenderedStem(
+            entry.path / "stem.wav",
+            key,
+            _loudness(entry.record["loudness"]),
+            _reduction(entry.record["compression"]),
+            entry.path / _SIDES if entry.record["has_sides"] else None,
+        )
+
+
+def _through_strip(job: StemJob, balanced: Path, folder: Path) -> dict[str, Any]:
+    plan, settings = job.balance.plan, job.settings
+    rate = plan.sample_rate
+    strip = Strip(settings, sample_rate=rate)
+    meter = LoudnessMeter(sample_rate=rate, channels=2)
+    has_sides = settings["width"] != 1.0 or settings["spread"] != 0.0 or job.bus_width != 1.0
+    lower = np.float32(db_to_amplitude(SIDES_DB))
+    with ExitStack() as stack:
+        source = stack.enter_context(AudioStream(balanced))
+        writer = stack.enter_context(float_wav(folder / "stem.wav", rate))
+        sides_writer = (
+            stack.enter_context(
+                AudioWriter(
+                    folder / _SIDES, sample_rate=rate, channels=2, format="flac", subtype="PCM_24"
+                )
+            )
+            if has_sides
+            else None
+        )
+        for start in range(0, plan.frames, BLOCK_FRAMES):
+            balanced_block = source.read(min(BLOCK_FRAMES, plan.frames - start))
+            if sides_writer is None:
+                block = strip.process(balanced_block)
+            else:
+                block, sides = strip.process_apart(balanced_block, bus_width=job.bus_width)
+                sides_writer.write(lower * sides)
+            meter.process(block)
+            writer.write(block)
+    reduction = strip.compressor.gain_reduction
+    return {
+        "loudness": _loudness_record(meter.result()),
+        "compression": asdict(reduction),
+        "has_sides": has_sides,
+    }
+
+
+@dataclass(frozen=True)
+class Drive:
+    """The drive into the limiter as a plan has it.
+
+    Parameters
+    ----------
+    drive_db
+        The bus's ``gain_db``.
+    as_is
+        Keep the plan's trim too, whatever loudness comes of it. Otherwise the trim follows the
+        target, and the drive goes up where it is too low for that.
+    """
+
+    drive_db: float
+    as_is: bool = False
+
+
+@dataclass(frozen=True)
+class DeliverJob:
+    """Rendered stems to sum through the bus, limit and deliver.
+
+    Parameters
+    ----------
+    stems
+        In the order of the plan.
+    bus
+        Its settings; the drive is found here.
+    target_lufs, density
+        The loudness and, where one is wanted, the density of the mix.
+    delivery
+        The file to be written, and the ceiling.
+    drive
+        The drive of a plan, to be kept; None to find one.
+    """
+
+    stems: tuple[RenderedStem, ...]
+    bus: Mapping[str, float]
+    sample_rate: int
+    frames: int
+    target_lufs: float | None
+    density: Density | None
+    delivery: Delivery
+    store: Place
+    drive: Drive | None = None
+
+
+@dataclass(frozen=True)
+class Mixdown:
+    """The delivered mix, a file of the store, and the drive and trim that were found for it.
+
+    Parameters
+    ----------
+    true_peaks_dbtp
+        Of each second of the mix.
+    stereo
+        The stereo field of the whole mix.
+    masking
+        :meth:`pipeline.report.masking.Masking.to_record` of the stems as they go into the bus.
+    ceiling_dbtp
+        The limiter's: lower than was asked for where an encoder raises peaks.
+    limited_lufs
+        Loudness after limiter and trim, before an encoder changed it.
+    """
+
+    path: Path
+    drive_db: float
+    trim_db: float
+    loudness: Loudness
+    style: Style
+    bus_compression: GainReduction
+    limiting: GainReduction
+    stem_sum_lufs: float
+    true_peaks_dbtp: tuple[float, ...]
+    stereo: StereoField
+    masking: Mapping[str, Any]
+    ceiling_dbtp: float
+    limited_lufs: float
+
+
+def deliver_step(job: DeliverJob) -> Mixdown:
+    """Sum stems through the bus, find the drive and trim of the delivery, and write the mix."""
+    store = Store(job.store)
+    delivery = job.delivery
+    key = store.key(
+        "deliver",
+        inputs={
+            "stems": [stem.key for stem in job.stems],
+            "bus": {**job.bus, "gain_db": 0.0},
+            "sample_rate": job.sample_rate,
+            "frames": job.frames,
+            "target_lufs": job.target_lufs,
+            "density": asdict(job.density) if job.density else None,
+            "ceiling_dbtp": delivery.limiter_ceiling_dbtp,
+            "format": delivery.format,
+            "subtype": delivery.subtype,
+            "dither_seed": delivery.dither_seed,
+            "tags": [delivery.title, delivery.artist, delivery.album, delivery.date],
+            "drive": None if job.drive is None else [asdict(job.drive), delivery.model_dump()],
+        },
+        code_version=code_version(*DELIVER_CODE, distributions=(*_LIBRARIES, "torch")),
+    )
+    name = f"mix.{delivery.format}"
+    with store.entry("deliver", key) as entry:
+        if not entry.done:
+            entry.commit(_deliver(job, entry.path / name))
+        found = entry.record
+        return Mixdown(
+            path=entry.path / name,
+            drive_db=found["drive_db"],
+            trim_db=found["trim_db"],
+            loudness=_loudness(found["loudness"]),
+            style=Style.from_record(found["style"]),
+            bus_compression=_reduction(found["bus_compression"]),
+            limiting=_reduction(found["limiting"]),
+            stem_sum_lufs=found["stem_sum_lufs"],
+            true_peaks_dbtp=tuple(found["true_peaks_dbtp"]),
+            stereo=StereoField.from_record(found["stereo"]),
+            masking=found["masking"],
+            ceiling_dbtp=found["ceiling_dbtp"],
+            limited_lufs=found["limited_lufs"],
+        )
+
+
+def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
+    rate, store = job.sample_rate, Store(job.store)
+    bus = Bus({**job.bus, "gain_db": 0.0}, sample_rate=rate)
+    driven = np.zeros((2, job.frames))
+    before = LoudnessMeter(sample_rate=rate, channels=2)
+    masking = MaskingMeter([str(row) for row in range(len(job.stems))], sample_rate=rate)
+    with ExitStack() as stack:
+        stems = [stack.enter_context(AudioStream(store.local(stem.path))) for stem in job.stems]
+        pool = stack.enter_context(ThreadPoolExecutor(_THREADS))
+
+        def read(row: int, frames: int) -> FloatArray:
+            heard = stems[row].read(frames)
+            masking.process(row, heard)
+            return heard
+
+        def read_all(start: int) -> Iterator[FloatArray]:
+            frames = min(BLOCK_FRAMES, job.frames - start)
+            return pool.map(read, range(len(stems)), repeat(frames))
+
+        coming = read_all(0)
+        for start in range(0, job.frames, BLOCK_FRAMES):
+            block = driven[:, start : start + BLOCK_FRAMES]
+            for heard in coming:
+                block += heard
+            if start + BLOCK_FRAMES < job.frames:
+                coming = read_all(start + BLOCK_FRAMES)  # while the bus works on this one
+            before.process(block)
+            block[:] = bus.process(block)
+    fitted, audio, ceiling_dbtp = _encoded(job, driven, path)
+    del driven
+    with ThreadPoolExecutor(_THREADS) as pool:
+        peaks = pool.submit(true_peaks_dbtp, audio, sample_rate=rate)
+        loudness = pool.submit(measure, audio, sample_rate=rate)
+        style = pool.submit(measure_style, audio, sample_rate=rate)
+        stereo = pool.submit(measure_stereo, audio, sample_rate=rate)
+        hidden = pool.submit(masking.result)
+    write_tags(path, job.delivery, loudness.result(), sample_rate=rate)
+    return {
+        "ceiling_dbtp": ceiling_dbtp,
+        "limited_lufs": fitted.loudness_lufs,
+        "drive_db": fitted.drive_db,
+        "trim_db": fitted.trim_db,
+        "loudness": _loudness_record(loudness.result()),
+        "style": style.result().to_record(),
+        "bus_compression": asdict(bus.compressor.gain_reduction),
+        "limiting": asdict(fitted.limiting),
+        "stem_sum_lufs": before.integrated_lufs,
+        "true_peaks_dbtp": peaks.result(),
+        "stereo": stereo.result().to_record(),
+        "masking": hidden.result().to_record(),
+    }
+
+
+def _encoded(
+    job: DeliverJob, driven: FloatArray, path: Path
+) -> tuple[Delivered, FloatArray, float]:
+    """Fit the delivery and write the mix; return it, what is heard of it, and its ceiling.
+
+    What a lossy encoder writes can be decoded to higher peaks than it was given: the limiter's
+    ceiling is lowered by what they are over it, and the mix is limited and encoded again.
+    """
+    rate, wanted_dbtp = job.sample_rate, job.delivery.limiter_ceiling_dbtp
+    ceiling_dbtp = wanted_dbtp
+    margin_db = job.delivery.encoder_margin_db
+    if job.drive is not None and job.delivery.format == "mp3" and margin_db > 0.0:
+        # A plan knows what its encoder adds; rounded as the plan has the margin.
+        ceiling_dbtp = round(wanted_dbtp - margin_db, 4)
+    for turn in range(_ENCODINGS):
+        fitted = _fitted(job, driven, ceiling_dbtp)
+        _write(fitted.audio, path, rate, job.delivery)
+        if job.delivery.format != "mp3":
+            return fitted, fitted.audio, ceiling_dbtp
+        decoded = read(path)
+        over_db = max(true_peaks_dbtp(decoded, sample_rate=rate)) - wanted_dbtp
+        if over_db <= 0.0 or turn == _ENCODINGS - 1:
+            break
+        ceiling_dbtp = max(round(ceiling_dbtp - over_db - _SPARE_DB, 2), _LOWEST_CEILING_DBTP)
+    return fitted, decoded, ceiling_dbtp
+
+
+def _fitted(job: DeliverJob, driven: FloatArray, ceiling: float) -> Delivered:
+    """Return the delivery that is wanted of the bus before the limiter, ``(2, frames)``."""
+    rate, delivery, target = job.sample_rate, job.delivery, job.target_lufs
+    if job.drive is not None:
+        # A lower loudness needs less of the limiter than the one that the drive was found for.
+        softer = 0.0
+        if not job.drive.as_is and target is not None and delivery.fitted_lufs is not None:
+            softer = min(target - delivery.fitted_lufs, 0.0)
+        kept = deliver_at(
+            driven,
+            sample_rate=rate,
+            ceiling_dbtp=ceiling,
+            drive_db=max(round(job.drive.drive_db + softer, 4), _LOWEST_DRIVE_DB),
+            target_lufs=None if job.drive.as_is else target,
+            trim_db=delivery.trim_db,
+        )
+        if job.drive.as_is or target is None or not math.isfinite(kept.loudness_lufs):
+            return kept
+        # Where the limiter could give no more for the same target, it is not asked again.
+        as_before = (
+            delivery.fitted_lufs == target
+            and delivery.integrated_lufs is not None
+            and abs(kept.loudness_lufs - delivery.integrated_lufs) <= _SAME_LU
+        )
+        if as_before or target - kept.loudness_lufs <= _TOLERANCE_LU:
+            return kept
+    if target is None:
+        raise ValueError("there is neither a drive to keep nor a loudness to find one for")
+    return fit_delivery(
+        driven, sample_rate=rate, target_lufs=target, ceiling_dbtp=ceiling, density=job.density
+    )
+
+
+def _write(audio: FloatArray, path: Path, sample_rate: int, delivery: Delivery) -> None:
+    with AudioWriter.of_delivery(path, delivery, sample_rate=sample_rate) as mix:
+        mix.write(audio)
+
+
+def _reduction(record: Mapping[str, Any]) -> GainReduction:
+    return GainReduction(**{**record, "course_db": tuple(record["course_db"])})
+
+
+def _loudness_record(loudness: Loudness) -> dict[str, Any]:
+    return {**asdict(loudness), "short_term_lufs": loudness.short_term_lufs.tolist()}
+
+
+def _loudness(record: Mapping[str, Any]) -> Loudness:
+    return Loudness(**{**record, "short_term_lufs": np.asarray(record["short_term_lufs"])})

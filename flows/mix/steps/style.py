@@ -1,0 +1,400 @@
+"""The steps of stage 2: the style of a reference, and the console settings that lead to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from flows.engines.local import one_torch_thread
+from flows.mix.steps.balance import BalancedStem, cut
+from flows.mix.steps.tracks import AUDIO_CODE, METER_CODE, TrackJob
+from flows.storage.locations import Place
+from flows.storage.mirror import FilePlace, near_file
+from flows.storage.source_files import SourceFiles
+from flows.storage.store import Store, code_version
+from pipeline.audio.stream import probe, read
+from pipeline.plan import Aspect
+from pipeline.report.stereo import StereoField, measure_stereo
+from pipeline.units import FloatArray, db_to_amplitude
+from stage2.console.statistics import Digest, digest_stems
+from stage2.controller.inputs import reference_windows
+from stage2.controller.predict import Prediction, predict
+from stage2.controller.weights_file import SHIPPED
+from stage2.reference.faults import Condition
+from stage2.reference.inspection import inspect_reference
+from stage2.reference.trust import complete_windows, without_lost_bands
+from stage2.refine.guardrails import settle_in_corridor
+from stage2.refine.search import Refined, RefineOptions, Start, StemInput, refine
+from stage2.style.alignment import find_alignment
+from stage2.style.measure import Style, StyleDistance, measure_style
+
+__all__ = [
+    "ConsoleJob",
+    "HeardReference",
+    "predict_step",
+    "reference_notes",
+    "refine_step",
+    "settle_step",
+    "style_step",
+]
+
+# The code that a step's results depend on.
+STYLE_CODE = (
+    "stage2.style.measure",
+    "stage2.style.envelopes",
+    "stage2.controller.inputs",
+    "stage2.console.statistics",
+    "stage2.console.band_model",
+    "stage2.console.functional",
+    "pipeline.console.delivery",
+    "pipeline.console.limiter",
+    "pipeline.console.limiter_estimate",
+    "pipeline.console.compressor",
+    "pipeline.plan",
+    "pipeline.console.response",
+    "pipeline.roles",
+    *AUDIO_CODE,
+    *METER_CODE,
+)
+REFERENCE_CODE = (
+    "stage2.reference.inspection",
+    "stage2.reference.faults",
+    "stage2.reference.band_limits",
+    "pipeline.report.stereo",
+    *STYLE_CODE,
+)
+CONSOLE_CODE = ("flows.mix.steps.style", "stage2", *STYLE_CODE, "pipeline.console.processors")
+
+
+@dataclass(frozen=True)
+class HeardReference:
+    """What one read of a reference told.
+
+    Parameters
+    ----------
+    style
+        Of the whole recording, mended.
+    windows
+        A numpy file: what the controller hears in windows over it, mended,
+        ``(windows, stage2.controller.inputs.REFERENCE_FIGURES)`` float32.
+    stereo
+        The stereo field of the whole recording, as it is.
+    content
+        A hash of the file's content.
+    condition
+        The faults of the recording, and which figures can be trusted all the same.
+    """
+
+    style: Style
+    windows: Path
+    stereo: StereoField
+    content: str = ""
+    condition: Condition = field(default_factory=Condition)
+
+
+def style_step(job: TrackJob) -> HeardReference:
+    """Measure the style of a reference, and what the controller hears of it, in one read."""
+    store, path = Store(job.store), near_file(job.path)
+    source = SourceFiles(store, {job.name: path})
+    key = store.key(
+        "style",
+        inputs={"content": source.contents[job.name], "suffix": path.suffix.lower()},
+        code_version=code_version(
+            *REFERENCE_CODE, distributions=("numpy", "scipy", "soundfile", "torch")
+        ),
+    )
+    with store.entry("style", key) as entry:
+        if not entry.done:
+            entry.commit(source.read(lambda: _style_record(path, entry.path / "windows.npy")))
+        return HeardReference(
+            Style.from_record(entry.record["style"]),
+            entry.path / "windows.npy",
+            StereoField.from_record(entry.record["stereo"]),
+            source.contents[job.name],
+            Condition.from_record(entry.record["condition"]),
+        )
+
+
+def _style_record(path: Path, windows: Path) -> dict[str, Any]:
+    audio = read(path)
+    rate = probe(path).sample_rate
+    stereo = measure_stereo(audio, sample_rate=rate)
+    audio, condition = inspect_reference(audio, sample_rate=rate)
+    np.save(windows, reference_windows(audio, sample_rate=rate))
+    return {
+        "style": measure_style(audio, sample_rate=rate).to_record(),
+        "stereo": stereo.to_record(),
+        "condition": condition.to_record(),
+    }
+
+
+def reference_notes(paths: Sequence[Path], references: Sequence[HeardReference]) -> tuple[str, ...]:
+    """Return what is to be said about the faults of references."""
+    return tuple(
+        f"reference {path.name} {fault}"
+        for path, reference in zip(paths, references, strict=True)
+        for fault in reference.condition.faults
+    )
+
+
+@dataclass(frozen=True)
+class ConsoleJob:
+    """What stage 2 needs: the stems' excerpts, where they start, and the style that is wanted.
+
+    Parameters
+    ----------
+    windows, conditions
+        What the controller hears of the references, and their faults: :class:`HeardReference`'s.
+    donors
+        What each reference's figures are completed from where they are not trusted.
+    target_lufs, ceiling_dbtp
+        The delivery that refinement judges after.
+    start
+        A prediction to refine or to settle; None for the balanced mix.
+    on_step
+        Told of refinement's steps, those done and those in all.
+    """
+
+    stems: tuple[BalancedStem, ...]
+    start_gain_db: tuple[float, ...]
+    centred: tuple[bool, ...]
+    max_spread: tuple[float, ...]
+    style: Style
+    references: tuple[FilePlace, ...]
+    match: tuple[Aspect, ...]
+    target_lufs: float
+    ceiling_dbtp: float
+    sample_rate: int
+    pieces: tuple[tuple[int, int], ...]
+    store: Place
+    windows: tuple[Path, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    donors: tuple[Style, ...] = ()
+    start: Start | None = None
+    on_step: Callable[[int, int], None] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Nobody in another process can be told of the steps.
+        return {**self.__dict__, "on_step": None}
+
+    def heard(self, store: Store) -> dict[str, Any]:
+        """Return what the controller's prediction depends on."""
+        return {
+            "stems": [[stem.name, stem.key] for stem in self.stems],
+            "start_gain_db": self.start_gain_db,
+            "centred": self.centred,
+            "max_spread": self.max_spread,
+            "style": self.style.to_record(),
+            "references": [store.content_hash(near_file(path)) for path in self.references],
+            "match": list(self.match),
+            "completed": [
+                [asdict(condition.trust), donor.to_record()]
+                for condition, donor in zip(self.conditions, self.donors, strict=False)
+                if not condition.trust.whole
+            ],
+        }
+
+    def read_windows(self) -> npt.NDArray[np.float32]:
+        """Return what the controller hears of the references, completed, one after the other."""
+        store = Store(self.store)
+        windows = [np.load(store.local(path)) for path in self.windows]
+        if self.conditions:
+            windows = [
+                complete_windows(rows, condition.trust, donor)
+                for rows, condition, donor in zip(
+                    windows, self.conditions, self.donors, strict=True
+                )
+            ]
+        return np.concatenate(windows)
+
+    def digest(self) -> Digest:
+        """Return the digest of the stems' excerpts."""
+        store = Store(self.store)
+        excerpts = tuple((store.local(stem.excerpt), stem.key) for stem in self.stems)
+        return _digest(excerpts, self.sample_rate)
+
+    def read_stems(self) -> tuple[StemInput, ...]:
+        """Return the stems with their audio."""
+        store = Store(self.store)
+        return tuple(
+            StemInput(
+                name=stem.name,
+                audio=np.load(store.local(stem.excerpt)),
+                gain_db=gain_db,
+                centred=centred,
+                max_spread=spread,
+            )
+            for stem, gain_db, centred, spread in zip(
+                self.stems, self.start_gain_db, self.centred, self.max_spread, strict=True
+            )
+        )
+
+
+@lru_cache(maxsize=1)
+def _digest(excerpts: tuple[tuple[Path, str], ...], sample_rate: int) -> Digest:
+    """Digest excerpts, named by file and content: prediction and refinement start from the same."""
+    stems = [np.load(path) for path, _ in excerpts]
+    digest: Digest = digest_stems(stems, sample_rate=sample_rate)
+    return digest
+
+
+def predict_step(job: ConsoleJob) -> Prediction:
+    """Let the controller predict the console settings."""
+    store = Store(job.store)
+    weights = [store.content_hash(path) for path in (SHIPPED, SHIPPED.with_suffix(".json"))]
+    key = store.key(
+        "predict",
+        inputs={**job.heard(store), "weights": weights},
+        code_version=code_version(*CONSOLE_CODE, distributions=("torch",)),
+    )
+    with store.entry("predict", key) as entry:
+        if not entry.done:
+            with one_torch_thread():
+                prediction = predict(
+                    job.read_stems(),
+                    job.style,
+                    job.read_windows(),
+                    sample_rate=job.sample_rate,
+                    match=frozenset(job.match),
+                    digest=job.digest(),
+                )
+            entry.commit(asdict(prediction))
+        return Prediction(
+            strips=tuple(entry.record["strips"]),
+            bus=entry.record["bus"],
+            strips_spread=tuple(entry.record["strips_spread"]),
+            bus_spread=entry.record["bus_spread"],
+        )
+
+
+def refine_step(job: ConsoleJob) -> tuple[Refined, str]:
+    """Find the console settings; return them and what is to be said about how."""
+    return _remembered("refine", job, _refine)
+
+
+def settle_step(job: ConsoleJob) -> tuple[Refined, str]:
+    """Take the prediction that the job starts at; return it held within the guardrails."""
+    return _remembered("settle", job, _settle)
+
+
+def _remembered(
+    step: str, job: ConsoleJob, work: Callable[[ConsoleJob], tuple[Refined, str]]
+) -> tuple[Refined, str]:
+    store = Store(job.store)
+    key = store.key(
+        step,
+        inputs={
+            **job.heard(store),
+            "target_lufs": job.target_lufs,
+            "ceiling_dbtp": job.ceiling_dbtp,
+            "start": None if job.start is None else asdict(job.start),
+        },
+        code_version=code_version(*CONSOLE_CODE, distributions=("torch",)),
+    )
+    with store.entry(step, key) as entry:
+        if not entry.done:
+            # On one thread the settings do not depend on the machine, and on a busy one the many
+            # small operations do not wait for each other.
+            paths = {str(place): place for place in map(near_file, job.references)}
+            with one_torch_thread():
+                refined, note = SourceFiles(store, paths).read(lambda: work(job))
+            entry.commit({"refined": asdict(refined), "note": note})
+        return _refined_from(entry.record["refined"]), entry.record["note"]
+
+
+def _refine(job: ConsoleJob) -> tuple[Refined, str]:
+    stems = job.read_stems()
+    aligned, note = _aligned_reference(job, stems)
+    refined = refine(
+        stems,
+        job.style,
+        sample_rate=job.sample_rate,
+        target_lufs=job.target_lufs,
+        ceiling_dbtp=job.ceiling_dbtp,
+        start=job.start,
+        digest=job.digest(),
+        aligned=aligned,
+        options=RefineOptions(match=frozenset(job.match)),
+        on_step=job.on_step,
+    )
+    return refined, note
+
+
+def _settle(job: ConsoleJob) -> tuple[Refined, str]:
+    if job.start is None:
+        raise ValueError("there is no prediction to settle: give the job a start")
+    settled = settle_in_corridor(
+        job.read_stems(),
+        job.start,
+        job.style,
+        sample_rate=job.sample_rate,
+        target_lufs=job.target_lufs,
+        ceiling_dbtp=job.ceiling_dbtp,
+        match=frozenset(job.match),
+        digest=job.digest(),
+    )
+    return settled, ""
+
+
+def _aligned_reference(
+    job: ConsoleJob, stems: Sequence[StemInput]
+) -> tuple[FloatArray | None, str]:
+    """Return a reference that is a mix of this very song, cut to the excerpt, where there is one.
+
+    Only where it is the one reference: with several, a blend of styles is wanted.
+    """
+    if len(job.references) != 1 or Aspect.LEVEL not in job.match:
+        return None, ""
+    path = near_file(job.references[0])
+    reference = read(path, sample_rate=job.sample_rate)
+    if reference.shape[0] == 1:
+        reference = np.repeat(reference, 2, axis=0)
+    condition = job.conditions[0] if job.conditions else Condition()
+    reference = condition.repair.apply(reference, sample_rate=job.sample_rate)
+    total = np.zeros_like(stems[0].audio)
+    for stem in stems:
+        total += stem.audio * np.float32(db_to_amplitude(stem.gain_db))
+    edges = np.cumsum([0, *(length for _, length in job.pieces)])
+    found = find_alignment(
+        [
+            (start / job.sample_rate, total[:, first:last])
+            for (start, _), first, last in zip(job.pieces, edges[:-1], edges[1:], strict=True)
+        ],
+        reference,
+        sample_rate=job.sample_rate,
+    )
+    if not found.same_song:
+        return None, ""
+    lag = round(found.lag_s * job.sample_rate)
+    aligned = np.concatenate(
+        [cut(reference, start - lag, length, job.sample_rate) for start, length in job.pieces],
+        axis=1,
+    )
+    aligned = without_lost_bands(aligned, condition.trust, sample_rate=job.sample_rate)
+    note = (
+        f"the reference is a mix of this very song (onsets correlate {found.similarity:.2f} at "
+        f"{found.lag_s:+.2f} s), so the stem levels follow it moment by moment"
+    )
+    return aligned, note
+
+
+def _refined_from(record: Mapping[str, Any]) -> Refined:
+    def distance(values: Mapping[str, float]) -> StyleDistance:
+        return StyleDistance(**values)
+
+    predicted = record["predicted"]
+    return Refined(
+        strips=tuple(record["strips"]),
+        bus=record["bus"],
+        start=distance(record["start"]),
+        end=distance(record["end"]),
+        history=tuple(distance(values) for values in record["history"]),
+        level_change_lu=tuple(record["level_change_lu"]),
+        predicted=None if predicted is None else distance(predicted),
+    )
