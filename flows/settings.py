@@ -18,8 +18,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from flows.storage.locations import Place, is_url, parse_place
+from pipeline.console.parameters import Aspect
 from pipeline.errors import InputError, Problem, suggest
-from pipeline.plan import Aspect
 from pipeline.text_files import parse_toml, read_text, shown
 
 __all__ = ["MixSettings", "checked_settings", "from_toml"]
@@ -51,7 +51,7 @@ class MixSettings(BaseModel):
     strength
         How much of the reference's style, 0 to 1.
     match
-        The aspects of style to follow, in the order of :class:`pipeline.plan.Aspect`.
+        The aspects of style to follow, in the order of :class:`pipeline.console.parameters.Aspect`.
     quality
         ``"fast"`` takes the console settings that the controller predicts as they are;
         ``"best"`` refines them by rendering and listening.

@@ -9,8 +9,8 @@ import pytest
 
 from flows.catalogue.sources import CatalogueEntry, read_catalogue
 from flows.settings import MixSettings
+from pipeline.console.parameters import Aspect
 from pipeline.errors import InputError
-from pipeline.plan import Aspect
 
 
 @pytest.fixture

@@ -28,8 +28,9 @@ from flows.mix.recipe import mix_session
 from flows.mix.result import MixOutcome
 from flows.settings import MixSettings
 from pipeline.console.delivery import TARGETS
+from pipeline.console.parameters import BUS, BUS_EQ_BANDS, STRIP_EQ_BANDS, default_settings
 from pipeline.console.processors import Bus
-from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP_EQ_BANDS, Plan, default_settings
+from pipeline.plan import Plan
 from pipeline.plan_file import load_plan
 
 Command = Callable[..., Result]
@@ -90,7 +91,12 @@ def lufs(path: Path) -> float:
 
 def through_the_bus(folder: Path, plan: Plan) -> np.ndarray:
     """Return the sum of the exported stems through the plan's bus, at the mix's time."""
-    bus = Bus(plan.bus, sample_rate=plan.sample_rate, delivery=plan.delivery)
+    bus = Bus(
+        plan.bus,
+        sample_rate=plan.sample_rate,
+        ceiling_dbtp=plan.delivery.limiter_ceiling_dbtp,
+        trim_db=plan.delivery.trim_db,
+    )
     total = sum(
         soundfile.read(path, dtype="float64", always_2d=True)[0].T
         for path in sorted((folder / "stems").iterdir())

@@ -14,7 +14,7 @@ from flows.mix.recipe import mix_session
 from flows.mix.result import MixOutcome
 from flows.progress import SilentProgress
 from flows.settings import MixSettings
-from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
+from pipeline.console.parameters import BUS, STRIP, Aspect, Parameter, default_settings
 from pipeline.plan_file import load_plan
 from stage2.controller.inputs import reference_windows
 from stage2.controller.predict import predict

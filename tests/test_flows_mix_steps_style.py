@@ -17,7 +17,7 @@ from flows.mix.steps import style as style_steps
 from flows.mix.steps.balance import BalancedStem
 from flows.mix.steps.style import ConsoleJob, predict_step, refine_step, settle_step, style_step
 from flows.mix.steps.tracks import TrackJob
-from pipeline.plan import Aspect
+from pipeline.console.parameters import Aspect
 from stage2.controller.inputs import reference_windows
 from stage2.style.measure import measure_style
 

@@ -5,8 +5,8 @@ from pydantic import ValidationError
 
 from flows.settings import MixSettings, from_toml
 from pipeline.console.delivery import parse_target
+from pipeline.console.parameters import Aspect
 from pipeline.errors import InputError
-from pipeline.plan import Aspect
 
 
 def write(folder: Path, text: str) -> Path:

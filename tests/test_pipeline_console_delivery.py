@@ -18,10 +18,11 @@ from pipeline.console.delivery import (
     peak_to_loudness_db,
 )
 from pipeline.console.limiter_estimate import LimiterSketch
+from pipeline.console.parameters import BUS, default_settings
 from pipeline.console.processors import Bus
 from pipeline.errors import InputError
 from pipeline.loudness.meter import EnergyMeter
-from pipeline.plan import BUS, Delivery, Plan, default_settings
+from pipeline.plan import Delivery, Plan
 from pipeline.units import FloatArray
 
 RATE = 44100
@@ -79,7 +80,8 @@ def bus(audio: FloatArray, *, drive_db: float, ceiling_dbtp: float, trim_db: flo
     console = Bus(
         default_settings(BUS) | {"gain_db": drive_db},
         sample_rate=RATE,
-        delivery=Delivery(limiter_ceiling_dbtp=ceiling_dbtp, trim_db=trim_db),
+        ceiling_dbtp=ceiling_dbtp,
+        trim_db=trim_db,
     )
     late = np.concatenate((console.process(audio.astype(np.float64)), console.flush()), axis=1)
     return late[:, console.latency :].astype(np.float32)

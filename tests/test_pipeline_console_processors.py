@@ -7,6 +7,14 @@ import scipy.signal
 
 from pipeline.console.compressor import Compressor
 from pipeline.console.limiter import TruePeakLimiter
+from pipeline.console.parameters import (
+    BUS,
+    BUS_EQ_BANDS,
+    STRIP,
+    STRIP_EQ_BANDS,
+    Parameter,
+    default_settings,
+)
 from pipeline.console.processors import Bus, Equaliser, StereoImage, Strip, pan_gains
 from pipeline.console.response import (
     biquad,
@@ -14,15 +22,6 @@ from pipeline.console.response import (
     decorrelator_sections,
     eq_response,
     eq_sections,
-)
-from pipeline.plan import (
-    BUS,
-    BUS_EQ_BANDS,
-    STRIP,
-    STRIP_EQ_BANDS,
-    Delivery,
-    Parameter,
-    default_settings,
 )
 from pipeline.units import FloatArray
 
@@ -112,10 +111,9 @@ def test_block_size_never_changes_a_sample(size: int) -> None:
     x = noise(4500, level=0.5) * np.linspace(0, 2, 4500)
     strip = drawn(STRIP, seed=1) | {"spread": 0.7, "width": 1.3, "pan": -0.4}
     bus = drawn(BUS, seed=2) | {"gain_db": 18.0}
-    delivery = Delivery(limiter_ceiling_dbtp=-1.0, trim_db=-3.0)
     for make in (
         lambda: Strip(strip, sample_rate=RATE),
-        lambda: Bus(bus, sample_rate=RATE, delivery=delivery),
+        lambda: Bus(bus, sample_rate=RATE, ceiling_dbtp=-1.0, trim_db=-3.0),
     ):
         whole = make().process(x)
         np.testing.assert_array_equal(in_blocks(make().process, x, size), whole)
@@ -370,7 +368,8 @@ def test_bus_trims_after_the_limiter_and_flushes_what_it_holds() -> None:
     bus = Bus(
         default_settings(BUS) | {"gain_db": 20.0},
         sample_rate=RATE,
-        delivery=Delivery(limiter_ceiling_dbtp=-1.0, trim_db=-6.0),
+        ceiling_dbtp=-1.0,
+        trim_db=-6.0,
     )
     x = noise(10000)
     y = np.concatenate([bus.process(x), bus.flush()], axis=1)[:, bus.latency :]

@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.console.compressor import Compressor
+from pipeline.console.parameters import BUS, BUS_EQ_HZ
 from pipeline.console.processors import SIDES_DB, StereoImage, Strip, pan_gains
 from pipeline.dawproject.writer import write_dawproject
 from pipeline.errors import InputError
-from pipeline.plan import BUS, BUS_EQ_HZ, Delivery, Plan, StemPlan, TrackPlan
+from pipeline.plan import Delivery, Plan, StemPlan, TrackPlan
 
 RATE = 48000
 

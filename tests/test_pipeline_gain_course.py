@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.console.compressor import COURSE_S, Compressor, GainReduction
 from pipeline.console.limiter import TruePeakLimiter
+from pipeline.console.parameters import STRIP, default_settings
 from pipeline.loudness.meter import measure
 from pipeline.loudness.true_peak import true_peaks_dbtp
-from pipeline.plan import STRIP, default_settings
 
 RATE = 44_100
 SETTINGS = default_settings(STRIP) | {

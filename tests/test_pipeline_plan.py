@@ -8,22 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.errors import InputError
-from pipeline.plan import (
+from pipeline.console.parameters import (
     BUS,
     BUS_EQ_BANDS,
-    PLAN_VERSION,
     STRIP,
     STRIP_EQ_BANDS,
     Aspect,
-    Delivery,
     EqBand,
     Parameter,
-    Plan,
-    StemPlan,
-    TrackPlan,
     default_settings,
 )
+from pipeline.errors import InputError
+from pipeline.plan import PLAN_VERSION, Delivery, Plan, StemPlan, TrackPlan
 from pipeline.plan_file import load_plan, plan_json
 
 TABLES = pytest.mark.parametrize("table", [STRIP, BUS], ids=["strip", "bus"])

@@ -6,18 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from pipeline.console.parameters import BUS, STRIP, Parameter, default_settings
 from pipeline.console.processors import Bus, Strip
 from pipeline.errors import InputError
-from pipeline.plan import (
-    BUS,
-    STRIP,
-    Delivery,
-    Parameter,
-    Plan,
-    StemPlan,
-    TrackPlan,
-    default_settings,
-)
+from pipeline.plan import Delivery, Plan, StemPlan, TrackPlan
 from pipeline.plan_file import load_plan, plan_json
 from pipeline.render.mixdown import (
     Renderer,
@@ -125,7 +117,12 @@ def test_exported_stems_through_the_bus_are_the_mix(
         settings = next(s.settings for s in plan.stems if s.name == name)
         strip = Strip(settings, sample_rate=RATE)
         np.testing.assert_array_equal(strip.process(balanced), processed.astype(np.float32))
-    bus = Bus(plan.bus, sample_rate=RATE, delivery=plan.delivery)
+    bus = Bus(
+        plan.bus,
+        sample_rate=RATE,
+        ceiling_dbtp=plan.delivery.limiter_ceiling_dbtp,
+        trim_db=plan.delivery.trim_db,
+    )
     expected = np.concatenate([bus.process(total), bus.flush()], axis=1)[:, bus.latency :]
     mix, rate = soundfile.read(summary.mix_path, dtype="float64")
     assert (rate, mix.shape) == (RATE, (FRAMES, 2))
@@ -387,7 +384,12 @@ def test_a_real_session_nulls_and_keeps_its_ceiling(tmp_path: Path) -> None:
     for stem in summary.stems.values():
         assert stem.path is not None
         total += soundfile.read(stem.path)[0].T
-    bus = Bus(plan.bus, sample_rate=plan.sample_rate, delivery=plan.delivery)
+    bus = Bus(
+        plan.bus,
+        sample_rate=plan.sample_rate,
+        ceiling_dbtp=plan.delivery.limiter_ceiling_dbtp,
+        trim_db=plan.delivery.trim_db,
+    )
     expected = np.concatenate([bus.process(total), bus.flush()], axis=1)[:, bus.latency :]
     mix = soundfile.read(summary.mix_path)[0].T
     assert 20 * np.log10(np.abs(mix - expected).max()) < -90

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from pipeline.plan import BUS, STRIP, Plan, StemPlan, default_settings
+from pipeline.console.parameters import BUS, STRIP, default_settings
+from pipeline.plan import Plan, StemPlan
 from pipeline.report.changes import plan_moves
 from pipeline.report.tables import moves_table
 

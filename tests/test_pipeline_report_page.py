@@ -19,9 +19,10 @@ import pytest
 import soundfile
 
 from pipeline.console.compressor import GainReduction
+from pipeline.console.parameters import BUS_EQ_HZ, STRIP, default_settings
 from pipeline.errors import InputError
 from pipeline.loudness.meter import measure
-from pipeline.plan import BUS_EQ_HZ, STRIP, Plan, StemPlan, TrackPlan, default_settings
+from pipeline.plan import Plan, StemPlan, TrackPlan
 from pipeline.report import excerpts
 from pipeline.report.excerpts import loudest_excerpts
 from pipeline.report.findings import Finding

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pipeline.plan import BUS, STRIP, Aspect
+from pipeline.console.parameters import BUS, STRIP, Aspect
 from stage2.console.action_space import MOST_LEVEL_DB, Reach
 
 COLUMN = {p.name: i for i, p in enumerate(STRIP)}

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.console.parameters import BUS, STRIP, Aspect, Parameter, default_settings
 from pipeline.console.processors import Bus, Strip
 from pipeline.loudness.meter import measure
-from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
 from pipeline.units import FloatArray
 from stage2.console.band_model import BandModel, ModelledMix
 from stage2.console.statistics import Digest, digest_stems, frame_powers

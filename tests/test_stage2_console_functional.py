@@ -8,9 +8,16 @@ import torch
 from torch import Tensor
 
 from pipeline.console.compressor import Compressor
+from pipeline.console.parameters import (
+    BUS,
+    BUS_EQ_BANDS,
+    STRIP,
+    STRIP_EQ_BANDS,
+    Parameter,
+    default_settings,
+)
 from pipeline.console.processors import Equaliser, StereoImage, pan_gains
 from pipeline.console.response import eq_response
-from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS, Parameter, default_settings
 from pipeline.units import FloatArray
 from stage2.console import functional
 

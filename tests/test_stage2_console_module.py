@@ -4,8 +4,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.console.parameters import BUS, STRIP, Parameter, default_settings
 from pipeline.console.processors import Bus, Strip
-from pipeline.plan import BUS, STRIP, Parameter, Plan, StemPlan, default_settings
+from pipeline.plan import Plan, StemPlan
 from stage2.console import functional
 from stage2.console.module import Console, denormalise, neutral, normalise, to_settings
 

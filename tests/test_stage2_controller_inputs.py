@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.plan import BUS, STRIP
+from pipeline.console.parameters import BUS, STRIP
 from pipeline.roles import Subgroup
 from pipeline.units import FloatArray
 from stage2.console.band_model import BandModel

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from pipeline.console.parameters import BUS, STRIP
 from pipeline.errors import InputError
-from pipeline.plan import BUS, STRIP
 from pipeline.units import FloatArray
 from stage2.console.action_space import Reach
 from stage2.console.band_model import BandModel

@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 
+from pipeline.console.parameters import BUS, STRIP, Aspect, default_settings
 from pipeline.console.processors import Strip
 from pipeline.loudness.meter import integrated_loudness
-from pipeline.plan import BUS, STRIP, Aspect, default_settings
 from pipeline.units import FloatArray
 from stage2.refine.guardrails import settle_in_corridor
 from stage2.refine.search import Refined, RefineOptions, Start, StemInput, settle

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from pipeline.console.delivery import Density, fit_delivery
+from pipeline.console.parameters import BUS, STRIP, Aspect, Parameter, default_settings
 from pipeline.console.processors import Bus, Strip
 from pipeline.loudness.meter import measure
-from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
 from pipeline.units import FloatArray
 from stage2.refine.search import (
     Refined,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.plan import BUS, STRIP
+from pipeline.console.parameters import BUS, STRIP
 from stage2.controller.inputs import REFERENCE_FIGURES
 from stage2.training.examples import (
     Example,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.plan import BUS, STRIP
+from pipeline.console.parameters import BUS, STRIP
 from pipeline.roles import Subgroup
 from stage2.training.settings_prior import Settings, draw_settings
 

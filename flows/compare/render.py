@@ -27,8 +27,9 @@ from flows.engines.local import Engine
 from flows.storage.locations import Place
 from flows.storage.mirror import shared_folder
 from flows.storage.uploads import staging
+from pipeline.console.parameters import STRIP
 from pipeline.errors import InputError, Problem
-from pipeline.plan import STRIP, Plan
+from pipeline.plan import Plan
 from pipeline.render.tracks import stem_file_names
 
 __all__ = ["RenderedBalances", "render_balances", "room_problems"]

@@ -14,17 +14,9 @@ from flows.mix.steps.search import ConsoleSettings
 from flows.storage.locations import Place
 from flows.storage.mirror import named
 from flows.storage.output_folder import relative_path
+from pipeline.console.parameters import BUS, BUS_EQ_BANDS, STRIP, Parameter, default_settings
 from pipeline.loudness.meter import integrated_loudness
-from pipeline.plan import (
-    BUS,
-    BUS_EQ_BANDS,
-    STRIP,
-    Parameter,
-    Plan,
-    StemPlan,
-    TrackPlan,
-    default_settings,
-)
+from pipeline.plan import Plan, StemPlan, TrackPlan
 from pipeline.roles import CENTRED_ROLES, CENTRED_SUBGROUPS, Presence, Role, Subgroup
 from pipeline.units import FloatArray, db_to_amplitude
 from stage1.balance.stem_targets import requested_levels, stem_targets

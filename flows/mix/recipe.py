@@ -62,8 +62,9 @@ from pipeline.console.delivery import (
     is_as_loud,
     parse_target,
 )
+from pipeline.console.parameters import Aspect
 from pipeline.errors import InputError, Problem
-from pipeline.plan import Aspect, Delivery
+from pipeline.plan import Delivery
 from pipeline.render.tracks import allow_open_files
 from stage2.reference.trust import wanted_style
 from stage2.style.measure import Style, measure_style

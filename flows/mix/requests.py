@@ -14,9 +14,10 @@ import numpy as np
 
 from flows.mix.analysis import AnalysedSession
 from flows.mix.steps.balance import BalancedStem
+from pipeline.console.parameters import BUS, STRIP
 from pipeline.console.processors import Strip, pan_gains
 from pipeline.loudness.meter import integrated_loudness
-from pipeline.plan import BUS, STRIP, Plan, StemPlan
+from pipeline.plan import Plan, StemPlan
 from pipeline.roles import Presence
 from pipeline.units import FloatArray, db_to_amplitude, power_to_db
 

@@ -24,8 +24,9 @@ from flows.mix.steps.style import HeardReference
 from flows.settings import MixSettings
 from flows.storage.locations import Place, relative_url
 from flows.storage.mirror import named
+from pipeline.console.parameters import Aspect
 from pipeline.dawproject.writer import write_dawproject
-from pipeline.plan import Aspect, Plan
+from pipeline.plan import Plan
 from pipeline.plan_file import plan_json
 from pipeline.render.mixdown import StemSummary
 from pipeline.report.findings import (

@@ -13,9 +13,9 @@ import scipy.optimize
 from pipeline.console.compressor import GainReduction
 from pipeline.console.limiter import TruePeakLimiter
 from pipeline.console.limiter_estimate import LimiterSketch
+from pipeline.console.parameters import BUS
 from pipeline.errors import InputError, Problem, suggest
 from pipeline.loudness.meter import LoudnessMeter, integrated_loudness
-from pipeline.plan import BUS
 from pipeline.units import FloatArray, amplitude_to_db, db_to_amplitude
 
 __all__ = [

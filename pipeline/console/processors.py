@@ -5,7 +5,7 @@ never changes the output, not by one bit. States and coefficients are float64; a
 in the dtype that it came in. ``latency`` is in frames; only the limiter has any.
 
 The chain of a strip: gain, 6-band EQ, compressor, makeup, width and spread, pan. Of the bus:
-29-band EQ, compressor, makeup, width, gain, and with a delivery the true-peak limiter and trim.
+29-band EQ, compressor, makeup, width, gain, and with a ceiling the true-peak limiter and trim.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from pipeline.console.compressor import Compressor, Float64Array, GainReduction, as_float64
 from pipeline.console.limiter import TruePeakLimiter
+from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand
 from pipeline.console.response import Sections, decorrelator_sections, eq_sections
 from pipeline.jit import kernel
-from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, Delivery, EqBand
 from pipeline.units import FloatArray, db_to_amplitude
 
 __all__ = [
@@ -295,7 +295,7 @@ class Strip:
     Parameters
     ----------
     settings
-        Values of every parameter of :data:`pipeline.plan.STRIP`.
+        Values of every parameter of :data:`pipeline.console.parameters.STRIP`.
     sample_rate
         In Hz.
     """
@@ -367,25 +367,31 @@ class Bus:
     Parameters
     ----------
     settings
-        Values of every parameter of :data:`pipeline.plan.BUS`.
+        Values of every parameter of :data:`pipeline.console.parameters.BUS`.
     sample_rate
         In Hz.
-    delivery
-        Gives the limiter's ceiling and the trim; None leaves both out, and with them the latency.
+    ceiling_dbtp
+        Of the limiter; None leaves it out, and with it the latency.
+    trim_db
+        Gain after the limiter.
     """
 
     def __init__(
-        self, settings: Mapping[str, float], *, sample_rate: int, delivery: Delivery | None = None
+        self,
+        settings: Mapping[str, float],
+        *,
+        sample_rate: int,
+        ceiling_dbtp: float | None = None,
+        trim_db: float = 0.0,
     ) -> None:
         self._equaliser = Equaliser(settings, BUS_EQ_BANDS, sample_rate=sample_rate)
         self.compressor = Compressor(settings, sample_rate=sample_rate)
         self._image = StereoImage(width=settings["width"], sample_rate=sample_rate)
         self._gain = db_to_amplitude(settings["gain_db"])
         self.limiter: TruePeakLimiter | None = None
-        self._trim = 1.0
-        if delivery is not None:
-            self.limiter = TruePeakLimiter(delivery.limiter_ceiling_dbtp, sample_rate=sample_rate)
-            self._trim = db_to_amplitude(delivery.trim_db)
+        if ceiling_dbtp is not None:
+            self.limiter = TruePeakLimiter(ceiling_dbtp, sample_rate=sample_rate)
+        self._trim = db_to_amplitude(trim_db)
         self.latency = self.limiter.latency if self.limiter else 0
 
     def process(self, x: FloatArray) -> FloatArray:

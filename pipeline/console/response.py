@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.plan import EqBand
+from pipeline.console.parameters import EqBand
 
 __all__ = [
     "DECORRELATOR_HIGH_PASS_HZ",

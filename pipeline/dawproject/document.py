@@ -16,9 +16,10 @@ from pathlib import Path
 
 from pipeline.audio.stream import probe
 from pipeline.console.conditioning import ChannelUse
+from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand
 from pipeline.console.processors import SIDES_DB
 from pipeline.console.response import band_values
-from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand, Plan, StemPlan, TrackPlan
+from pipeline.plan import Plan, StemPlan, TrackPlan
 from pipeline.report.describe import spoken
 from pipeline.units import amplitude_to_db, db_to_amplitude
 

@@ -126,7 +126,12 @@ class Renderer:
             for stem in plan.stems
             if not stem.mute
         }
-        self.bus = Bus(plan.bus, sample_rate=plan.sample_rate, delivery=plan.delivery)
+        self.bus = Bus(
+            plan.bus,
+            sample_rate=plan.sample_rate,
+            ceiling_dbtp=plan.delivery.limiter_ceiling_dbtp,
+            trim_db=plan.delivery.trim_db,
+        )
         self._channels = {
             name: _Channel(StemSum(placed[name], sample_rate=plan.sample_rate), strip)
             for name, strip in self.strips.items()
@@ -220,7 +225,12 @@ def apply_console(plan: Plan, balanced: Mapping[str, FloatArray]) -> RenderedBlo
         for stem in plan.stems
         if not stem.mute
     }
-    bus = Bus(plan.bus, sample_rate=rate, delivery=plan.delivery)
+    bus = Bus(
+        plan.bus,
+        sample_rate=rate,
+        ceiling_dbtp=plan.delivery.limiter_ceiling_dbtp,
+        trim_db=plan.delivery.trim_db,
+    )
     bus_input = np.zeros((2, max((x.shape[1] for x in after.values()), default=0)))
     for processed in after.values():
         bus_input += processed

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS, EqBand, Parameter, Plan
-from pipeline.plan import default_settings as neutral
+from pipeline.console.parameters import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS, EqBand, Parameter
+from pipeline.console.parameters import default_settings as neutral
+from pipeline.plan import Plan
 from pipeline.report.describe import spoken
 
 __all__ = ["Move", "moves_of", "plan_moves"]

@@ -6,8 +6,9 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand
 from pipeline.console.response import band_values
-from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand, Plan, StemPlan, TrackPlan
+from pipeline.plan import Plan, StemPlan, TrackPlan
 
 __all__ = ["bus_phrase", "describe", "listed", "spoken", "spoken_hz", "stem_phrase", "typeset"]
 

@@ -18,8 +18,9 @@ import numpy as np
 from markupsafe import Markup
 
 from pipeline.console.compressor import GainReduction
+from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS
 from pipeline.loudness.meter import Loudness
-from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, Plan, StemPlan
+from pipeline.plan import Plan, StemPlan
 from pipeline.report.changes import plan_moves
 from pipeline.report.describe import bus_phrase, describe, spoken, stem_phrase, typeset
 from pipeline.report.excerpts import Excerpt, loudest_excerpts

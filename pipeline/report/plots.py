@@ -27,8 +27,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand
 from pipeline.console.response import eq_response
-from pipeline.plan import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand
 from pipeline.units import FloatArray
 
 __all__ = [

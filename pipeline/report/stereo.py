@@ -12,8 +12,8 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.signal
 
+from pipeline.console.parameters import BUS_EQ_HZ
 from pipeline.loudness.energy import k_weighting
-from pipeline.plan import BUS_EQ_HZ
 from pipeline.units import FloatArray, power_to_db
 
 __all__ = ["StereoField", "measure_stereo"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 from pipeline.console.compressor import GainReduction
-from pipeline.plan import STRIP_EQ_BANDS, Parameter
+from pipeline.console.parameters import STRIP_EQ_BANDS, Parameter
 from pipeline.report.changes import Move
 from pipeline.report.describe import spoken
 from pipeline.report.masking import Masking

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pipeline.plan import BUS, STRIP, Aspect, Parameter
+from pipeline.console.parameters import BUS, STRIP, Aspect, Parameter
 
 __all__ = ["MOST_LEVEL_DB", "Reach"]
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS
+from pipeline.console.parameters import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS
 from stage2.console.functional import compressor_reduction_db, eq_response
 from stage2.console.statistics import Digest, k_power
 from stage2.style.envelopes import BAND_EDGES_HZ, CONTROL_RATE_HZ, RANGES_HZ, punch_db

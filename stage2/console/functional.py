@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pipeline.console.compressor import DETECTOR_MS, POWER_FLOOR, smoothing_coefficient
+from pipeline.console.parameters import EqBand
 from pipeline.console.response import HIGHEST_BAND, decorrelator_response
 from pipeline.jit import kernel
-from pipeline.plan import EqBand
 
 __all__ = [
     "apply_response",

@@ -1,7 +1,7 @@
 """The console as a torch module over the plan's parameter tables.
 
-Settings are vectors of values from 0 to 1 in the order of :data:`pipeline.plan.STRIP` and
-:data:`pipeline.plan.BUS`; the tables give each its range and scale.
+Settings are vectors of values from 0 to 1 in the order of :data:`pipeline.console.parameters.STRIP`
+and :data:`pipeline.console.parameters.BUS`; the tables give each its range and scale.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pipeline.plan import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS, Parameter, default_settings
+from pipeline.console.parameters import (
+    BUS,
+    BUS_EQ_BANDS,
+    STRIP,
+    STRIP_EQ_BANDS,
+    Parameter,
+    default_settings,
+)
 from pipeline.units import db_to_amplitude
 from stage2.console import functional
 

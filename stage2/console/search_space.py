@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pipeline.plan import BUS, STRIP, Aspect, Parameter, default_settings
+from pipeline.console.parameters import BUS, STRIP, Aspect, Parameter, default_settings
 from pipeline.units import FloatArray
 from stage2.style.measure import THIRD_OCTAVES_HZ
 
@@ -70,9 +70,10 @@ class Start:
     Parameters
     ----------
     strips
-        Complete settings of :data:`pipeline.plan.STRIP` per stem, in the order of the stems.
+        Complete settings of :data:`pipeline.console.parameters.STRIP` per stem, in the order of the
+        stems.
     bus
-        Complete settings of :data:`pipeline.plan.BUS`.
+        Complete settings of :data:`pipeline.console.parameters.BUS`.
     """
 
     strips: tuple[dict[str, float], ...]

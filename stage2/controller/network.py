@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.plan import BUS, STRIP
+from pipeline.console.parameters import BUS, STRIP
 from pipeline.roles import Subgroup
 from stage2.console.action_space import Reach
 from stage2.console.band_model import BandModel

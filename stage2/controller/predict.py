@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.plan import BUS, STRIP, Aspect, Parameter
+from pipeline.console.parameters import BUS, STRIP, Aspect, Parameter
 from stage2.console.action_space import Reach
 from stage2.console.band_model import BandModel
 from stage2.console.search_space import StemInput, as_dicts

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.plan import STRIP, Aspect
+from pipeline.console.parameters import STRIP, Aspect
 from stage2.console.search_space import Start, StemInput, blend_settings
 from stage2.console.statistics import Digest, digest_stems
 from stage2.refine.objective import RefineOptions

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from pipeline.plan import BUS, STRIP, Aspect
+from pipeline.console.parameters import BUS, STRIP, Aspect
 from stage2.console.band_model import ModelledMix
 from stage2.refine.render_check import Trial
 from stage2.style.layout import (

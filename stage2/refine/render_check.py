@@ -20,9 +20,9 @@ from pipeline.console.delivery import (
     median_crest_db,
     peak_to_loudness_db,
 )
+from pipeline.console.parameters import BUS, STRIP, Aspect, default_settings
 from pipeline.console.processors import Bus, Strip
 from pipeline.loudness.meter import integrated_loudness
-from pipeline.plan import BUS, STRIP, Aspect, default_settings
 from pipeline.units import FloatArray
 from stage2.console.search_space import Start, StemInput
 from stage2.style.measure import Style, measure_style

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from pipeline.plan import BUS, STRIP, Aspect
+from pipeline.console.parameters import BUS, STRIP, Aspect
 from pipeline.units import FloatArray, db_to_amplitude
 from stage2.console.band_model import BandModel, ModelledMix
 from stage2.console.search_space import (

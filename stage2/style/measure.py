@@ -19,8 +19,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from pipeline.console.delivery import median_crest_db, peak_to_loudness_db
+from pipeline.console.parameters import BUS_EQ_HZ
 from pipeline.loudness.meter import integrated_loudness
-from pipeline.plan import BUS_EQ_HZ
 from pipeline.units import FloatArray, power_to_db
 from stage2.style.envelopes import (
     BAND_EDGES_HZ,

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from pipeline.plan import BUS, STRIP
+from pipeline.console.parameters import BUS, STRIP
 from pipeline.units import FloatArray
 from stage2.console.action_space import Reach
 from stage2.console.band_model import BandModel

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from pipeline.plan import BUS, STRIP
+from pipeline.console.parameters import BUS, STRIP
 from stage2.console.band_model import ModelledMix
 from stage2.controller.inputs import style_figures
 from stage2.controller.network import Moves, floored

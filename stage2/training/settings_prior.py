@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.plan import BUS, BUS_EQ_HZ, STRIP, Parameter, default_settings
+from pipeline.console.parameters import BUS, BUS_EQ_HZ, STRIP, Parameter, default_settings
 from pipeline.roles import Subgroup
 
 __all__ = ["Settings", "draw_settings"]

@@ -11,7 +11,7 @@ import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
 
-from pipeline.plan import EqBand
+from pipeline.console.parameters import EqBand
 from stage2.console.functional import compressor_reduction_db, eq_response, pan
 
 RATE = 44100

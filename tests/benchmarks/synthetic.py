@@ -39,9 +39,9 @@ from public_metrics import errors, measure, multi_scale_spectral_distance
 from flows.mix.plan import most_spread
 from flows.mix.steps.balance import cut
 from pipeline.console.delivery import Density, fit_delivery, limit
+from pipeline.console.parameters import STRIP
 from pipeline.console.processors import Bus, Strip
 from pipeline.loudness.meter import integrated_loudness
-from pipeline.plan import STRIP
 from pipeline.roles import CENTRED_SUBGROUPS, Role
 from pipeline.units import FloatArray, db_to_amplitude
 from stage1.balance.gains import stem_targets

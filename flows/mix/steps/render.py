@@ -25,10 +25,11 @@ from flows.storage.store import Store, code_version
 from pipeline.audio.stream import AudioStream, AudioWriter, read
 from pipeline.audio.tags import write_tags
 from pipeline.console.delivery import Delivered, Density, deliver_at, fit_delivery
+from pipeline.console.parameters import BUS
 from pipeline.console.processors import SIDES_DB, Bus, GainReduction, Strip
 from pipeline.loudness.meter import Loudness, LoudnessMeter, measure
 from pipeline.loudness.true_peak import true_peaks_dbtp
-from pipeline.plan import BUS, Delivery
+from pipeline.plan import Delivery
 from pipeline.render.mixdown import BLOCK_FRAMES
 from pipeline.report.masking import MaskingMeter
 from pipeline.report.stereo import StereoField, measure_stereo

@@ -19,7 +19,7 @@ from flows.storage.mirror import FilePlace, near_file
 from flows.storage.source_files import SourceFiles
 from flows.storage.store import Store, code_version
 from pipeline.audio.stream import probe, read
-from pipeline.plan import Aspect
+from pipeline.console.parameters import Aspect
 from pipeline.report.stereo import StereoField, measure_stereo
 from pipeline.units import FloatArray, db_to_amplitude
 from stage2.console.statistics import Digest, digest_stems
