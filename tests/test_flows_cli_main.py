@@ -19,7 +19,7 @@ import soundfile
 from typer.testing import Result
 
 from flows.progress import phase_title
-from pipeline.report.describe import typeset
+from pipeline.prose import typeset
 from stage1.loudness.narrowband import METHODS
 
 Command = Callable[..., Result]

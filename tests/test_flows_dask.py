@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 from typer.testing import Result
 
-from flows.engines.local import LocalEngine, resolve_engine, run_recipe
+from flows.engines.local import LocalEngine
+from flows.engines.run import resolve_engine, run_recipe
 from flows.storage.store import Store
 from pipeline.errors import InputError, Problem
 
@@ -301,7 +302,7 @@ def children(pid: int) -> set[int]:
 LONG_RUN = """
 import signal, sys, time
 from pathlib import Path
-from flows.engines.local import run_recipe
+from flows.engines.run import run_recipe
 
 def wait(item):
     Path(sys.argv[1], str(item)).touch()

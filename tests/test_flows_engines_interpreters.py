@@ -24,7 +24,7 @@ if __name__ == "__main__":
     print(sorted(work_in_processes(len, ["a", "bc"], jobs=2)))
 """,
     "--engine dask": """
-from flows.engines.local import run_recipe
+from flows.engines.run import run_recipe
 if __name__ == "__main__":
     print(run_recipe("x", lambda e: list(enumerate(e.map(len, ["a", "bc"], name="n",
                                                          labels=["a", "b"]))),

@@ -12,15 +12,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from flows.engines.local import (
-    Engine,
-    LocalEngine,
-    default_workers,
-    make_engine,
-    one_torch_thread,
-    resolve_engine,
-    run_recipe,
-)
+from flows.engines.base import Engine
+from flows.engines.local import LocalEngine
+from flows.engines.run import make_engine, resolve_engine, run_recipe
+from flows.engines.threads import default_workers, one_torch_thread
 from flows.progress import JsonProgress, RichProgress
 from pipeline.errors import InputError, Problem
 
@@ -233,7 +228,7 @@ def test_auto_is_prefect_only_where_a_server_is_known(
 
 LIGHT = """
 import sys
-from flows.engines.local import run_recipe
+from flows.engines.run import run_recipe
 from flows.progress import RichProgress
 
 assert run_recipe("x", lambda engine: engine.map(abs, [-1], name="n", labels=["1"])) == [1]

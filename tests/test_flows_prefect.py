@@ -27,7 +27,8 @@ import pytest
 
 from flows.dashboard import control as dashboard
 from flows.dashboard.markdown import as_markdown
-from flows.engines.local import Engine, make_engine, resolve_engine, run_recipe
+from flows.engines.base import Engine
+from flows.engines.run import make_engine, resolve_engine, run_recipe
 from flows.mix.recipe import mix_session
 from flows.settings import MixSettings
 from pipeline.errors import InputError, Problem
@@ -817,7 +818,7 @@ def test_killed_client_leaves_no_server(server: str, environment: Path) -> None:
 GOES = """
 import os, signal
 from flows.dashboard import control as dashboard
-from flows.engines.local import run_recipe
+from flows.engines.run import run_recipe
 
 url = dashboard.start_server()
 pid = dashboard._read_state(dashboard.default_home())["pid"]

@@ -27,7 +27,7 @@ from pipeline.report import excerpts
 from pipeline.report.excerpts import loudest_excerpts
 from pipeline.report.findings import Finding
 from pipeline.report.masking import Covered, Masking
-from pipeline.report.page import Curve, FileNote, Report, StemLevel, describe, write_report
+from pipeline.report.page import Curve, describe, write_report
 from pipeline.report.plots import (
     compression_curve,
     equaliser_plot,
@@ -35,6 +35,7 @@ from pipeline.report.plots import (
     true_peak_plot,
     waveform_path,
 )
+from pipeline.report.record import FileNote, Report, StemLevel
 from pipeline.report.stereo import measure_stereo
 from pipeline.report.tables import (
     distance_table,

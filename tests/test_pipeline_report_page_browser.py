@@ -18,8 +18,9 @@ from pipeline.loudness.meter import measure
 from pipeline.plan import Plan, StemPlan, TrackPlan
 from pipeline.report.findings import Finding
 from pipeline.report.masking import Covered, Masking
-from pipeline.report.page import Report, write_report
+from pipeline.report.page import write_report
 from pipeline.report.plots import Curve
+from pipeline.report.record import Report
 from pipeline.report.stereo import measure_stereo
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")

@@ -14,7 +14,7 @@ from stage1.balance.gains import TrackBalance
 from stage1.balance.mid_side import as_pairs, mid_side_pairs, side_of_pairs
 from stage1.balance.placement import Placement
 from stage1.signal.file_faults import FileFaults
-from stage1.sources.relations import Relations
+from stage1.sources.records import Relations
 
 
 def _tracks(names: tuple[str, str], side_lufs: float) -> Any:

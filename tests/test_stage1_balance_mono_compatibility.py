@@ -12,7 +12,8 @@ from pipeline.console.processors import pan_gains
 from stage1.balance.gains import TrackBalance
 from stage1.balance.mono_compatibility import mono_loss_db, mono_warnings
 from stage1.balance.placement import Placement
-from stage1.sources.relations import Relation, Relations
+from stage1.sources.records import Relations
+from stage1.sources.relations import Relation
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from pipeline.roles import Presence
 from pipeline.session.settings import TrackOverrides
 from stage1.balance.placement import place
 from stage1.recognition.recognise import recognise
-from stage1.sources.relations import Kind, Relation, Relations
+from stage1.sources.records import Relations
+from stage1.sources.relations import Kind, Relation
 
 
 def _pans(

@@ -15,7 +15,8 @@ from pipeline.roles import Role
 from pipeline.session.settings import TrackOverrides
 from stage1.balance.gains import TrackBalance, balance
 from stage1.recognition.recognise import recognise
-from stage1.sources.relations import Relation, Relations
+from stage1.sources.records import Relations
+from stage1.sources.relations import Relation
 
 WORKING_LUFS = -30.0
 

@@ -21,7 +21,8 @@ from stage1.balance.gains import TrackBalance, balance
 from stage1.balance.stem_targets import stem_targets
 from stage1.recognition.recognise import Recognition, recognise
 from stage1.sources.coherence import Match, Passages, compare, joint_passages
-from stage1.sources.relations import Relations, TrackSound, find_relations, inherit_roles, likeness
+from stage1.sources.records import Relations
+from stage1.sources.relations import TrackSound, find_relations, inherit_roles, likeness
 
 AUDIO = Path(__file__).resolve().parents[2] / "shared" / "audio"
 RATE = 22050

@@ -22,7 +22,9 @@ from flows.catalogue.table import CatalogueRow, write_tables
 from flows.catalogue.workers import Died, work_in_processes
 from flows.dashboard.control import private_server, running_server
 from flows.dashboard.tags import run_tags
-from flows.engines.local import Engine, default_workers, resolve_engine, run_recipe
+from flows.engines.base import Engine
+from flows.engines.run import resolve_engine, run_recipe
+from flows.engines.threads import default_workers
 from flows.storage.locations import Place
 from flows.storage.output_folder import place_problems
 from pipeline.errors import InputError, Problem, StemwrightError

@@ -200,7 +200,7 @@ def _mix(
     output: Place | None,
     store: Place | None,
 ) -> int:
-    from flows.engines.local import begin_engine
+    from flows.engines.run import begin_engine
 
     begin_engine(settings.engine, settings.dask)
     from flows.mix.recipe import mix_session
@@ -241,7 +241,7 @@ def render(
 
     def work() -> int:
         screen.begin(f"rendering {plan.name}")
-        from flows.engines.local import default_workers
+        from flows.engines.threads import default_workers
         from flows.mix.rerender import render_plan
 
         chosen = chosen_settings(None, {"workers": workers, "collect": collect})
@@ -309,7 +309,7 @@ def balance(
         from flows.compare.methods import chosen_methods
         from flows.compare.recipe import balance_session
         from flows.dashboard.tags import run_tags
-        from flows.engines.local import run_recipe
+        from flows.engines.run import run_recipe
         from flows.storage.output_folder import written_through
         from flows.storage.store import chosen_root
 
@@ -424,7 +424,7 @@ def demo(
     def work() -> int:
         import time
 
-        from flows.engines.local import default_workers
+        from flows.engines.threads import default_workers
         from pipeline.demo.session import make_demo
 
         chosen = chosen_settings(None, {"engine": engine, "dask": dask, "workers": workers})

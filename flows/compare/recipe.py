@@ -22,17 +22,17 @@ from flows.compare.metrics import audibility_db, spreads_lu
 from flows.compare.page import write_page
 from flows.compare.render import RenderedBalances, render_balances, room_problems
 from flows.csv_table import write_csv
-from flows.engines.local import Engine
+from flows.engines.base import Engine
 from flows.mix.analysis import AnalysedSession, analyse_session
 from flows.mix.notes import track_notes
 from flows.mix.plan import first_plan
-from flows.mix.result import versions
 from flows.progress import Progress
 from flows.settings import MixSettings
 from flows.storage.locations import Place, inside
 from flows.storage.output_folder import choose_folder, new_folder, reserved
 from flows.storage.source_files import refuse_changed
 from flows.storage.store import Store, made_whole
+from flows.versions import versions
 from pipeline.errors import InputError
 from pipeline.plan import Plan
 from pipeline.plan_file import plan_json

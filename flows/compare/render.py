@@ -23,7 +23,7 @@ from flows.compare.steps import (
     stems_step,
     write_step,
 )
-from flows.engines.local import Engine
+from flows.engines.base import Engine
 from flows.storage.locations import Place
 from flows.storage.mirror import shared_folder
 from flows.storage.uploads import staging

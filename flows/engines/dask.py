@@ -26,6 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from flows.engines.base import Unwatched
 from flows.engines.dask_cluster import look_at_workers, reach
 from flows.engines.dask_worker import (
     SCRATCH,
@@ -36,7 +37,7 @@ from flows.engines.dask_worker import (
     work,
 )
 from flows.engines.interpreters import folder_kept_out
-from flows.engines.local import LocalEngine, Unwatched
+from flows.engines.local import LocalEngine
 from flows.progress import Progress
 from flows.storage.locations import Place, parse_place
 from flows.storage.output_folder import is_dead
@@ -111,7 +112,7 @@ def begin_fork_server() -> None:
     from multiprocessing import forkserver
 
     multiprocessing.get_context("forkserver").set_forkserver_preload(
-        ["distributed", "flows.engines.warm_up"]
+        ["distributed", "flows.mix.warm_up"]
     )
     # Read by the libraries when they are loaded; this process may have all threads.
     told = {**_ONE_THREAD, SCRATCH_VARIABLE: str(_scratch())}
@@ -183,7 +184,7 @@ class DaskEngine(Unwatched):
     def map(
         self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]
     ) -> list[B]:
-        """Run a step on each item as a task; see :meth:`flows.engines.local.Engine.map`."""
+        """Run a step on each item as a task; see :meth:`flows.engines.base.Engine.map`."""
         if len(items) < 2 or len(labels) != len(items):
             return self._local.map(step, items, name=name, labels=labels)
         progress = self._local.progress
@@ -201,7 +202,7 @@ class DaskEngine(Unwatched):
             progress.finish(name)
 
     def run(self, step: Callable[[A], B], item: A, *, name: str, label: str) -> B:
-        """Run a step once, in this process; see :meth:`flows.engines.local.Engine.run`."""
+        """Run a step once, in this process; see :meth:`flows.engines.base.Engine.run`."""
         return self._local.run(step, item, name=name, label=label)
 
     def _submit(self, step: Callable[[A], B], items: Sequence[A], name: str) -> list[Any]:

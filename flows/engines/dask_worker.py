@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from flows.engines.local import limit_torch, one_blas_thread
+from flows.engines.threads import limit_torch, one_blas_thread
 from flows.storage.lookups import Lookup, looked_up
 
 __all__ = [
@@ -60,8 +60,8 @@ def work(step: Callable[[A], B], item: A) -> tuple[B, list[Lookup]]:
 
 def told_versions() -> dict[str, str]:
     """Return the versions that results depend on, and a hash of this project's code."""
-    from flows.mix.result import versions
     from flows.storage.store import code_version
+    from flows.versions import versions
 
     code = code_version("pipeline", "stage1", "stage2", "flows")
     return {**versions(), "code": code[:12]}

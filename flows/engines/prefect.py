@@ -25,7 +25,8 @@ from flows.dashboard.control import default_home, private_server, quiet_prefect,
 from flows.dashboard.markdown import as_markdown
 from flows.dashboard.reports import put_on_shelf
 from flows.dashboard.runs import LEFT_OPEN, registered, settle_all
-from flows.engines.local import Engine, LocalEngine
+from flows.engines.base import Engine
+from flows.engines.local import LocalEngine
 from flows.engines.prefect_link import DashboardLink
 from flows.progress import Progress, guarded, phase_title
 from flows.storage.locations import Place
@@ -115,7 +116,7 @@ class PrefectEngine:
     def map(
         self, step: Callable[[A], B], items: Sequence[A], *, name: str, labels: Sequence[str]
     ) -> list[B]:
-        """Run a step on each item as a task run; see :meth:`flows.engines.local.Engine.map`."""
+        """Run a step on each item as a task run; see :meth:`flows.engines.base.Engine.map`."""
         jobs = self._jobs(step, items, name, labels)
         if not self._is_lost():
             self._local.progress = _ArtifactProgress(self._inner, self._is_lost)
@@ -126,17 +127,17 @@ class PrefectEngine:
             self._local.progress = self._inner
 
     def run(self, step: Callable[[A], B], item: A, *, name: str, label: str) -> B:
-        """Run a step once as a task run; see :meth:`flows.engines.local.Engine.run`."""
+        """Run a step once as a task run; see :meth:`flows.engines.base.Engine.run`."""
         (job,) = self._jobs(step, [item], name, [label])
         with self._phase(name, label):
             return self._local.run(_call, job, name=name, label=label)
 
     def publish_table(self, key: str, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
-        """Show a table in the dashboard; see :meth:`flows.engines.local.Engine.publish_table`."""
+        """Show a table in the dashboard; see :meth:`flows.engines.base.Engine.publish_table`."""
         self._publish(functools.partial(table_artifact, key, rows, title=title))
 
     def publish_markdown(self, key: str, text: str, *, title: str) -> None:
-        """Show a text in the dashboard; see :meth:`flows.engines.local.Engine.publish_markdown`."""
+        """Show a text in the dashboard; see :meth:`flows.engines.base.Engine.publish_markdown`."""
         self._publish(functools.partial(markdown_artifact, key, text, title=title))
 
     def publish_page(
@@ -152,7 +153,7 @@ class PrefectEngine:
         self._publish(lambda: markdown_artifact(key, write(address), title=title))
 
     def log(self, text: str, *, warning: bool = False) -> None:
-        """Write a line into the run's log; see :meth:`flows.engines.local.Engine.log`."""
+        """Write a line into the run's log; see :meth:`flows.engines.base.Engine.log`."""
         if self.run_id is None or self._is_lost():
             return
         level = logging.WARNING if warning else logging.INFO

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flows.engines.local import Engine
+from flows.engines.base import Engine
 from flows.mix.steps.tracks import Examined, TrackJob, check_step, examine_step
 from flows.progress import Progress
 from flows.settings import MixSettings
@@ -39,7 +39,8 @@ from stage1.recognition.classifier import hear
 from stage1.recognition.recognise import Recognition, recognise
 from stage1.signal.file_faults import FileFaults
 from stage1.signal.spectral import low_share
-from stage1.sources.relations import Relations, TrackSound, find_relations, inherit_roles
+from stage1.sources.records import Relations
+from stage1.sources.relations import TrackSound, find_relations, inherit_roles
 
 __all__ = ["AnalysedSession", "analyse_session"]
 

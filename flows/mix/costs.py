@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.engines.local import default_workers
+from flows.engines.threads import default_workers
 from flows.settings import MixSettings
 
 __all__ = ["mix_costs"]

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from flows.dashboard.tags import run_tags
-from flows.engines.local import run_recipe
+from flows.engines.run import run_recipe
 from flows.mix.analysis import AnalysedSession, analyse_session
 from flows.progress import Progress
 from flows.settings import MixSettings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flows.mix.analysis import AnalysedSession
-from pipeline.report.describe import listed
+from pipeline.prose import listed
 from pipeline.roles import Role
 from stage1.signal.file_faults import ChannelFault
 

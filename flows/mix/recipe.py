@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from flows.dashboard.tags import run_tags
-from flows.engines.local import Engine, run_recipe
+from flows.engines.base import Engine
+from flows.engines.run import run_recipe
 from flows.mix.analysis import AnalysedSession, analyse_session
 from flows.mix.costs import mix_costs
 from flows.mix.files import copy_mix, copy_rendered, in_their_place

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from flows.engines.local import Engine, run_recipe
+from flows.engines.base import Engine
+from flows.engines.run import run_recipe
 from flows.mix.analysis import AnalysedSession
 from flows.mix.files import copy_mix, copy_rendered, in_their_place
 from flows.mix.plan import delivered_plan, encoder_notes

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import math
-import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -24,6 +22,7 @@ from flows.mix.steps.style import HeardReference
 from flows.settings import MixSettings
 from flows.storage.locations import Place, relative_url
 from flows.storage.mirror import named
+from flows.versions import versions
 from pipeline.console.parameters import Aspect
 from pipeline.dawproject.writer import write_dawproject
 from pipeline.plan import Plan
@@ -39,22 +38,18 @@ from pipeline.report.findings import (
     typical_db,
 )
 from pipeline.report.masking import Masking
-from pipeline.report.page import Curve, FileNote, Report, StemLevel, describe, write_report
+from pipeline.report.page import Curve, describe, write_report
+from pipeline.report.record import FileNote, Report, StemLevel
 from pipeline.report.stereo import StereoField
 from pipeline.units import power_to_db
 from stage2.style.measure import THIRD_OCTAVES_HZ, Style, style_distance
 
-__all__ = ["MixOutcome", "track_rows", "versions", "write_outcome"]
+__all__ = ["MixOutcome", "track_rows", "write_outcome"]
 
 _BRIEF = (
     "track", "role", "subgroup", "confidence", "unsure", "f0_hz", "centroid_hz", "loudness_lufs",
     "loudness_centroid", "loudness_p_lufs", "loudness_informed", "loudness_sones", "gain_db", "pan",
     "flags",
-)  # fmt: skip
-
-_DISTRIBUTIONS = (
-    "stemwright", "numpy", "scipy", "numba", "torch", "librosa", "pesto-pitch", "soundfile", "soxr",
-    "prefect",
 )  # fmt: skip
 
 
@@ -151,14 +146,6 @@ class MixOutcome:
             told |= {} if predicted is None else {"prediction": predicted}
         told["this mix"] = style_distance(self.style, wanted)
         return {label: distance.to_record() for label, distance in told.items()}
-
-
-def versions() -> dict[str, str]:
-    """Return the versions that a result depends on."""
-    found = {"python": platform.python_version()}
-    for name in _DISTRIBUTIONS:
-        found[name] = importlib.metadata.version(name)
-    return found
 
 
 def track_rows(

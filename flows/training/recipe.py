@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from flows.dashboard.tags import run_tags
-from flows.engines.local import Engine, EngineName, one_blas_thread, run_recipe
+from flows.engines.base import Engine
+from flows.engines.run import EngineName, run_recipe
+from flows.engines.threads import one_blas_thread
 from flows.progress import Progress
 from flows.storage.locations import Place
 from flows.storage.output_folder import place_problems

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.engines.local import LocalEngine, one_torch_thread
+from flows.engines.local import LocalEngine
+from flows.engines.threads import one_torch_thread
 from flows.mix.analysis import analyse_session
 from flows.mix.plan import first_plan, intended_levels, is_centred, most_spread
 from flows.mix.steps.balance import BalanceJob, balance_step

@@ -20,7 +20,7 @@ from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand
 from pipeline.console.processors import SIDES_DB
 from pipeline.console.response import band_values
 from pipeline.plan import Plan, StemPlan, TrackPlan
-from pipeline.report.describe import spoken
+from pipeline.prose import spoken
 from pipeline.units import amplitude_to_db, db_to_amplitude
 
 __all__ = ["APPROXIMATE", "Document", "xml_text"]

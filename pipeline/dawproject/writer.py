@@ -29,7 +29,7 @@ from uuid import uuid4
 from pipeline.dawproject.document import APPROXIMATE, Document, xml_text
 from pipeline.errors import InputError, Problem, suggest
 from pipeline.plan import Plan
-from pipeline.report.describe import spoken
+from pipeline.prose import spoken
 
 __all__ = ["Content", "write_dawproject"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipeline.console.parameters import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS, EqBand, Parameter
 from pipeline.console.parameters import default_settings as neutral
 from pipeline.plan import Plan
-from pipeline.report.describe import spoken
+from pipeline.prose import spoken
 
 __all__ = ["Move", "moves_of", "plan_moves"]
 

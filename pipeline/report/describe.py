@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 
 from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand
 from pipeline.console.response import band_values
 from pipeline.plan import Plan, StemPlan, TrackPlan
+from pipeline.prose import spoken, spoken_hz
 
-__all__ = ["bus_phrase", "describe", "listed", "spoken", "spoken_hz", "stem_phrase", "typeset"]
+__all__ = ["bus_phrase", "describe", "stem_phrase"]
 
 HEARD_GAIN_DB = 0.5  # a smaller change of a band or a level is not worth a word
 BUS_BANDS_NAMED = 3
-NAMES_LISTED = 12
-
-_HYPHEN_MINUS = re.compile(r"(?<![\w.)\-])-(?=\d)")
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names for a sentence, a long list cut short.
-
-    Examples
-    --------
-    >>> listed(["a.wav", "b.wav"])
-    "'a.wav', 'b.wav'"
-    >>> listed([str(i) for i in range(100)])[-18:]
-    "'11' and 88 others"
-    """
-    if len(names) <= NAMES_LISTED + 1:
-        return ", ".join(map(repr, names))
-    shown = ", ".join(map(repr, names[:NAMES_LISTED]))
-    return f"{shown} and {len(names) - NAMES_LISTED} others"
 
 
 def describe(plan: Plan) -> tuple[str, ...]:
@@ -114,29 +95,6 @@ def bus_phrase(plan: Plan) -> str:
     if delivery.trim_db <= -0.05:
         parts.append(f"then {-delivery.trim_db:.1f} dB quieter for delivery")
     return "; ".join(parts)
-
-
-def typeset(text: str) -> str:
-    """Return prose with a true minus sign before its numbers.
-
-    Examples
-    --------
-    >>> typeset("fader -3.2 dB, 2-4 kHz")
-    'fader −3.2 dB, 2-4 kHz'
-    """
-    return _HYPHEN_MINUS.sub("\N{MINUS SIGN}", text)
-
-
-def spoken(name: str) -> str:
-    """Return an identifier as words: ``lead_vocals`` is ``Lead vocals``."""
-    words = name.replace("_", " ")
-    return words[:1].upper() + words[1:]
-
-
-def spoken_hz(frequency_hz: float) -> str:
-    """Return a frequency with two significant digits: ``315`` is ``320 Hz``."""
-    rounded = float(f"{frequency_hz:.2g}")
-    return f"{rounded / 1000.0:g} kHz" if rounded >= 1000.0 else f"{rounded:g} Hz"
 
 
 def _signed(value: float, form: str = ".4g") -> str:

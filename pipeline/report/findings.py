@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.console.compressor import COURSE_S, GainReduction
-from pipeline.report.describe import spoken, spoken_hz
+from pipeline.prose import spoken, spoken_hz
 from pipeline.report.masking import Covered, Masking
 from pipeline.report.stereo import StereoField
 from pipeline.roles import Subgroup

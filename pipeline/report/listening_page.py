@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from pipeline.report.describe import spoken
+from pipeline.prose import spoken
 from pipeline.report.html import page_environment, visible, write_whole
 from pipeline.report.tables import Cell, Table, number
 

@@ -8,32 +8,29 @@ visible, and the page's own policy forbids any script but its one and any reques
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.console.compressor import GainReduction
 from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS
-from pipeline.loudness.meter import Loudness
-from pipeline.plan import Plan, StemPlan
+from pipeline.plan import StemPlan
+from pipeline.prose import spoken, typeset
 from pipeline.report.changes import plan_moves
-from pipeline.report.describe import bus_phrase, describe, spoken, stem_phrase, typeset
+from pipeline.report.describe import bus_phrase, describe, stem_phrase
 from pipeline.report.excerpts import Excerpt, loudest_excerpts
-from pipeline.report.findings import Finding
 from pipeline.report.html import page_environment, visible, write_whole
-from pipeline.report.masking import Masking
 from pipeline.report.plots import (
     Curve,
     compression_plot,
     equaliser_plot,
     waveform_path,
 )
-from pipeline.report.stereo import StereoField
+from pipeline.report.record import Report, StemLevel
 from pipeline.report.tables import (
     ConsoleRow,
     console_table,
@@ -54,108 +51,10 @@ from pipeline.report.views import (
     width_view,
 )
 
-__all__ = ["Curve", "FileNote", "Report", "StemLevel", "describe", "write_report"]
+__all__ = ["Curve", "describe", "write_report"]
 
 WAVE_COLUMNS = 480
 MOVES_SHOWN = 16
-
-
-@dataclass(frozen=True)
-class FileNote:
-    """A file that is not in the mix, and why."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class StemLevel:
-    """How loud a stem is against all stems together, whose powers are added.
-
-    Parameters
-    ----------
-    mix_lu
-        After the strips; at most 0.
-    start_lu
-        The same as it was intended before stage 2; NaN if not known.
-    """
-
-    mix_lu: float
-    start_lu: float = math.nan
-
-
-@dataclass(frozen=True)
-class Report:
-    """Everything that the page shows.
-
-    Parameters
-    ----------
-    title
-        Name of the song or session.
-    plan
-        What was decided.
-    mix_audio, reference_audio
-        The delivered mix and the references, audio files on disk, for the players.
-    loudness
-        Measured on the delivered mix.
-    target_lufs
-        What was asked for; None where the reference gave it or nothing did.
-    spectra
-        Label → spectrum, in drawing order: this mix, the reference, the balanced start.
-    widths
-        Label → band in words → side over mid in dB, in the same order.
-    true_peaks_dbtp
-        Of each second of the mix; empty if not known.
-    stereo
-        Label → stereo field: this mix, the references.
-    reductions
-        Stem name → what its compressor did.
-    bus_reduction, limiting
-        What the bus's compressor and the limiter did.
-    masking
-        What of the stems covers what.
-    findings
-        What to look at in the mix.
-    distances
-        Label → metric with its unit at the end (``spectrum_db``) → distance to the reference.
-    stem_levels
-        Stem name → level.
-    words
-        What was done, in sentences; empty for those of :func:`describe`.
-    tracks
-        One mapping a track, the rows of ``results.csv``.
-    left_out, skipped
-        Files that were not meant to be mixed, and files that could not be.
-    warnings
-        Sentences.
-    settings, versions
-        Of the run, to be shown as they are.
-    """
-
-    title: str
-    plan: Plan
-    mix_audio: Path
-    loudness: Loudness
-    reference_audio: tuple[Path, ...] = ()
-    target_lufs: float | None = None
-    spectra: Mapping[str, Curve] = field(default_factory=dict)
-    widths: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    true_peaks_dbtp: Sequence[float] = ()
-    stereo: Mapping[str, StereoField] = field(default_factory=dict)
-    reductions: Mapping[str, GainReduction] = field(default_factory=dict)
-    bus_reduction: GainReduction | None = None
-    limiting: GainReduction | None = None
-    masking: Masking = field(default_factory=Masking)
-    findings: tuple[Finding, ...] = ()
-    distances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    stem_levels: Mapping[str, StemLevel] = field(default_factory=dict)
-    words: tuple[str, ...] = ()
-    tracks: Sequence[Mapping[str, object]] = ()
-    left_out: tuple[FileNote, ...] = ()
-    skipped: tuple[FileNote, ...] = ()
-    warnings: tuple[str, ...] = ()
-    settings: Mapping[str, object] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def write_report(path: Path, report: Report) -> None:

@@ -9,8 +9,8 @@ from numbers import Integral, Real
 
 from pipeline.console.compressor import GainReduction
 from pipeline.console.parameters import STRIP_EQ_BANDS, Parameter
+from pipeline.prose import spoken
 from pipeline.report.changes import Move
-from pipeline.report.describe import spoken
 from pipeline.report.masking import Masking
 
 __all__ = [

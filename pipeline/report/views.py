@@ -26,7 +26,7 @@ from pipeline.report.stereo import StereoField
 from pipeline.report.tables import number
 
 if TYPE_CHECKING:
-    from pipeline.report.page import Report
+    from pipeline.report.record import Report
 
 __all__ = [
     "loudness_view",

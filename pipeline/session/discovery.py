@@ -19,7 +19,7 @@ from pipeline.audio.check import TrackCheck, check_track
 from pipeline.audio.formats.ffmpeg import NoSoundError
 from pipeline.audio.stream import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, AudioInfo, probe
 from pipeline.errors import InputError, Problem, missing_remedy
-from pipeline.report.describe import listed
+from pipeline.prose import listed
 from pipeline.roles import Subgroup
 from pipeline.session.files import LeftOut, SessionFiles, session_files
 from pipeline.session.foreign_folders import Foreign

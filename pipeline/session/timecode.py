@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.report.describe import listed
+from pipeline.prose import listed
 
 __all__ = ["LONGEST_GAP_S", "StampUse", "StampedTrack", "Starts", "starts_from_stamps"]
 

@@ -28,7 +28,7 @@ from stage1.sources.grouping import (
     polarities,
     source_groups,
 )
-from stage1.sources.relations import Relations
+from stage1.sources.records import Relations
 
 __all__ = [
     "Levels",

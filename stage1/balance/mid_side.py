@@ -19,7 +19,7 @@ from stage1.balance.gains import TrackBalance
 from stage1.balance.placement import Placement
 from stage1.records import TrackFeatures
 from stage1.signal.file_faults import ChannelFault, FileFaults
-from stage1.sources.relations import Relations
+from stage1.sources.records import Relations
 
 __all__ = ["MidSidePair", "as_pairs", "mid_side_pairs", "side_of_pairs"]
 

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from pipeline.report.describe import listed
+from pipeline.prose import listed
 from pipeline.units import power_to_db
 from stage1.balance.gains import TrackBalance
 from stage1.balance.placement import Placement
-from stage1.sources.relations import Relation, Relations
+from stage1.sources.records import Relations
+from stage1.sources.relations import Relation
 
 __all__ = ["WORTH_A_WORD_DB", "Width", "mono_loss_db", "mono_warnings"]
 

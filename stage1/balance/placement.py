@@ -19,7 +19,7 @@ from pipeline.roles import CENTRED_ROLES, Presence, Role, Subgroup
 from pipeline.session.settings import TrackOverrides
 from stage1.recognition.recognise import Recognition
 from stage1.sources.grouping import ONE_SOUND_COHERENCE
-from stage1.sources.relations import Relations
+from stage1.sources.records import Relations
 
 __all__ = ["LOW_HZ", "Placement", "place"]
 

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from pipeline.roles import Role
 from stage1.recognition.recognise import Recognition
 from stage1.sources.coherence import Match
+from stage1.sources.records import Kind, Relation
 
 __all__ = [
     "FAR_ROLES",
-    "Kind",
-    "Relation",
     "are_near",
     "is_flipped",
     "judge",
     "same_source",
 ]
 
-Kind = Literal["duplicate", "copy delayed", "inverted", "microphones"]
 
 # A recording is itself where nearly every band and all of the sum agree; two microphones never are.
 _COPY_COHERENCE, _COPY_CORRELATION = 0.9, 0.97
@@ -42,55 +39,6 @@ _CLOSE_LIMIT_MS, _OVERHEADS_LIMIT_MS, _HALVES_LIMIT_MS, _FAR_LIMIT_MS = 1.5, 6.0
 _IN_THE_MIDDLE = math.sqrt(2.0) - 1.0
 FAR_ROLES = frozenset({Role.OVERHEAD, Role.ROOM, Role.DRUM_KIT})
 """Microphones that hear several sources from afar."""
-
-
-@dataclass(frozen=True)
-class Relation:
-    """What two tracks have to do with each other.
-
-    Parameters
-    ----------
-    first, second
-        Names of the tracks; of two microphones the leading one is the first.
-    kind
-        ``duplicate``, ``copy delayed`` and ``inverted`` (a copy that cancels the other) are one
-        recording; ``microphones`` are recordings of one source.
-    correlation
-        Normalised, K-weighted, at the delay; negative for opposite polarity.
-    at_zero
-        The same as the files stand: what their sum knows of.
-    coherence
-        How far they are the same in each third of an octave, 0 to 1.
-    delay_ms
-        How much later the second is.
-    level_db
-        Level of the second against the first.
-    counted
-        The correlation that the level of their sum is reckoned with, 0 to 1: as the files stand,
-        and where there is a fault as if it were mended, so that no fault moves a balance.
-    words
-        What was found, and where it is a fault what to do.
-    is_fault
-        Whether the user should look at it.
-    """
-
-    first: str
-    second: str
-    kind: Kind
-    correlation: float
-    at_zero: float
-    coherence: float
-    delay_ms: float
-    inverted: bool
-    level_db: float
-    counted: float
-    words: str
-    is_fault: bool = False
-
-    @property
-    def one_recording(self) -> bool:
-        """Whether the two are copies."""
-        return self.kind != "microphones"
 
 
 def same_source(first: Recognition, second: Recognition) -> bool:

@@ -23,7 +23,7 @@ from stage1.recognition.recognise import Recognition, recognise
 from stage1.sources.classify import is_flipped
 
 if TYPE_CHECKING:
-    from stage1.sources.relations import Relations
+    from stage1.sources.records import Relations
 
 __all__ = [
     "ONE_SOUND_COHERENCE",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +21,15 @@ from pipeline.audio.samples import FileSamples, Samples
 from pipeline.console.conditioning import Conditioning
 from pipeline.roles import Role
 from stage1.recognition.recognise import Recognition
-from stage1.sources.classify import FAR_ROLES, Kind, Relation, judge, same_source
+from stage1.sources.classify import FAR_ROLES, judge, same_source
 from stage1.sources.coherence import PASSAGE_S, Match, Passages, compare, joint_passages
 from stage1.sources.grouping import by_kinship
+from stage1.sources.records import Kind, Relation, Relations
 
 __all__ = [
     "ENVELOPE_RATE",
     "Kind",
     "Relation",
-    "Relations",
     "TrackReader",
     "TrackSound",
     "find_relations",
@@ -82,45 +82,6 @@ class TrackSound:
         held = np.load(self.envelope) if isinstance(self.envelope, Path) else self.envelope
         start = round(self.offset_s * ENVELOPE_RATE)
         return np.pad(np.asarray(held, np.float32), (max(start, 0), 0))
-
-
-@dataclass(frozen=True)
-class Relations:
-    """All that was found between the tracks of a session.
-
-    Parameters
-    ----------
-    names
-        The tracks, in the session's order.
-    found
-        Relations, in the order of their tracks.
-    alike
-        Likeness of each two envelopes, as :func:`likeness`; NaN where a track is silent.
-    """
-
-    names: tuple[str, ...]
-    found: tuple[Relation, ...] = ()
-    alike: Float32Array = field(
-        default_factory=lambda: np.zeros((0, 0), np.float32), repr=False, compare=False
-    )
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """What the user should know, in words."""
-        return tuple(relation.words for relation in self.found if relation.is_fault)
-
-    def between(self, first: str, second: str) -> Relation | None:
-        """Return what relates two tracks, in either order."""
-        for relation in self.found:
-            if {relation.first, relation.second} == {first, second}:
-                return relation
-        return None
-
-    def likeness_of(self, first: str, second: str) -> float:
-        """Return how alike two tracks' envelopes are; NaN where that is not known."""
-        if first not in self.names or second not in self.names or not self.alike.size:
-            return float("nan")
-        return float(self.alike[self.names.index(first), self.names.index(second)])
 
 
 def likeness(envelopes: Sequence[Float32Array]) -> Float32Array:

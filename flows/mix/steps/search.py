@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from flows.engines.local import Engine
+from flows.engines.base import Engine
 from flows.mix.steps.style import ConsoleJob, predict_step, refine_step, settle_step
 from flows.progress import Progress, guarded
 from flows.settings import MixSettings

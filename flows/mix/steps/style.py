@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from flows.engines.local import one_torch_thread
+from flows.engines.threads import one_torch_thread
 from flows.mix.steps.balance import BalancedStem, cut
 from flows.mix.steps.tracks import AUDIO_CODE, METER_CODE, TrackJob
 from flows.storage.locations import Place

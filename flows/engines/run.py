@@ -1,0 +1,134 @@
+"""Which engine runs a recipe: chosen by name, imported only when it is wanted.
+
+Prefect and Dask take seconds to import; a local run starts at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+from flows.engines.base import Engine
+from flows.engines.local import LocalEngine
+from flows.progress import Progress
+from flows.storage.locations import Place
+
+__all__ = ["EngineName", "begin_engine", "make_engine", "resolve_engine", "run_recipe"]
+
+
+T = TypeVar("T")
+
+EngineName = Literal["auto", "local", "prefect", "dask"]
+
+
+def resolve_engine(
+    name: EngineName, dask: str | None = None
+) -> Literal["local", "prefect", "dask"]:
+    """Return what ``"auto"`` means now: Prefect where a server is known, else local.
+
+    A server is known when ``PREFECT_API_URL`` is set or ``stemwright dashboard`` is running.
+
+    Parameters
+    ----------
+    dask
+        Address of a running Dask scheduler; it stands for the engine ``"dask"``.
+    """
+    if dask is not None:
+        return "dask"
+    if name != "auto":
+        return name
+    from flows.dashboard.control import running_server
+
+    return "prefect" if os.environ.get("PREFECT_API_URL") or running_server() else "local"
+
+
+def make_engine(
+    name: EngineName,
+    *,
+    dask: str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    reads: Sequence[Place] = (),
+    writes: Sequence[Place] = (),
+) -> Engine:
+    """Return an engine by name.
+
+    A Prefect engine works inside a flow run; :func:`run_recipe`, which has the parameters told,
+    makes one around a recipe.
+    """
+    resolved = resolve_engine(name, dask)
+    if resolved == "prefect":
+        from flows.engines.prefect import PrefectEngine
+
+        return PrefectEngine(workers=workers, progress=progress)
+    if resolved == "dask":
+        from flows.engines.dask import DaskEngine
+
+        return DaskEngine(workers, progress, address=dask, reads=reads, writes=writes)
+    return LocalEngine(workers, progress)
+
+
+def begin_engine(name: EngineName, dask: str | None = None) -> None:
+    """Begin what an engine needs long for, in the background, before the recipe is imported."""
+    if name == "dask" and dask is None:
+        from flows.engines.dask import begin_fork_server
+
+        begin_fork_server()
+
+
+def run_recipe(
+    title: str,
+    recipe: Callable[[Engine], T],
+    *,
+    engine: EngineName = "auto",
+    dask: str | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+    reads: Sequence[Place] = (),
+    writes: Sequence[Place] = (),
+    flow_name: str = "mix",
+    tags: Sequence[str] = (),
+    parent_run: str | None = None,
+) -> T:
+    """Run a recipe on the engine of that name and return what it returns.
+
+    Parameters
+    ----------
+    title
+        What is worked on, such as the session's name: the flow run's name in Prefect.
+    recipe
+        A function over an :class:`Engine`.
+    dask
+        Address of a running Dask scheduler to work on.
+    reads, writes
+        Folders that the steps read and write: every machine must see them.
+    flow_name
+        What kind of recipe it is; Prefect's dashboard groups runs by it.
+    tags, parent_run
+        What the dashboard shows the run under: :func:`flows.dashboard.tags.run_tags`, and the
+        :attr:`Engine.run_id` of the run that it is a part of.
+
+    Examples
+    --------
+    >>> run_recipe("demo", lambda engine: engine.map(len, ["a", "bc"], name="n", labels=["1", "2"]),
+    ...            engine="local")
+    [1, 2]
+    """
+    resolved = resolve_engine(engine, dask)
+    if resolved == "prefect":
+        from flows.engines.prefect import run_as_flow
+
+        return run_as_flow(
+            title,
+            recipe,
+            flow_name=flow_name,
+            workers=workers,
+            progress=progress,
+            tags=tags,
+            parent_run=parent_run,
+        )
+    with make_engine(
+        resolved, dask=dask, workers=workers, progress=progress, reads=reads, writes=writes
+    ) as made:
+        return recipe(made)

@@ -1,0 +1,105 @@
+"""Records of what tracks of a session have to do with each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Kind", "Relation", "Relations"]
+
+
+Kind = Literal["duplicate", "copy delayed", "inverted", "microphones"]
+
+
+Float32Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """What two tracks have to do with each other.
+
+    Parameters
+    ----------
+    first, second
+        Names of the tracks; of two microphones the leading one is the first.
+    kind
+        ``duplicate``, ``copy delayed`` and ``inverted`` (a copy that cancels the other) are one
+        recording; ``microphones`` are recordings of one source.
+    correlation
+        Normalised, K-weighted, at the delay; negative for opposite polarity.
+    at_zero
+        The same as the files stand: what their sum knows of.
+    coherence
+        How far they are the same in each third of an octave, 0 to 1.
+    delay_ms
+        How much later the second is.
+    level_db
+        Level of the second against the first.
+    counted
+        The correlation that the level of their sum is reckoned with, 0 to 1: as the files stand,
+        and where there is a fault as if it were mended, so that no fault moves a balance.
+    words
+        What was found, and where it is a fault what to do.
+    is_fault
+        Whether the user should look at it.
+    """
+
+    first: str
+    second: str
+    kind: Kind
+    correlation: float
+    at_zero: float
+    coherence: float
+    delay_ms: float
+    inverted: bool
+    level_db: float
+    counted: float
+    words: str
+    is_fault: bool = False
+
+    @property
+    def one_recording(self) -> bool:
+        """Whether the two are copies."""
+        return self.kind != "microphones"
+
+
+@dataclass(frozen=True)
+class Relations:
+    """All that was found between the tracks of a session.
+
+    Parameters
+    ----------
+    names
+        The tracks, in the session's order.
+    found
+        Relations, in the order of their tracks.
+    alike
+        Likeness of each two envelopes, as :func:`likeness`; NaN where a track is silent.
+    """
+
+    names: tuple[str, ...]
+    found: tuple[Relation, ...] = ()
+    alike: Float32Array = field(
+        default_factory=lambda: np.zeros((0, 0), np.float32), repr=False, compare=False
+    )
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What the user should know, in words."""
+        return tuple(relation.words for relation in self.found if relation.is_fault)
+
+    def between(self, first: str, second: str) -> Relation | None:
+        """Return what relates two tracks, in either order."""
+        for relation in self.found:
+            if {relation.first, relation.second} == {first, second}:
+                return relation
+        return None
+
+    def likeness_of(self, first: str, second: str) -> float:
+        """Return how alike two tracks' envelopes are; NaN where that is not known."""
+        if first not in self.names or second not in self.names or not self.alike.size:
+            return float("nan")
+        return float(self.alike[self.names.index(first), self.names.index(second)])
