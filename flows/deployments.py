@@ -6,8 +6,6 @@ parameters' schema before the run exists, and the schema is the form that Prefec
 
 from __future__ import annotations
 
-import inspect
-import re
 import threading
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -29,7 +27,7 @@ from flows.catalogue.session import SessionJob, mix_entry  # noqa: E402
 from flows.catalogue.sources import read_catalogue  # noqa: E402
 from flows.catalogue.table import CatalogueRow  # noqa: E402
 from flows.dashboard.tags import run_tags  # noqa: E402
-from flows.settings import MixSettings  # noqa: E402
+from flows.settings import MixSettings, description  # noqa: E402
 from flows.storage.locations import Place, parse_place  # noqa: E402
 from pipeline.console.delivery import TARGETS  # noqa: E402
 from pipeline.errors import StemwrightError  # noqa: E402
@@ -46,11 +44,9 @@ _FolderOrUrl = Annotated[str, Field(pattern=_ABSOLUTE)]
 
 
 def _described(schema: dict[str, Any]) -> None:
-    """Describe the settings in a schema in the words of their own documentation."""
-    for name, text in _documented(MixSettings).items():
-        field = schema["properties"].get(name)
-        if field is not None:
-            field.setdefault("description", text)
+    """Say what a worker's machine takes, and put what is always asked for first."""
+    for name in MixSettings.model_fields.keys() - {"references"}:
+        schema["properties"][name]["description"] = description(name)
     schema["properties"]["target"]["pattern"] = _TARGET
     schema["properties"]["references"]["items"] = {"type": "string", "pattern": _ABSOLUTE}
     for name in ("engine", "dask", "workers"):  # the worker's affair
@@ -58,17 +54,6 @@ def _described(schema: dict[str, Any]) -> None:
     first = [name for name in ("session", "source", "references") if name in schema["properties"]]
     order = dict.fromkeys([*first, "output", *schema["properties"]])
     schema["properties"] = {name: schema["properties"][name] for name in order}
-
-
-def _documented(model: type) -> dict[str, str]:
-    """Return what a numpydoc docstring says of each parameter, as plain text."""
-    lines = inspect.cleandoc(model.__doc__ or "").partition("----------\n")[2]
-    told = re.findall(r"^(\w[\w, ]*)\n((?:    .*\n?)+)", lines, re.MULTILINE)
-    plain = {
-        names: re.sub(r":\w+:`[\w.]*?(\w+)`|``(.+?)``", r"\1\2", " ".join(text.split()))
-        for names, text in told
-    }
-    return {name: text for names, text in plain.items() for name in names.split(", ")}
 
 
 class MixParameters(MixSettings):

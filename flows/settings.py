@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, LiteralString
 
@@ -15,14 +16,23 @@ from pydantic import (
     ValidationInfo,
     field_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from flows.storage.locations import Place, is_url, parse_place
 from pipeline.console.parameters import Aspect
 from pipeline.errors import InputError, Problem, suggest
-from pipeline.text_files import parse_toml, read_text, shown
+from pipeline.text_files import parse_toml, read_text
+from pipeline.validation import invalid, problems_from
 
-__all__ = ["MixSettings", "checked_settings", "from_toml"]
+__all__ = [
+    "MixSettings",
+    "Shown",
+    "checked_settings",
+    "description",
+    "flag",
+    "from_toml",
+    "shown_as",
+]
 
 _COMBINATION: LiteralString = "combination"
 
@@ -36,92 +46,159 @@ _Place = Annotated[str | Path, Field(union_mode="left_to_right")]
 _Switch = Annotated[bool, Field(strict=True)]
 
 
-class MixSettings(BaseModel):
-    """All that a user can choose about a mix.
+@dataclass(frozen=True)
+class Shown:
+    """How a setting is shown to a user, beside its pydantic field's description and range.
 
     Parameters
     ----------
-    references
-        Recordings whose style is wanted, blended, by path or URL; none for a plain balanced mix.
-    target
-        Loudness of the delivered mix: a name or a number in LUFS, as
-        :func:`pipeline.console.delivery.parse_target` reads it.
-    ceiling_dbtp
-        Highest true peak; ``None`` is what the target asks for.
-    strength
-        How much of the reference's style, 0 to 1.
-    match
-        The aspects of style to follow, in the order of :class:`pipeline.console.parameters.Aspect`.
-    quality
-        ``"fast"`` takes the console settings that the controller predicts as they are;
-        ``"best"`` refines them by rendering and listening.
-    controller
-        Off, refinement begins at the balanced mix instead of at a prediction.
-    method
-        How loudness is judged in the balance of stage 1.
-    f0_mode
-        Where the fundamental is tracked: in the loudest ``"windows"`` of a track, or in
-        ``"full"``.
-    sample_rate
-        Of the mix in Hz; ``None`` is the most common among the tracks.
-    time_stamps
-        Whether broadcast time stamps place the tracks: ``"auto"`` as far as they tell one story,
-        ``"use"`` or ``"ignore"``; ``None`` is what ``session.toml`` says.
-    full_length
-        Keep silence after the last sound, however long.
-    format, subtype
-        Of the delivered file; ``subtype`` counts for WAV and FLAC.
-    keep
-        Keep the balanced stems of stage 1 too.
-    collect
-        Put the raw tracks and the reference inside the DAW session, so that it can be handed on
-        alone.
-    skip_bad
-        Leave out tracks that cannot be used instead of stopping.
-    max_minutes
-        The longest that a track or a reference may last.
-    salvage
-        Use what there is of files that end before their time, instead of stopping.
-    engine, workers
-        Where steps run and how many at once; they never change the result.
-    dask
-        Address of a running Dask scheduler to work on, such as ``"tcp://10.0.0.5:8786"``.
-    title, artist, album, date
-        What the delivered file says of itself; title and artist by default as the session's folder
-        names them: "Artist - Title" or "Title". No date is written but one that is given.
-    seed
-        Of the dither, which is all that is drawn at random.
+    flag
+        The command's flag, where it is not the field's name.
+    short
+        Its short form.
+    unset
+        What counts where nothing is given and the default is ``None``.
+    off
+        What a flag that switches a setting off does, in place of the field's description.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    flag: str = ""
+    short: str = ""
+    unset: str = ""
+    off: str = ""
 
-    references: tuple[_Place, ...] = ()
-    target: str = "reference"
-    ceiling_dbtp: Annotated[_Number, Field(ge=-20.0, le=0.0)] | None = None
-    strength: Annotated[_Number, Field(ge=0.0, le=1.0)] = 1.0
-    match: tuple[Aspect, ...] = tuple(Aspect)
-    quality: Literal["fast", "best"] = "best"
-    controller: _Switch = True
-    method: Literal["sones", "informed", "lufs", "centroid", "p_lufs"] = "sones"
-    f0_mode: Literal["windows", "full"] = "windows"
-    sample_rate: Annotated[_Whole, Field(ge=8000, le=768000)] | None = None
-    time_stamps: Literal["auto", "use", "ignore"] | None = None
-    full_length: _Switch = False
-    format: Literal["wav", "flac", "mp3"] = "wav"
-    subtype: Literal["16", "24", "float"] = "24"
-    keep: _Switch = False
-    collect: _Switch = False
-    skip_bad: _Switch = False
-    salvage: _Switch = False
-    max_minutes: Annotated[_Number, Field(gt=0.0, le=100_000.0)] = 60.0
-    engine: Literal["auto", "local", "prefect", "dask"] = "auto"
-    dask: str | None = None
-    workers: Annotated[_Whole, Field(ge=1, le=1024)] | None = None
-    title: str | None = None
-    artist: str | None = None
-    album: str | None = None
-    date: str | None = None
-    seed: Annotated[_Whole, Field(ge=0, le=2**32 - 1)] = 0
+
+class MixSettings(BaseModel):
+    """All that a user can choose about a mix.
+
+    Each field is declared here alone: the command's flags with their help, the keys of a TOML
+    file, the deployments' form and the messages about values out of range follow from it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    references: Annotated[
+        tuple[_Place, ...],
+        Field(description="Finished mix whose style is wanted, or its URL"),
+        Shown("--reference", "-r"),
+    ] = ()
+    target: Annotated[
+        str,
+        Field(
+            description="Loudness of the mix: reference, spotify, apple, youtube, ebu-r128, "
+            "netflix, or a number in LUFS"
+        ),
+    ] = "reference"
+    ceiling_dbtp: Annotated[
+        _Number | None,
+        Field(
+            ge=-20.0,
+            le=0.0,
+            description="Highest true peak",
+            json_schema_extra={"unit": "dBTP"},
+        ),
+        Shown("--ceiling", unset="by target"),
+    ] = None
+    strength: Annotated[
+        _Number, Field(ge=0.0, le=1.0, description="How much of the reference's style")
+    ] = 1.0
+    match: Annotated[
+        tuple[Aspect, ...],
+        Field(description=f"Aspects of style to follow, of {','.join(Aspect)}"),
+        Shown(unset="all"),
+    ] = tuple(Aspect)
+    quality: Annotated[
+        Literal["fast", "best"],
+        Field(description="best refines the predicted settings by rendering; fast takes them"),
+    ] = "best"
+    controller: Annotated[
+        _Switch,
+        Field(description="Predict the settings; off, refinement starts at the balanced mix"),
+        Shown("--no-controller", off="Refine from the balanced mix; nothing is predicted"),
+    ] = True
+    method: Annotated[
+        Literal["sones", "informed", "lufs", "centroid", "p_lufs"],
+        Field(description="How the loudness of the balance is judged"),
+    ] = "sones"
+    f0_mode: Annotated[
+        Literal["windows", "full"],
+        Field(description="Where f0 is tracked: in the loudest windows of a track, or in full"),
+        Shown("--f0"),
+    ] = "windows"
+    sample_rate: Annotated[
+        _Whole | None,
+        Field(
+            ge=8000,
+            le=768000,
+            description="Sample rate of the mix",
+            json_schema_extra={"unit": "Hz"},
+        ),
+        Shown(unset="that of most tracks"),
+    ] = None
+    time_stamps: Annotated[
+        Literal["auto", "use", "ignore"] | None,
+        Field(description="Whether broadcast time stamps place the tracks"),
+        Shown(unset="as session.toml says, or auto"),
+    ] = None
+    full_length: Annotated[_Switch, Field(description="Keep long silence after the last sound")] = (
+        False
+    )
+    format: Annotated[
+        Literal["wav", "flac", "mp3"], Field(description="Format of the delivered file")
+    ] = "wav"
+    subtype: Annotated[
+        Literal["16", "24", "float"],
+        Field(description="Bits of a sample in a WAV or FLAC file"),
+        Shown("--bits"),
+    ] = "24"
+    keep: Annotated[_Switch, Field(description="Write the stems before the console too")] = False
+    collect: Annotated[
+        _Switch, Field(description="Put all audio inside the DAW session, to hand it on alone")
+    ] = False
+    skip_bad: Annotated[
+        _Switch,
+        Field(description="Mix without the tracks that cannot be read; exit status 3"),
+    ] = False
+    salvage: Annotated[
+        _Switch, Field(description="Use what there is of files that end before their time")
+    ] = False
+    max_minutes: Annotated[
+        _Number,
+        Field(
+            gt=0.0,
+            le=100_000.0,
+            description="For memory's sake, the longest that a track or reference may last",
+            json_schema_extra={"unit": "minutes"},
+        ),
+    ] = 60.0
+    engine: Annotated[
+        Literal["auto", "local", "prefect", "dask"],
+        Field(description="Where steps run; auto is prefect while a dashboard runs, or local"),
+    ] = "auto"
+    dask: Annotated[
+        str | None,
+        Field(
+            description="Running Dask scheduler to work on, as tcp://HOST:PORT; see --engine dask"
+        ),
+    ] = None
+    workers: Annotated[
+        _Whole | None,
+        Field(ge=1, le=1024, description="Tracks at a time"),
+        Shown(unset="one a core"),
+    ] = None
+    title: Annotated[
+        str | None,
+        Field(description="In the mix's tags"),
+        Shown(unset="by the folder's name"),
+    ] = None
+    artist: Annotated[
+        str | None,
+        Field(description="In the tags"),
+        Shown(unset="by a folder named Artist - Title"),
+    ] = None
+    album: Annotated[str | None, Field(description="In the tags")] = None
+    date: Annotated[str | None, Field(description="In the tags, as 2026-05-31 or 2026")] = None
+    seed: Annotated[_Whole, Field(ge=0, le=2**32 - 1, description="Seed of the dither")] = 0
 
     @field_validator("references", mode="before")
     @classmethod
@@ -134,7 +211,7 @@ class MixSettings(BaseModel):
         try:
             return tuple(map(parse_place, value))
         except InputError as error:
-            raise _wrong(error.problems[0].what, error.problems[0].remedy) from error
+            raise invalid(error.problems[0].what, error.problems[0].remedy) from error
 
     @field_validator("target", mode="before")
     @classmethod
@@ -147,7 +224,7 @@ class MixSettings(BaseModel):
         try:
             parse_target(str(value))
         except InputError as error:
-            raise _wrong(error.problems[0].what, error.problems[0].remedy) from error
+            raise invalid(error.problems[0].what, error.problems[0].remedy) from error
         return str(value).strip().lower()
 
     @field_validator("match", mode="before")
@@ -160,7 +237,7 @@ class MixSettings(BaseModel):
         given = [str(word).strip().lower() for word in words]
         unknown = sorted({word for word in given if word not in known})
         if unknown:
-            raise _wrong(
+            raise invalid(
                 f"names {', '.join(map(repr, unknown))}",
                 " ".join(dict.fromkeys(suggest(word, known) for word in unknown)),
             )
@@ -170,7 +247,7 @@ class MixSettings(BaseModel):
     @classmethod
     def _fast_is_the_controller_s(cls, value: bool, info: ValidationInfo) -> bool:
         if not value and info.data.get("quality") == "fast":
-            raise _wrong(
+            raise invalid(
                 "leaves nothing to predict, and quality 'fast' is the prediction alone",
                 "use quality best, or the controller",
                 _COMBINATION,
@@ -183,9 +260,9 @@ class MixSettings(BaseModel):
         if value is None:
             return None
         if not _ADDRESS.fullmatch(value):
-            raise _wrong(f"is {value!r}", "give the scheduler's address, as tcp://10.0.0.5:8786")
+            raise invalid(f"is {value!r}", "give the scheduler's address, as tcp://10.0.0.5:8786")
         if info.data.get("engine") in ("local", "prefect"):
-            raise _wrong(
+            raise invalid(
                 f"names a Dask scheduler, and the engine is {info.data['engine']!r}",
                 "use engine dask, or leave dask out",
                 _COMBINATION,
@@ -201,10 +278,38 @@ class MixSettings(BaseModel):
     @classmethod
     def _fits_the_format(cls, value: str, info: ValidationInfo) -> str:
         if value == "float" and info.data.get("format") == "flac":
-            raise _wrong(
+            raise invalid(
                 "is 'float', and FLAC holds whole numbers", "use 24, or format wav", _COMBINATION
             )
         return value
+
+
+def shown_as(name: str) -> Shown:
+    """Return how a setting is shown to a user."""
+    extra = MixSettings.model_fields[name].metadata
+    return next((item for item in extra if isinstance(item, Shown)), Shown())
+
+
+def description(name: str) -> str:
+    """Return what a setting is, with its unit and default, in a sentence.
+
+    Examples
+    --------
+    >>> description("ceiling_dbtp")
+    'Highest true peak in dBTP; default by target.'
+    """
+    field = MixSettings.model_fields[name]
+    extra = field.json_schema_extra
+    unit = f" in {extra['unit']}" if isinstance(extra, dict) else ""
+    default = shown_as(name).unset
+    if not (default or field.default is None or isinstance(field.default, bool | tuple)):
+        default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
+    return f"{field.description}{unit}{default and f'; default {default}'}."
+
+
+def flag(name: str) -> str:
+    """Return what the command's flag for a setting is called."""
+    return shown_as(name).flag or f"--{name.replace('_', '-')}"
 
 
 def from_toml(path: Path | None, overrides: Mapping[str, Any] | None = None) -> MixSettings:
@@ -229,7 +334,7 @@ def from_toml(path: Path | None, overrides: Mapping[str, Any] | None = None) -> 
     flags = {key: value for key, value in (overrides or {}).items() if value is not None}
 
     def subject(key: str) -> str:
-        return f"--{key.replace('_', '-')}" if key in flags else f"{path} [{key}]"
+        return flag(key) if key in flags and key in MixSettings.model_fields else f"{path} [{key}]"
 
     # A mistake in the file is one even where a flag goes over it.
     problems = [
@@ -277,43 +382,15 @@ def _problems(
     values: Mapping[str, Any], subject: Callable[[str], str], *, together: bool
 ) -> list[Problem]:
     """Return what is wrong with values, one problem a key; ``together``: how they combine too."""
-    found: dict[str, Problem] = {}
     try:
         MixSettings.model_validate(values)
     except ValidationError as error:
+        first: dict[str, ErrorDetails] = {}
         for detail in error.errors(include_url=False):
             key = str(detail["loc"][0])
             if together or detail["type"] != _COMBINATION:
-                found.setdefault(key, _problem(subject(key), key, values[key], detail))
-    return list(found.values())
-
-
-def _problem(subject: str, key: str, value: object, detail: ErrorDetails) -> Problem:
-    context = detail.get("ctx", {})
-    if detail["type"] == "extra_forbidden":
-        remedy = suggest(key, list(MixSettings.model_fields))
-        return Problem(subject, f"is no setting (given {shown(value)})", remedy)
-    if "remedy" in context:
-        return Problem(subject, str(context["what"]), str(context["remedy"]))
-    return Problem(subject, f"is {shown(value)}", _accepted(key, value))
-
-
-def _accepted(key: str, value: object) -> str:
-    """Return what a setting accepts, read off its own declaration."""
-    schema = MixSettings.model_json_schema()["properties"][key]
-    schema = next(kind for kind in schema.get("anyOf", [schema]) if kind.get("type") != "null")
-    if "enum" in schema:
-        return suggest(shown(value).strip("'\""), schema["enum"])
-    if "minimum" in schema:
-        number = "a whole number" if schema["type"] == "integer" else "a number"
-        low, high = (f"{schema[end]:.10g}" for end in ("minimum", "maximum"))
-        return f"use {number} from {low} to {high}"
-    return {
-        "boolean": "use true or false",
-        "array": "give a list of them",
-        "string": "give it in quotes",
-    }[schema["type"]]
-
-
-def _wrong(what: str, remedy: str, kind: LiteralString = "value") -> PydanticCustomError:
-    return PydanticCustomError(kind, "{what}: {remedy}", {"what": what, "remedy": remedy})
+                first.setdefault(key, {**detail, "loc": (key,), "input": values[key]})
+        return problems_from(
+            first.values(), MixSettings, lambda location: subject(str(location[0]))
+        )
+    return []

@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
-from pipeline.errors import InputError, Problem, suggest
-from pipeline.plan import PLAN_VERSION, Delivery, Plan, StemPlan, TrackPlan
+from pipeline.errors import InputError, Problem
+from pipeline.plan import PLAN_VERSION, Plan
 from pipeline.text_files import parse_json, read_text
+from pipeline.validation import problems_from
 
 __all__ = ["load_plan", "plan_json"]
 
@@ -46,6 +45,14 @@ _BUS_RECORD = {
     "bus_predicted_spread": "predicted_spread",
     "bus_reason": "reason",
 }
+
+_RECORDED = (
+    _TRACK_RECORD.keys()
+    | _STEM_RECORD.keys()
+    | _DELIVERY_RECORD.keys()
+    | _PLAN_RECORD.keys()
+    | _BUS_RECORD.keys()
+)
 
 
 def plan_json(plan: Plan) -> str:
@@ -87,8 +94,14 @@ def load_plan(path: Path) -> Plan:
     try:
         plan = Plan.model_validate({**document, "version": PLAN_VERSION})
     except ValidationError as error:
-        for detail in error.errors():
-            problems += _problems(path, document, detail)
+        problems += problems_from(
+            error,
+            Plan,
+            lambda location: f"{path} [{_place(document, location)}]",
+            key_in_subject=False,
+            missing="add it, or mix the session again",
+            hidden=_RECORDED,
+        )
     if problems:
         raise InputError(problems)
     return plan
@@ -135,41 +148,6 @@ def _part_name(kind: str, part: object) -> str:
     return f"{kind.removesuffix('s')} {name!r}" if isinstance(name, str) else kind
 
 
-def _problems(path: Path, document: Mapping[str, Any], detail: ErrorDetails) -> list[Problem]:
-    """Return one finding of pydantic in this project's words, the part of the plan by its name."""
-    location = detail["loc"]
-    subject = f"{path} [{_place(document, location)}]"
-    if detail["type"] == "value_error":
-        # Settings tell all that is wrong with them in one.
-        said = str((detail.get("ctx") or {})["error"]).split("; ")
-        return [
-            Problem(subject, what, remedy or "correct it")
-            for what, _, remedy in (part.partition(": ") for part in said)
-        ]
-    return [_problem(subject, location, detail)]
-
-
-def _problem(subject: str, location: Sequence[int | str], detail: ErrorDetails) -> Problem:
-    # Of a list the key that holds it; a whole track or stem has none.
-    names = [str(part) for part in location if not isinstance(part, int)]
-    key = "it" if len(location) == 2 and isinstance(location[1], int) else (names or ["plan"])[-1]
-    context: Mapping[str, Any] = detail.get("ctx") or {}
-    kind, value = detail["type"], detail["input"]
-    if kind == "extra_forbidden":
-        return Problem(subject, f"unknown key {key!r}", suggest(key, _fields_at(location)))
-    if kind == "missing":
-        return Problem(subject, f"{key} is missing", "add it, or mix the session again")
-    if kind in ("literal_error", "enum"):
-        known = [str(word).strip("'\"") for word in str(context["expected"]).split(" or ")]
-        known = [word for part in known for word in part.replace("'", "").split(", ")]
-        return Problem(subject, f"{key} is {_shown(value)}", suggest(str(value), known))
-    if {"ge", "le", "gt", "lt"} & context.keys():
-        low, high = _range(location[0], key)
-        remedy = f"use a value from {low} to {high}" if high else f"use a value of {low} or more"
-        return Problem(subject, f"{key} is {_shown(value)}", remedy)
-    return Problem(subject, f"{key} is {_shown(value)}", f"use {_wanted(kind)}")
-
-
 def _place(document: Mapping[str, Any], location: Sequence[int | str]) -> str:
     """Return where in a plan something is, tracks and stems by their names."""
     if not location:
@@ -184,62 +162,3 @@ def _place(document: Mapping[str, Any], location: Sequence[int | str]) -> str:
             rest.append("settings")
         return ", ".join([name, *rest])
     return str(location[0]) if len(location) > 1 or location[0] == "bus" else "plan"
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
-
-
-def _fields_at(location: Sequence[int | str]) -> list[str]:
-    """Return the keys that can be edited where an unknown one was found."""
-    known: dict[str, tuple[type[BaseModel], Mapping[str, str]]] = {
-        "tracks": (TrackPlan, _TRACK_RECORD),
-        "stems": (StemPlan, _STEM_RECORD),
-        "delivery": (Delivery, _DELIVERY_RECORD),
-    }
-    part = str(location[0]) if len(location) > 1 else ""
-    owner, record = known.get(part, (Plan, {**_PLAN_RECORD, **_BUS_RECORD}))
-    return [name for name in owner.model_fields if name not in record]
-
-
-def _range(part: int | str, key: str) -> tuple[str, str]:
-    """Return the range of a field, or of its values, as its record declares it.
-
-    Empty where it has no end.
-    """
-    models: dict[str, type[BaseModel]] = {
-        "tracks": TrackPlan,
-        "stems": StemPlan,
-        "delivery": Delivery,
-    }
-    declared = models.get(str(part), Plan).model_fields[key]
-    inner = [limit for kind in get_args(declared.annotation) for limit in get_args(kind)[1:]]
-    limits = {
-        name: getattr(limit, name)
-        for of in (*declared.metadata, *inner)
-        for limit in (of.metadata if isinstance(of, FieldInfo) else [of])
-        for name in ("ge", "le", "lt")
-        if getattr(limit, name, None) is not None
-    }
-    low, high = limits.get("ge"), limits.get("le", limits["lt"] - 1 if "lt" in limits else None)
-    return tuple("" if end is None else f"{end:.15g}" for end in (low, high))  # type: ignore[return-value]
-
-
-def _wanted(kind: str) -> str:
-    """Return what a field of a kind takes."""
-    for begin, words in {
-        "bool": "true or false",
-        "int": "a whole number",
-        "float": "a number",
-        "finite": "a number",
-        "string": "text in quotes",
-        "too_long": "fewer values",
-        "tuple": "a list",
-        "list": "a list",
-        "dict": "names and values in braces",
-        "model": "names and values in braces",
-    }.items():
-        if kind.startswith(begin):
-            return words
-    return "what a mix writes there"

@@ -303,13 +303,13 @@ FLAGS = {
     "ebu-r128, netflix, -14",
     "--target spotfy": "--target: 'spotfy' is unknown: did you mean 'spotify'?",
     "--target 3": "--target: 3 LUFS is out of range: use a loudness from -50 to -5 LUFS",
-    "--ceiling 3": "--ceiling: is 3.0: use a number from -20 to 0",
+    "--ceiling 3": "--ceiling: is 3.0: use a number from -20 to 0 dBTP",
     "--match eq,pann": "--match: names 'pann': did you mean 'pan'?",
     "--quality good": "--quality: is 'good': use one of fast, best",
     "--quality fast --no-controller": "--no-controller: leaves nothing to predict, and quality "
     "'fast' is the prediction alone: use quality best, or the controller",
     "--method lusf": "--method: is 'lusf': did you mean 'lufs'?",
-    "--sample-rate 4": "--sample-rate: is 4: use a whole number from 8000 to 768000",
+    "--sample-rate 4": "--sample-rate: is 4: use a whole number from 8000 to 768000 Hz",
     "--format wave": "--format: is 'wave': did you mean 'wav'?",
     "--bits 32": "--bits: is '32': use one of 16, 24, float",
     "--bits float --format flac": "--bits: is 'float', and FLAC holds whole numbers: use 24, or "

@@ -73,8 +73,8 @@ def test_all_problems_in_one_go(tmp_path: Path) -> None:
         f"{path} [seed]: is -1: use a whole number from 0 to 4294967295",
         f"{path} [keep]: is 1: use true or false",
         f"{path} [format]: is 'wave': did you mean 'wav'?",
-        f"{path} [sample_rate]: is 44100.0: use a whole number from 8000 to 768000",
-        f"{path} [ceiling_dbtp]: is nan: use a number from -20 to 0",
+        f"{path} [sample_rate]: is 44100.0: use a whole number from 8000 to 768000 Hz",
+        f"{path} [ceiling_dbtp]: is nan: use a number from -20 to 0 dBTP",
         "--method: is 'luffs': did you mean 'lufs'?",
         "--skip-bad: is 'yes': use true or false",
     }
@@ -90,6 +90,7 @@ def test_all_problems_in_one_go(tmp_path: Path) -> None:
         ("target", 3, "3 LUFS is out of range: use a loudness from -50 to -5 LUFS"),
         ("target", "nan", "nan LUFS is out of range: use a loudness"),
         ("target", ["x"], "is ['x']: give it in quotes"),
+        ("max_minutes", 0, "is 0: use a number over 0 and up to 100000 minutes"),
         ("references", 3, "is 3: give a list"),
         ("match", 3, "is 3: give a list"),
         ("workers", 0, "is 0: use a whole number from 1"),
@@ -101,7 +102,8 @@ def test_all_problems_in_one_go(tmp_path: Path) -> None:
 )
 def test_each_bad_value_says_what_to_do(key: str, value: object, message: str) -> None:
     (found,) = problems_of(None, {key: value})
-    assert found.startswith(f"--{key.replace('_', '-')}: {message}")
+    flags = {"references": "--reference", "controller": "--no-controller", "subtype": "--bits"}
+    assert found.startswith(f"{flags.get(key, '--' + key.replace('_', '-'))}: {message}")
 
 
 def test_flac_holds_no_float_wherever_either_comes_from(tmp_path: Path) -> None:

@@ -102,11 +102,11 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     )
     words = (
         "[output]: is missing",
-        "[outptu]: is no setting: did you mean 'output'?",
+        "[outptu]: is no setting (given 'run'): did you mean 'output'?",
         "[songs.held_out]: is 4 of 4",
         "[songs.sessions.0]: is 'none', which is no folder",
         "[learning.steps]: is 0",
-        "[learning.stpes]: is no setting: did you mean 'steps'?",
+        "[learning.stpes]: is no setting (given 100): did you mean 'steps'?",
         "[learning.device]: is 'gpu'",
         "[network.heads]: is 10, of a width of 64",
     )

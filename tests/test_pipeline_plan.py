@@ -361,16 +361,16 @@ def test_messages_name_tracks_and_stems_in_plain_words(tmp_path: Path) -> None:
     said = problems_of(tmp_path, document)
     text = "\n".join(said)
     for part in (
-        "[track 'kick.wav']: gain_db is 400: use a value from -120 to 120",
+        "[track 'kick.wav']: gain_db is 400: use a number from -120 to 120",
         "[track 'kick.wav']: pan is 'left': use a number",
         "[track 'kick.wav']: unknown key 'colour': use one of path, subgroup, gain_db",
-        "dc is -5.0: use a value from -1 to 1",
-        "[track 'kick.wav']: channels is 'lft': did you mean 'left'?",
+        "dc is -5.0: use a number from -1 to 1",
+        "[track 'kick.wav']: unknown channels 'lft': did you mean 'left'?",
         "[track 2]: it is 'snare.wav': use names and values in braces",
         "[stem 'drums', settings]: unknown setting 'wdth': did you mean 'width'?",
         "[stem 'drums', settings]: ratio is 99: use a value from 1 to 20",
-        "[delivery]: format is 'aiff': use one of wav, flac, mp3",
-        "[delivery]: limiter_ceiling_dbtp is 3.0: use a value from -20 to 0",
+        "[delivery]: unknown format 'aiff': use one of wav, flac, mp3",
+        "[delivery]: limiter_ceiling_dbtp is 3.0: use a number from -20 to 0",
         "[plan]: frames is 'many': use a whole number",
         "[plan]: sample_rate is missing",
     ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -125,16 +124,6 @@ SettingsOption = Annotated[
 ]
 
 
-# Settings whose flag is called otherwise.
-_FLAGS = {
-    "--references": "--reference",
-    "--ceiling-dbtp": "--ceiling",
-    "--subtype": "--bits",
-    "--f0-mode": "--f0",
-    "--controller": "--no-controller",
-}
-
-
 def chosen_settings(file: Path | None, flags: dict[str, Any]) -> MixSettings:
     """Return the settings of a file and of flags, which win.
 
@@ -145,13 +134,7 @@ def chosen_settings(file: Path | None, flags: dict[str, Any]) -> MixSettings:
     """
     from flows.settings import from_toml
 
-    try:
-        return from_toml(file, flags)
-    except InputError as error:
-        raise InputError(
-            replace(problem, subject=_FLAGS.get(problem.subject, problem.subject))
-            for problem in error.problems
-        ) from error
+    return from_toml(file, flags)
 
 
 def local_folder(given: str | None, flag: str) -> Path | None:

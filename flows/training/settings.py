@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic import field_validator as check
-from pydantic_core import ErrorDetails, PydanticCustomError
 
-from pipeline.errors import InputError, Problem, suggest
+from pipeline.errors import InputError
 from pipeline.text_files import parse_toml, read_text
+from pipeline.validation import invalid, problems_from
 from stage2.controller.inputs import SHARES
 from stage2.controller.network import ControllerSize
 from stage2.training.train import TrainingOptions
@@ -25,15 +25,11 @@ __all__ = [
 ]
 
 
-def _wrong(what: str, remedy: str) -> PydanticCustomError:
-    return PydanticCustomError("value", "{what}: {remedy}", {"what": what, "remedy": remedy})
-
-
 def _folder(path: Path, info: ValidationInfo) -> Path:
     """Return a folder named in a file; one that is not absolute lies beside the file."""
     whole = _beside(path, info)
     if not whole.is_dir():
-        raise _wrong(f"is {str(path)!r}, which is no folder", "name one that is there")
+        raise invalid(f"is {str(path)!r}, which is no folder", "name one that is there")
     return whole
 
 
@@ -81,7 +77,9 @@ class SongSettings(_Section):
     def _leaves_some(cls, value: int, info: ValidationInfo) -> int:
         made = info.data.get("synthesised", value + 1)
         if value >= made:
-            raise _wrong(f"is {value} of {made} synthesised songs", "hold out fewer than there are")
+            raise invalid(
+                f"is {value} of {made} synthesised songs", "hold out fewer than there are"
+            )
         return value
 
 
@@ -105,7 +103,7 @@ class LearningSettings(_Section):
     @classmethod
     def _is_there(cls, value: str) -> str:
         if value == "cuda" and not torch.cuda.is_available():
-            raise _wrong("is 'cuda', and torch finds no such device", "use 'cpu'")
+            raise invalid("is 'cuda', and torch finds no such device", "use 'cpu'")
         return value
 
 
@@ -122,7 +120,7 @@ class NetworkSettings(_Section):
     def _share_the_width(cls, value: int, info: ValidationInfo) -> int:
         width = info.data.get("width", value)
         if width % value:
-            raise _wrong(f"is {value}, of a width of {width}", "use heads that divide the width")
+            raise invalid(f"is {value}, of a width of {width}", "use heads that divide the width")
         return value
 
 
@@ -135,7 +133,7 @@ class TrainingSettings(_Section):
         Folder of the run: checkpoint, curves, and the weights with their record and card.
     """
 
-    output: Path
+    output: Path = Field(json_schema_extra={"remedy": "name a new folder there, or with --output"})
     songs: SongSettings = SongSettings()
     learning: LearningSettings = LearningSettings()
     network: NetworkSettings = NetworkSettings()
@@ -145,13 +143,6 @@ class TrainingSettings(_Section):
         return TrainingOptions(
             **self.learning.model_dump(), size=ControllerSize(**self.network.model_dump())
         )
-
-
-_SECTIONS: dict[str, type[_Section]] = {
-    "songs": SongSettings,
-    "learning": LearningSettings,
-    "network": NetworkSettings,
-}
 
 
 def load_training_settings(
@@ -180,21 +171,9 @@ def load_training_settings(
     try:
         settings = TrainingSettings.model_validate(told, context={"base": base})
     except ValidationError as error:
-        raise InputError([_problem(path, e) for e in error.errors(include_url=False)]) from error
+        raise InputError(
+            problems_from(
+                error, TrainingSettings, lambda location: f"{path} [{'.'.join(map(str, location))}]"
+            )
+        ) from error
     return settings.model_copy(update={"output": base / settings.output.expanduser()})
-
-
-def _problem(path: Path, detail: ErrorDetails) -> Problem:
-    names = [str(part) for part in detail["loc"]]
-    context = detail.get("ctx", {})
-    subject = f"{path} [{'.'.join(names)}]"
-    if detail["type"] == "extra_forbidden":
-        section = _SECTIONS[names[0]] if names[1:] else TrainingSettings
-        return Problem(subject, "is no setting", suggest(names[-1], list(section.model_fields)))
-    if detail["type"] == "missing":
-        remedy = "name a new folder there, or with --output" if names == ["output"] else "add it"
-        return Problem(subject, "is missing", remedy)
-    if "remedy" in context:
-        return Problem(subject, str(context["what"]), str(context["remedy"]))
-    remedy = detail["msg"][0].lower() + detail["msg"][1:]
-    return Problem(subject, f"is {detail['input']!r}", remedy.replace("input should be", "use"))
