@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, LiteralString
+from typing import Annotated, Any, Literal, LiteralString, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -31,6 +31,7 @@ __all__ = [
     "description",
     "flag",
     "from_toml",
+    "kind",
     "shown_as",
 ]
 
@@ -58,6 +59,8 @@ class Shown:
         Its short form.
     unset
         What counts where nothing is given and the default is ``None``.
+    repeatable
+        Whether the flag is given once for each of several values.
     off
         What a flag that switches a setting off does, in place of the field's description.
     """
@@ -65,6 +68,7 @@ class Shown:
     flag: str = ""
     short: str = ""
     unset: str = ""
+    repeatable: bool = False
     off: str = ""
 
 
@@ -80,7 +84,7 @@ class MixSettings(BaseModel):
     references: Annotated[
         tuple[_Place, ...],
         Field(description="Finished mix whose style is wanted, or its URL"),
-        Shown("--reference", "-r"),
+        Shown("--reference", "-r", repeatable=True),
     ] = ()
     target: Annotated[
         str,
@@ -173,7 +177,10 @@ class MixSettings(BaseModel):
     ] = 60.0
     engine: Annotated[
         Literal["auto", "local", "prefect", "dask"],
-        Field(description="Where steps run; auto is prefect while a dashboard runs, or local"),
+        Field(
+            description="Where steps run: local, prefect, dask, or auto, which is prefect while a "
+            "dashboard runs, else local"
+        ),
     ] = "auto"
     dask: Annotated[
         str | None,
@@ -198,7 +205,14 @@ class MixSettings(BaseModel):
     ] = None
     album: Annotated[str | None, Field(description="In the tags")] = None
     date: Annotated[str | None, Field(description="In the tags, as 2026-05-31 or 2026")] = None
-    seed: Annotated[_Whole, Field(ge=0, le=2**32 - 1, description="Seed of the dither")] = 0
+    seed: Annotated[
+        _Whole,
+        Field(
+            ge=0,
+            le=2**32 - 1,
+            description="Seed of the dither, and of the order in balance's listening test",
+        ),
+    ] = 0
 
     @field_validator("references", mode="before")
     @classmethod
@@ -290,21 +304,49 @@ def shown_as(name: str) -> Shown:
     return next((item for item in extra if isinstance(item, Shown)), Shown())
 
 
+def kind(name: str) -> type:
+    """Return as what a setting is typed on a command line: a number, a switch or text."""
+    return next((type_ for type_ in (bool, int, float) if type_ in _members(name)), str)
+
+
+def _members(name: str) -> tuple[Any, ...]:
+    """Return what a setting can be: types, and of one with choices each of them."""
+    left, members = [MixSettings.model_fields[name].annotation], []
+    while left:
+        annotation = left.pop()
+        if get_origin(annotation) is Annotated:
+            left.append(get_args(annotation)[0])
+        elif get_args(annotation):
+            left += reversed(get_args(annotation))
+        else:
+            members.append(annotation)
+    return tuple(members)
+
+
 def description(name: str) -> str:
-    """Return what a setting is, with its unit and default, in a sentence.
+    """Return what a setting is, with its unit, range or choices, and default, in a sentence.
 
     Examples
     --------
     >>> description("ceiling_dbtp")
-    'Highest true peak in dBTP; default by target.'
+    'Highest true peak in dBTP, -20 to 0; default by target.'
     """
     field = MixSettings.model_fields[name]
-    extra = field.json_schema_extra
-    unit = f" in {extra['unit']}" if isinstance(extra, dict) else ""
+    text = str(field.description)
+    if isinstance(field.json_schema_extra, dict):
+        text += f" in {field.json_schema_extra['unit']}"
+    limits = {key: getattr(item, key) for item in field.metadata for key in ("ge", "le")
+              if getattr(item, key, None) is not None}  # fmt: skip
+    if limits:
+        text += f", {limits['ge']:.10g} to" if "ge" in limits else ", up to"
+        text += f" {limits['le']:.10g}"
+    choices = [choice for choice in _members(name) if isinstance(choice, str)]
+    if not all(re.search(rf"\b{choice}\b", text) for choice in choices):
+        text += f": {', '.join(choices[:-1])} or {choices[-1]}"
     default = shown_as(name).unset
     if not (default or field.default is None or isinstance(field.default, bool | tuple)):
         default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
-    return f"{field.description}{unit}{default and f'; default {default}'}."
+    return f"{text}{default and f'; default {default}'}."
 
 
 def flag(name: str) -> str:

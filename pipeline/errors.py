@@ -7,11 +7,12 @@ user sees everything that is wrong at once and before any work is done.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["InputError", "Problem", "StemwrightError", "missing_remedy", "suggest"]
+__all__ = ["InputError", "Problem", "Problems", "StemwrightError", "missing_remedy", "suggest"]
 
 # Of a folder with more entries than this, as a disk of samples, not all are looked at.
 _MOST_ENTRIES = 5000
@@ -54,6 +55,32 @@ class InputError(StemwrightError):
 
     def __reduce__(self) -> tuple[type[InputError], tuple[tuple[Problem, ...]]]:
         return type(self), (self.problems,)
+
+
+class Problems(list[Problem]):
+    """What several checks find wrong, to be raised together.
+
+    Examples
+    --------
+    >>> problems = Problems()
+    >>> with problems.collected():
+    ...     raise InputError([Problem("a.wav", "is empty", "export it again")])
+    >>> len(problems)
+    1
+    """
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keep the problems of an :class:`InputError` that is raised inside."""
+        try:
+            yield
+        except InputError as error:
+            self.extend(error.problems)
+
+    def raise_all(self) -> None:
+        """Raise an :class:`InputError` if there are any."""
+        if self:
+            raise InputError(self)
 
 
 def suggest(word: str, known: Sequence[str]) -> str:

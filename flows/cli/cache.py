@@ -12,29 +12,25 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from flows.cli.options import JsonOption, QuietOption, StoreOption
-from flows.cli.terminal import Screen, guard, printable
+from flows.cli.command import command
+from flows.cli.options import StoreOption
+from flows.cli.terminal import Screen, printable
 from pipeline.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from flows.storage.store import Store
 
-__all__ = ["add_cache_commands", "parse_age_s", "parse_size"]
+__all__ = ["app", "parse_age_s", "parse_size"]
+
+app = typer.Typer(
+    help="Show or tidy the cache of steps.", invoke_without_command=True, add_completion=False
+)
 
 # What was used within an hour a run may be reading.
 _IN_USE_S = 3600.0
 _BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _BYTES |= {f"{unit[0]}ib": 1024**power for power, unit in enumerate(("b", "kb", "mb", "gb", "tb"))}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
-
-
-def add_cache_commands(app: typer.Typer) -> None:
-    """Add ``cache``, ``cache prune`` and ``cache clear`` to the command line."""
-    cache = typer.Typer(help="Show or tidy the cache of steps.", invoke_without_command=True)
-    cache.callback()(show)
-    cache.command()(prune)
-    cache.command()(clear)
-    app.add_typer(cache, name="cache")
 
 
 def parse_size(text: str) -> int:
@@ -112,46 +108,46 @@ def _open(named: str | None) -> Store:
     return store
 
 
+@app.callback()
+@command(speech=("as_json",))
 def show(
+    screen: Screen,
     context: typer.Context,
     store: StoreOption = None,
-    json_: JsonOption = False,
-) -> None:
+) -> int:
     """Show where the cache of steps is, how large it is, and what is in it."""
     if context.invoked_subcommand is not None:
-        return
-    screen = Screen(quiet=False, verbose=False, as_json=json_)
-
-    def work() -> int:
-        opened = _open(store)
-        used = _used(opened)
-        total = sum(use.size_bytes for use in used.values())
-        entries = sum(use.entries for use in used.values())
-        screen.result(
-            {
-                "store": str(opened.place),
-                "size_bytes": total,
-                "entries": entries,
-                "steps": {
-                    name: {"entries": use.entries, "size_bytes": use.size_bytes}
-                    for name, use in used.items()
-                },
-            }
-        )
-        screen.say(f"{opened.place}: {size_told(total)}, {entries} entries")
-        if used and not screen.as_json:
-            table = Table("step")
-            for heading in ("entries", "size"):
-                table.add_column(heading, justify="right")
-            for name, use in used.items():
-                table.add_row(Text(printable(name)), str(use.entries), size_told(use.size_bytes))
-            screen.table(table)
         return 0
+    opened = _open(store)
+    used = _used(opened)
+    total = sum(use.size_bytes for use in used.values())
+    entries = sum(use.entries for use in used.values())
+    screen.result(
+        {
+            "store": str(opened.place),
+            "size_bytes": total,
+            "entries": entries,
+            "steps": {
+                name: {"entries": use.entries, "size_bytes": use.size_bytes}
+                for name, use in used.items()
+            },
+        }
+    )
+    screen.say(f"{opened.place}: {size_told(total)}, {entries} entries")
+    if used and not screen.as_json:
+        table = Table("step")
+        for heading in ("entries", "size"):
+            table.add_column(heading, justify="right")
+        for name, use in used.items():
+            table.add_row(Text(printable(name)), str(use.entries), size_told(use.size_bytes))
+        screen.table(table)
+    return 0
 
-    guard(screen, work)
 
-
+@app.command()
+@command(speech=("quiet", "as_json"))
 def prune(
+    screen: Screen,
     max_size: Annotated[
         str | None, typer.Option(help="What may stay, as 2GB: the least recently used go.")
     ] = None,
@@ -159,64 +155,53 @@ def prune(
         str | None, typer.Option(help="Remove what was not used for so long, as 7d or 12h.")
     ] = None,
     store: StoreOption = None,
-    quiet: QuietOption = False,
-    json_: JsonOption = False,
-) -> None:
+) -> int:
     """Remove results not used for long; never those used within an hour, as a run may read them.
 
     Of a store at a URL, use is marked by the day: there it is two days and an hour.
     """
-    screen = Screen(quiet=quiet, verbose=False, as_json=json_)
-
-    def work() -> int:
-        problems = []
-        limit, age_s = None, None
-        if max_size is None and older_than is None:
-            remedy = "give --max-size 2GB or --older-than 7d, or both; or use: cache clear"
-            problems.append(Problem("cache prune", "is told no limit", remedy))
-        try:
-            limit = None if max_size is None else parse_size(max_size)
-        except ValueError:
-            remedy = "give a number and a unit, as 500MB, 2GB or 2GiB"
-            problems.append(Problem("--max-size", f"is {max_size!r}", remedy))
-        try:
-            age_s = None if older_than is None else parse_age_s(older_than)
-        except ValueError:
-            remedy = "give a number and a unit, as 90m, 12h, 7d or 4w"
-            problems.append(Problem("--older-than", f"is {older_than!r}", remedy))
-        if problems:
-            raise InputError(problems)
-        opened = _open(store)
-        removed, freed = 0, 0
-        if age_s is not None:
-            removed, freed = _tidy(opened, 0, unused_s=max(age_s, _IN_USE_S))
-        if limit is not None:
-            more, bytes_more = _tidy(opened, limit, unused_s=_IN_USE_S)
-            removed, freed = removed + more, freed + bytes_more
-        _tell(screen, opened, removed, freed)
-        return 0
-
-    guard(screen, work)
+    problems = []
+    limit, age_s = None, None
+    if max_size is None and older_than is None:
+        remedy = "give --max-size 2GB or --older-than 7d, or both; or use: cache clear"
+        problems.append(Problem("cache prune", "is told no limit", remedy))
+    try:
+        limit = None if max_size is None else parse_size(max_size)
+    except ValueError:
+        remedy = "give a number and a unit, as 500MB, 2GB or 2GiB"
+        problems.append(Problem("--max-size", f"is {max_size!r}", remedy))
+    try:
+        age_s = None if older_than is None else parse_age_s(older_than)
+    except ValueError:
+        remedy = "give a number and a unit, as 90m, 12h, 7d or 4w"
+        problems.append(Problem("--older-than", f"is {older_than!r}", remedy))
+    if problems:
+        raise InputError(problems)
+    opened = _open(store)
+    removed, freed = 0, 0
+    if age_s is not None:
+        removed, freed = _tidy(opened, 0, unused_s=max(age_s, _IN_USE_S))
+    if limit is not None:
+        more, bytes_more = _tidy(opened, limit, unused_s=_IN_USE_S)
+        removed, freed = removed + more, freed + bytes_more
+    _tell(screen, opened, removed, freed)
+    return 0
 
 
+@app.command()
+@command(speech=("quiet", "as_json"))
 def clear(
+    screen: Screen,
     store: StoreOption = None,
-    quiet: QuietOption = False,
-    json_: JsonOption = False,
-) -> None:
+) -> int:
     """Remove all results but those used within an hour, as a run may read them.
 
     Of a store at a URL, use is marked by the day: there it is two days and an hour.
     """
-    screen = Screen(quiet=quiet, verbose=False, as_json=json_)
-
-    def work() -> int:
-        opened = _open(store)
-        removed, freed = _tidy(opened, 0, unused_s=_IN_USE_S)
-        _tell(screen, opened, removed, freed)
-        return 0
-
-    guard(screen, work)
+    opened = _open(store)
+    removed, freed = _tidy(opened, 0, unused_s=_IN_USE_S)
+    _tell(screen, opened, removed, freed)
+    return 0
 
 
 def _tidy(store: Store, max_bytes: int, *, unused_s: float) -> tuple[int, int]:

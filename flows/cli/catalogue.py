@@ -10,42 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from flows.cli.options import (
-    BitsOption,
-    DaskOption,
-    EngineOption,
-    FormatOption,
-    JsonOption,
-    KeepOption,
-    MatchOption,
-    MaxMinutesOption,
-    NoControllerOption,
-    QualityOption,
-    QuietOption,
-    ReferenceOption,
-    SalvageOption,
-    SettingsOption,
-    SkipBadOption,
-    StoreOption,
-    StrengthOption,
-    TargetOption,
-    VerboseOption,
-    WorkersOption,
-    chosen_settings,
-    local_folder,
-)
-from flows.cli.terminal import EXIT_SKIPPED, Screen, guard, number, printable
-from flows.progress import JsonProgress, Progress, RichProgress, guarded
-from pipeline.errors import InputError, Problem
+from flows.cli.command import FILE, Flags, command
+from flows.cli.options import StoreOption, local_folder
+from flows.cli.terminal import EXIT_SKIPPED, Screen, number, printable
+from flows.progress import Progress
+from pipeline.errors import Problems
 
 if TYPE_CHECKING:
     from flows.catalogue.run import CatalogueOutcome
     from flows.catalogue.sources import CatalogueSource
     from flows.catalogue.table import CatalogueRow
-    from flows.settings import MixSettings
     from flows.storage.locations import Place
 
-__all__ = ["EXIT_FIRST_FAILED", "add_catalogue_commands", "exit_status"]
+__all__ = ["EXIT_FIRST_FAILED", "app", "exit_status"]
+
+app = typer.Typer(add_completion=False)
 
 #: Statuses over it say how many sessions failed, up to the highest.
 EXIT_FIRST_FAILED, _EXIT_MOST_FAILED = 10, 100
@@ -60,12 +39,15 @@ def exit_status(failed: int, skipped_tracks: int) -> int:
     return EXIT_SKIPPED if skipped_tracks else 0
 
 
-def add_catalogue_commands(app: typer.Typer) -> None:
-    """Add ``catalogue`` to the command line."""
-    app.command()(catalogue)
-
-
+@app.command()
+@command(
+    *("references", "output", "jobs", "again", "retries", "target", "strength", "match"),
+    *("quality", "controller", "format", "subtype", "keep", FILE, "skip_bad", "salvage"),
+    *("max_minutes", "engine", "dask", "workers", "store"),
+)
 def catalogue(
+    screen: Screen,
+    flags: Flags,
     source: Annotated[
         Path,
         typer.Argument(
@@ -76,7 +58,6 @@ def catalogue(
             metavar="ROOT|LIST",
         ),
     ],
-    reference: ReferenceOption = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -103,26 +84,8 @@ def catalogue(
             max=20,
         ),
     ] = 3,
-    target: TargetOption = None,
-    strength: StrengthOption = None,
-    match: MatchOption = None,
-    quality: QualityOption = None,
-    no_controller: NoControllerOption = None,
-    format: FormatOption = None,
-    bits: BitsOption = None,
-    keep: KeepOption = None,
-    settings: SettingsOption = None,
-    skip_bad: SkipBadOption = None,
-    salvage: SalvageOption = None,
-    max_minutes: MaxMinutesOption = None,
-    engine: EngineOption = None,
-    dask: DaskOption = None,
-    workers: WorkersOption = None,
     store: StoreOption = None,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-    json_: JsonOption = False,
-) -> None:
+) -> int:
     """Mix many sessions in one run; a broken one is reported and stops none of the others.
 
     The output has a folder a session, and catalogue.csv, catalogue.parquet and catalogue.html with
@@ -134,52 +97,17 @@ def catalogue(
     11 to 100 sessions failed: their number plus 10, and 100 where 90 or more did; 2 bad input and
     nothing was done; 1 the catalogue itself failed; 130 interrupted.
     """
-    screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
+    # A command that is refused for its options alone loads nothing more.
+    from flows.catalogue.sources import read_catalogue
+    from pipeline.session.discovery import check_references
 
-    def work() -> int:
-        from flows.catalogue.sources import read_catalogue
-
-        chosen = chosen_settings(
-            settings,
-            {
-                "references": tuple(reference) if reference else None,
-                "target": target,
-                "strength": strength,
-                "match": match,
-                "quality": quality,
-                "controller": False if no_controller else None,
-                "format": format,
-                "subtype": bits,
-                "keep": keep,
-                "skip_bad": skip_bad,
-                "salvage": salvage,
-                "max_minutes": max_minutes,
-                "engine": engine,
-                "dask": dask,
-                "workers": workers,
-            },
-        )
-        problems = _reference_problems(chosen)
-        try:
-            folder = local_folder(output, "--output")
-            found = read_catalogue(source, chosen, output=folder)
-        except InputError as error:
-            problems += error.problems
-        if problems:
-            raise InputError(problems)
-        return _mix_all(screen, source, found, folder, jobs, again, retries, store)
-
-    guard(screen, work)
-
-
-def _reference_problems(settings: MixSettings) -> list[Problem]:
-    """Return what is wrong with the references that every session would be mixed with."""
-    from pipeline.session.discovery import find_session
-
-    nowhere = Path("\0")  # no folder: nothing but the references is looked at
-    here = [place for place in settings.references if isinstance(place, Path)]
-    found = find_session(nowhere, references=here)
-    return [problem for problem in found.faults if problem.subject != str(nowhere)]
+    chosen = flags.settings()
+    problems = Problems(check_references(chosen.references))
+    with problems.collected():
+        folder = local_folder(output, "--output")
+        sessions = read_catalogue(source, chosen, output=folder)
+    problems.raise_all()
+    return _mix_all(screen, source, sessions, folder, jobs, again, retries, store)
 
 
 def _mix_all(
@@ -199,7 +127,7 @@ def _mix_all(
     folder = output or found.default_folder
     for name in found.left_out:
         screen.say(f"left out: {name}")
-    progress = _progress(screen)
+    progress = screen.progress(among_lines=True)
     total = len(found.entries)
     progress.start(_PHASE, total)
     try:
@@ -221,12 +149,6 @@ def _mix_all(
     _present(screen, outcome)
     skipped = sum(row.skipped_tracks or 0 for row in outcome.rows)
     return exit_status(len(outcome.failures), skipped)
-
-
-def _progress(screen: Screen) -> Progress:
-    if screen.as_json:
-        return guarded(JsonProgress())
-    return guarded(None if screen.quiet else RichProgress(screen.errors))
 
 
 def _teller(

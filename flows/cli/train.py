@@ -8,20 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.options import (
-    DaskOption,
-    EngineOption,
-    JsonOption,
-    OutputOption,
-    QuietOption,
-    StoreOption,
-    VerboseOption,
-    WorkersOption,
-    chosen_settings,
-    local_folder,
-)
-from flows.cli.terminal import Screen, guard, number
-from pipeline.errors import InputError, Problem
+from flows.cli.command import Flags, command
+from flows.cli.options import OutputOption, StoreOption, local_folder
+from flows.cli.terminal import Screen, number
+from pipeline.errors import InputError, Problem, Problems
 
 if TYPE_CHECKING:
     from flows.progress import Progress
@@ -29,68 +19,40 @@ if TYPE_CHECKING:
     from flows.storage.locations import Place
     from flows.training.settings import TrainingSettings
 
-__all__ = ["add_train_commands"]
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False)
 
 
-def add_train_commands(app: typer.Typer) -> None:
-    """Add ``train`` and ``model`` to the command line."""
-    app.command()(train)
-    app.command()(model)
-
-
+@app.command()
+@command("engine", "dask", "workers", "store")
 def train(
+    screen: Screen,
+    flags: Flags,
     config: Annotated[
         Path, typer.Argument(help="TOML file: songs, learning, network.", metavar="CONFIG")
     ],
     output: OutputOption = None,
-    engine: EngineOption = None,
-    dask: DaskOption = None,
-    workers: WorkersOption = None,
     store: StoreOption = None,
-    quiet: QuietOption = False,
-    verbose: VerboseOption = False,
-    json_: JsonOption = False,
-) -> None:
+) -> int:
     """Train a controller as CONFIG says, or go on with a run that was interrupted.
 
     Writes weights, their record and card, and the curves, to watch in curves.html meanwhile.
     """
-    screen = Screen(quiet=quiet, verbose=verbose, as_json=json_)
-
-    def work() -> int:
-        chosen, settings = _settings(
-            config, output=output, engine=engine, dask=dask, workers=workers
-        )
-        return _train(screen, config, chosen, settings, store)
-
-    guard(screen, work)
-
-
-def _settings(
-    config: Path, *, output: str | None, engine: str | None, dask: str | None, workers: int | None
-) -> tuple[MixSettings, TrainingSettings]:
-    """Return the settings of the flags and of the file; raise with all that is wrong in both."""
+    # It loads torch, which --help does without.
     from flows.training.settings import load_training_settings
 
-    problems: list[Problem] = []
+    problems = Problems()
     folder = None
-    try:
+    with problems.collected():
         folder = local_folder(output, "--output")
-    except InputError as error:
-        problems += error.problems
-    try:
-        chosen = chosen_settings(None, {"engine": engine, "dask": dask, "workers": workers})
-    except InputError as error:
-        problems += error.problems
-    try:
-        settings = load_training_settings(
-            config, output=folder, workers=None if problems else workers
-        )
-    except InputError as error:
-        problems += error.problems
-    if problems:
-        raise InputError(problems)
-    return chosen, settings
+    with problems.collected():
+        chosen = flags.settings()
+    with problems.collected():
+        workers = None if problems else flags.given["workers"]
+        settings = load_training_settings(config, output=folder, workers=workers)
+    problems.raise_all()
+    return _train(screen, config, chosen, settings, store)
 
 
 def _train(
@@ -182,7 +144,10 @@ def _figures(metrics: dict[str, float]) -> str:
     )
 
 
+@app.command()
+@command(speech=("as_json",))
 def model(
+    screen: Screen,
     path: Annotated[
         Path | None,
         typer.Argument(
@@ -190,27 +155,22 @@ def model(
             metavar="[PATH]",
         ),
     ] = None,
-    json_: JsonOption = False,
-) -> None:
+) -> int:
     """Say what a controller is: data, training, metrics, limits."""
-    screen = Screen(quiet=False, verbose=False, as_json=json_)
+    # These load torch, which --help does without.
+    from flows.training.model_card import model_card
+    from stage2.controller.weights_file import SHIPPED, load_record
 
-    def work() -> int:
-        from flows.training.model_card import model_card
-        from stage2.controller.weights_file import SHIPPED, load_record
-
-        weights = path or SHIPPED
-        if weights.is_dir():
-            weights = weights / SHIPPED.name
-        record = weights.with_suffix(".json")
-        try:
-            told = load_record(weights)
-        except (OSError, ValueError) as error:
-            remedy = "name weights that have their record beside them"
-            raise InputError([Problem(str(record), f"cannot be read ({error})", remedy)]) from error
-        screen.result(told)
-        if not json_:
-            screen.out.file.write(model_card(told))
-        return 0
-
-    guard(screen, work)
+    weights = path or SHIPPED
+    if weights.is_dir():
+        weights = weights / SHIPPED.name
+    record = weights.with_suffix(".json")
+    try:
+        told = load_record(weights)
+    except (OSError, ValueError) as error:
+        remedy = "name weights that have their record beside them"
+        raise InputError([Problem(str(record), f"cannot be read ({error})", remedy)]) from error
+    screen.result(told)
+    if not screen.as_json:
+        screen.out.file.write(model_card(told))
+    return 0

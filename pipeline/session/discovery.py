@@ -41,6 +41,7 @@ __all__ = [
     "Session",
     "Track",
     "TrackOverrides",
+    "check_references",
     "find_session",
     "mix_rate",
     "open_session",
@@ -234,8 +235,7 @@ def find_session(
     FoundSession
         Nothing is raised for a bad input: what is wrong is in it, for :func:`settle` to raise.
     """
-    faults: list[Problem] = []
-    good_references = _probe_references(references, faults)
+    good_references, faults = _probe_references(references)
     if sample_rate is not None and not LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ:
         remedy = f"use a rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
         faults.append(Problem("sample rate", f"is {sample_rate} Hz", remedy))
@@ -378,8 +378,17 @@ def _probe_tracks(
     return tracks, bad, films
 
 
-def _probe_references(references: Sequence[Path], faults: list[Problem]) -> tuple[Path, ...]:
-    good = []
+def check_references(references: Iterable[Path | str]) -> list[Problem]:
+    """Return what is wrong with the headers of references; those at a URL are not looked at."""
+    return _probe_references([path for path in references if isinstance(path, Path)])[1]
+
+
+def _probe_references(
+    references: Sequence[Path],
+) -> tuple[tuple[Path, ...], list[Problem]]:
+    """Return the references with good headers, and what is wrong with the others."""
+    good: list[Path] = []
+    faults: list[Problem] = []
     for path in references:
         subject = f"reference {path.name}"
         try:
@@ -398,7 +407,7 @@ def _probe_references(references: Sequence[Path], faults: list[Problem]) -> tupl
             good.append(path)
         else:
             faults.append(problem)
-    return tuple(good)
+    return tuple(good), faults
 
 
 def _without_bounces(
