@@ -136,8 +136,8 @@ def catalogue_flow(parameters: CatalogueParameters) -> None:
         raise SessionsFailedError(outcome)
 
 
-def _place(told: str) -> Place:
-    place = parse_place(told)
+def _place(given: str) -> Place:
+    place = parse_place(given)
     return place if isinstance(place, str) else place.expanduser()
 
 
@@ -149,7 +149,7 @@ def _settings(parameters: MixSettings, engine: Literal["auto", "prefect"]) -> Mi
     }
     # The form takes ~ for the worker's home, as in the session's place.
     if "references" in chosen:
-        chosen["references"] = tuple(_place(str(told)) for told in parameters.references)
+        chosen["references"] = tuple(_place(str(given)) for given in parameters.references)
     return MixSettings.model_validate({**chosen, "engine": engine})
 
 
@@ -202,5 +202,5 @@ class _Deployed:
         )
         state = run.state if isinstance(run, FlowRun) else None
         if state is None or not state.is_completed():
-            told = "no state" if state is None else f"{state.name}: {state.message}"
-            raise StemwrightError(f"its flow run ended as {told}")
+            end = "no state" if state is None else f"{state.name}: {state.message}"
+            raise StemwrightError(f"its flow run ended as {end}")

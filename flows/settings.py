@@ -22,7 +22,7 @@ from flows.storage.locations import Place, is_url, parse_place
 from pipeline.console.parameters import Aspect
 from pipeline.errors import InputError, Problem, suggest
 from pipeline.text_files import parse_toml, read_text
-from pipeline.validation import invalid, problems_from
+from pipeline.validation import Number, Switch, Whole, invalid, problems_from
 
 __all__ = [
     "MixSettings",
@@ -39,12 +39,8 @@ _COMBINATION: LiteralString = "combination"
 
 _ADDRESS = re.compile(r"(tcp|tls)://([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
 
-# A number is a number: "0.5" and true are mistakes, not 0.5 and 1.
-_Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-_Whole = Annotated[int, Field(strict=True)]
 # A string first: as a path, a URL would lose one of its slashes.
 _Place = Annotated[str | Path, Field(union_mode="left_to_right")]
-_Switch = Annotated[bool, Field(strict=True)]
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ class MixSettings(BaseModel):
         ),
     ] = "reference"
     ceiling_dbtp: Annotated[
-        _Number | None,
+        Number | None,
         Field(
             ge=-20.0,
             le=0.0,
@@ -104,7 +100,7 @@ class MixSettings(BaseModel):
         Shown("--ceiling", unset="by target"),
     ] = None
     strength: Annotated[
-        _Number, Field(ge=0.0, le=1.0, description="How much of the reference's style")
+        Number, Field(ge=0.0, le=1.0, description="How much of the reference's style")
     ] = 1.0
     match: Annotated[
         tuple[Aspect, ...],
@@ -116,7 +112,7 @@ class MixSettings(BaseModel):
         Field(description="best refines the predicted settings by rendering; fast takes them"),
     ] = "best"
     controller: Annotated[
-        _Switch,
+        Switch,
         Field(description="Predict the settings; off, refinement starts at the balanced mix"),
         Shown("--no-controller", off="Refine from the balanced mix; nothing is predicted"),
     ] = True
@@ -130,7 +126,7 @@ class MixSettings(BaseModel):
         Shown("--f0"),
     ] = "windows"
     sample_rate: Annotated[
-        _Whole | None,
+        Whole | None,
         Field(
             ge=8000,
             le=768000,
@@ -144,9 +140,10 @@ class MixSettings(BaseModel):
         Field(description="Whether broadcast time stamps place the tracks"),
         Shown(unset="as session.toml says, or auto"),
     ] = None
-    full_length: Annotated[_Switch, Field(description="Keep long silence after the last sound")] = (
-        False
-    )
+    full_length: Annotated[
+        Switch,
+        Field(description="Keep long silence after the last sound"),
+    ] = False
     format: Annotated[
         Literal["wav", "flac", "mp3"], Field(description="Format of the delivered file")
     ] = "wav"
@@ -155,19 +152,19 @@ class MixSettings(BaseModel):
         Field(description="Bits of a sample in a WAV or FLAC file"),
         Shown("--bits"),
     ] = "24"
-    keep: Annotated[_Switch, Field(description="Write the stems before the console too")] = False
+    keep: Annotated[Switch, Field(description="Write the stems before the console too")] = False
     collect: Annotated[
-        _Switch, Field(description="Put all audio inside the DAW session, to hand it on alone")
+        Switch, Field(description="Put all audio inside the DAW session, to hand it on alone")
     ] = False
     skip_bad: Annotated[
-        _Switch,
+        Switch,
         Field(description="Mix without the tracks that cannot be read; exit status 3"),
     ] = False
     salvage: Annotated[
-        _Switch, Field(description="Use what there is of files that end before their time")
+        Switch, Field(description="Use what there is of files that end before their time")
     ] = False
     max_minutes: Annotated[
-        _Number,
+        Number,
         Field(
             gt=0.0,
             le=100_000.0,
@@ -189,7 +186,7 @@ class MixSettings(BaseModel):
         ),
     ] = None
     workers: Annotated[
-        _Whole | None,
+        Whole | None,
         Field(ge=1, le=1024, description="Tracks at a time"),
         Shown(unset="one a core"),
     ] = None
@@ -206,7 +203,7 @@ class MixSettings(BaseModel):
     album: Annotated[str | None, Field(description="In the tags")] = None
     date: Annotated[str | None, Field(description="In the tags, as 2026-05-31 or 2026")] = None
     seed: Annotated[
-        _Whole,
+        Whole,
         Field(
             ge=0,
             le=2**32 - 1,
@@ -244,16 +241,16 @@ class MixSettings(BaseModel):
     @field_validator("match", mode="before")
     @classmethod
     def _known_aspects(cls, value: object) -> object:
-        words = value.split(",") if isinstance(value, str) else value
-        if not isinstance(words, list | tuple | set | frozenset):
+        aspects = value.split(",") if isinstance(value, str) else value
+        if not isinstance(aspects, list | tuple | set | frozenset):
             return value
         known = [str(aspect) for aspect in Aspect]
-        given = [str(word).strip().lower() for word in words]
-        unknown = sorted({word for word in given if word not in known})
+        given = [str(aspect).strip().lower() for aspect in aspects]
+        unknown = sorted({aspect for aspect in given if aspect not in known})
         if unknown:
             raise invalid(
                 f"names {', '.join(map(repr, unknown))}",
-                " ".join(dict.fromkeys(suggest(word, known) for word in unknown)),
+                " ".join(dict.fromkeys(suggest(aspect, known) for aspect in unknown)),
             )
         return tuple(aspect for aspect in Aspect if aspect in given)
 
@@ -372,7 +369,7 @@ def from_toml(path: Path | None, overrides: Mapping[str, Any] | None = None) -> 
         With all that is wrong in the file and in the flags; each names file or flag, key and
         value.
     """
-    told = {} if path is None else _read(path)
+    values = {} if path is None else _read(path)
     flags = {key: value for key, value in (overrides or {}).items() if value is not None}
 
     def subject(key: str) -> str:
@@ -380,12 +377,12 @@ def from_toml(path: Path | None, overrides: Mapping[str, Any] | None = None) -> 
 
     # A mistake in the file is one even where a flag goes over it.
     problems = [
-        *_problems(told, lambda key: f"{path} [{key}]", together=False),
+        *_problems(values, lambda key: f"{path} [{key}]", together=False),
         *_problems(flags, subject, together=False),
-    ] or _problems(told | flags, subject, together=True)
+    ] or _problems(values | flags, subject, together=True)
     if problems:
         raise InputError(problems)
-    return MixSettings.model_validate(told | flags)
+    return MixSettings.model_validate(values | flags)
 
 
 def checked_settings(values: Mapping[str, Any], subject: Callable[[str], str]) -> MixSettings:
@@ -408,16 +405,16 @@ def checked_settings(values: Mapping[str, Any], subject: Callable[[str], str]) -
 
 
 def _read(path: Path) -> dict[str, Any]:
-    told = parse_toml(read_text(path, remedy="name a TOML file that exists"), str(path))
-    references = told.get("references")
+    values = parse_toml(read_text(path, remedy="name a TOML file that exists"), str(path))
+    references = values.get("references")
     if isinstance(references, str):
         references = [references]
     if isinstance(references, list) and all(isinstance(name, str) for name in references):
-        told["references"] = [
+        values["references"] = [
             name if is_url(name) else str(path.parent / Path(name).expanduser())
             for name in references
         ]
-    return told
+    return values
 
 
 def _problems(

@@ -7,18 +7,32 @@ declaration: its type, range, unit and choices as they stand in the model's JSON
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, LiteralString
+from typing import Annotated, Any, LiteralString
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from pipeline.errors import Problem, suggest
 from pipeline.text_files import shown
 
-__all__ = ["Location", "accepted", "declared", "invalid", "problems_from"]
+__all__ = [
+    "Location",
+    "Number",
+    "Switch",
+    "Whole",
+    "accepted",
+    "declared",
+    "invalid",
+    "problems_from",
+]
 
 Location = tuple[int | str, ...]
 """The keys and indices that lead to a value."""
+
+# A number is a number: "0.5" and true are mistakes, not 0.5 and 1.
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Whole = Annotated[int, Field(strict=True)]
+Switch = Annotated[bool, Field(strict=True)]
 
 _Schema = Mapping[str, Any]
 
@@ -75,7 +89,8 @@ def problems_from(
     schema = TypeAdapter(model).json_schema()
     problems: list[Problem] = []
     details = error.errors(include_url=False) if isinstance(error, ValidationError) else error
-    for detail in details:
+    # What is wrong with the whole comes before what is wrong in its parts.
+    for detail in sorted(details, key=lambda detail: len(detail["loc"])):
         where, context = subject(detail["loc"]), detail.get("ctx", {})
         if detail["type"] == "value_error":  # says what and remedy of all that is wrong in one
             said = (part.partition(": ") for part in str(context["error"]).split("; "))

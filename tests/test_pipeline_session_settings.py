@@ -68,11 +68,11 @@ ENTRY = '[[track]]\nmatch = "*"\n'
         ("sample_rat = 1", ": unknown key 'sample_rat': did you mean 'sample_rate'?"),
         (
             'sample_rate = "48k"',
-            ": sample_rate is '48k': use a whole number of Hz from 8000 to 768000",
+            ": sample_rate is '48k': use a whole number from 8000 to 768000 Hz",
         ),
         (
             "sample_rate = true",
-            ": sample_rate is True: use a whole number of Hz from 8000 to 768000",
+            ": sample_rate is True: use a whole number from 8000 to 768000 Hz",
         ),
         (ENTRY + "gian_db = 1", " [track 1]: unknown key 'gian_db': did you mean 'gain_db'?"),
         (ENTRY + 'role = "kik"', " [track 1]: unknown role 'kik': did you mean 'kick'?"),

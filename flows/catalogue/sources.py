@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.settings import MixSettings, checked_settings
+from flows.settings import MixSettings, checked_settings, kind
 from flows.storage.locations import Place, is_url, name_of, parse_place
 from pipeline.errors import InputError, Problem, missing_remedy, suggest
 from pipeline.session.files import session_files
@@ -201,29 +201,27 @@ def _header_problems(keys: list[str], path: Path) -> Iterator[Problem]:
 
 def _typed_cells(keys: list[str], cells: list[str]) -> Iterator[tuple[str, Any]]:
     """Return the cells that say something, those of numbers and switches as what they mean."""
-    schema = MixSettings.model_json_schema()["properties"]
     for key, cell in zip(keys, cells, strict=False):
         told = cell.strip()
         if not told:
             continue
-        declared = schema.get(key, {})
-        kinds = {kind.get("type") for kind in declared.get("anyOf", [declared])}
+        type_ = kind(key) if key in MixSettings.model_fields else str
         value: Any = told
         if key in ("reference", "references"):
             value = [part.strip() for part in told.split(";") if part.strip()]
         elif key == "match":
             value = told.replace(";", ",")
-        elif "boolean" in kinds:
+        elif type_ is bool:
             value = {"true": True, "false": False}.get(told.casefold(), told)
-        elif kinds & {"number", "integer"}:
+        elif type_ is not str:
             value = _number(told)
         yield key, value
 
 
 def _number(text: str) -> int | float | str:
-    for kind in (int, float):
+    for type_ in (int, float):
         try:
-            return kind(text)
+            return type_(text)
         except ValueError:
             continue
     return text

@@ -72,10 +72,10 @@ def parse_age_s(text: str) -> float:
 
 
 def _measure(text: str) -> tuple[float, str]:
-    told = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]*)\s*", text)
-    if told is None:
+    measure = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]*)\s*", text)
+    if measure is None:
         raise ValueError(f"no measure: {text!r}")
-    return float(told[1]), told[2].lower()
+    return float(measure[1]), measure[2].lower()
 
 
 @dataclass(frozen=True)
@@ -86,11 +86,11 @@ class _Use:
 
 def _used(store: Store) -> dict[str, _Use]:
     """Return what the store holds, by step."""
-    found: dict[str, _Use] = {}
+    by_step: dict[str, _Use] = {}
     for step, _, size in store.entries():
-        before = found.get(step, _Use())
-        found[step] = _Use(before.entries + 1, before.size_bytes + size)
-    return dict(sorted(found.items(), key=lambda item: -item[1].size_bytes))
+        before = by_step.get(step, _Use())
+        by_step[step] = _Use(before.entries + 1, before.size_bytes + size)
+    return dict(sorted(by_step.items(), key=lambda item: -item[1].size_bytes))
 
 
 def _open(named: str | None) -> Store:
@@ -226,8 +226,8 @@ def _tell(screen: Screen, store: Store, removed: int, freed: int) -> None:
             "in_use": kept,
         }
     )
-    words = f"{removed} entries removed, {size_told(freed)} freed, {size_told(size)} left"
-    screen.say(f"{store.place}: {words}")
+    summary = f"{removed} entries removed, {size_told(freed)} freed, {size_told(size)} left"
+    screen.say(f"{store.place}: {summary}")
     if kept:
         lately = "within an hour" if in_use_s == _IN_USE_S else "lately, by the day that is marked"
         screen.say(f"{kept} entries were used {lately}: they stay, as a run may read them")

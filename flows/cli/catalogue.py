@@ -103,8 +103,10 @@ def catalogue(
 
     chosen = flags.settings()
     problems = Problems(check_references(chosen.references))
+    folder = None
     with problems.collected():
         folder = local_folder(output, "--output")
+    with problems.collected():
         sessions = read_catalogue(source, chosen, output=folder)
     problems.raise_all()
     return _mix_all(screen, source, sessions, folder, jobs, again, retries, store)
@@ -113,26 +115,26 @@ def catalogue(
 def _mix_all(
     screen: Screen,
     source: Path,
-    found: CatalogueSource,
+    sessions: CatalogueSource,
     output: Path | None,
     jobs: int,
     again: bool,
     retries: int,
     store: Place | None,
 ) -> int:
-    count = len(found.entries)
+    count = len(sessions.entries)
     screen.begin(f"mixing {count} session{'s' if count != 1 else ''}")
     from flows.catalogue.run import mix_catalogue
 
-    folder = output or found.default_folder
-    for name in found.left_out:
+    folder = output or sessions.default_folder
+    for name in sessions.left_out:
         screen.say(f"left out: {name}")
     progress = screen.progress(among_lines=True)
-    total = len(found.entries)
+    total = len(sessions.entries)
     progress.start(_PHASE, total)
     try:
         outcome = mix_catalogue(
-            found.entries,
+            sessions.entries,
             title=source.resolve().stem,
             folder=folder,
             jobs=jobs,
@@ -157,12 +159,12 @@ def _teller(
     """Return what says a line a session."""
 
     def on_row(row: CatalogueRow, done: int, left_s: float) -> None:
-        told = f"{row.session}: {_became(row)}"
+        outcome = f"{row.session}: {_became(row)}"
         if screen.as_json or screen.quiet:
-            progress.advance(_PHASE, told)
+            progress.advance(_PHASE, outcome)
             return
         left = f"; {_rough(left_s)} left" if done < total else ""
-        line = f"[{done:>{len(str(total))}} of {total}] {told}{left}"
+        line = f"[{done:>{len(str(total))}} of {total}] {outcome}{left}"
         screen.errors.print(Text(printable(line), style="red" if row.status == "failed" else ""))
         progress.advance(_PHASE, row.session)
 
@@ -174,12 +176,12 @@ def _became(row: CatalogueRow) -> str:
         return f"failed: {row.error}"
     if row.status == "found":
         return "found as it was mixed before"
-    told = f"mixed in {row.seconds:.1f} s"
+    text = f"mixed in {row.seconds:.1f} s"
     if math.isfinite(row.loudness_lufs):
-        told += f", {row.loudness_lufs:.1f} LUFS"
+        text += f", {row.loudness_lufs:.1f} LUFS"
     if row.warnings:
-        told += f", {row.warnings} warning{'s' if row.warnings != 1 else ''}"
-    return told if row.attempts == 1 else f"{told}, at attempt {row.attempts}"
+        text += f", {row.warnings} warning{'s' if row.warnings != 1 else ''}"
+    return text if row.attempts == 1 else f"{text}, at attempt {row.attempts}"
 
 
 def _rough(seconds: float) -> str:
@@ -208,9 +210,9 @@ def _present(screen: Screen, outcome: CatalogueOutcome) -> None:
     )
     if not screen.as_json:
         for row in failures:
-            told = f"{row.session}: {row.error}" + (f": {row.remedy}" if row.remedy else "")
-            screen.errors.print(Text(printable(told)))
-    told = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-    screen.say(f"{len(outcome.rows)} sessions: {told}, in {outcome.seconds:.1f} s")
+            line = f"{row.session}: {row.error}" + (f": {row.remedy}" if row.remedy else "")
+            screen.errors.print(Text(printable(line)))
+    summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+    screen.say(f"{len(outcome.rows)} sessions: {summary}, in {outcome.seconds:.1f} s")
     screen.say(f"tables: {outcome.csv} and {outcome.parquet.name}")
     screen.say(f"page: {outcome.page}")

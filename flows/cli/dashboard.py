@@ -43,11 +43,11 @@ def dashboard(
     from flows.dashboard.database import chosen_database
     from flows.dashboard.host_check import is_loopback
 
-    found = running_server()
+    running = running_server()
 
     def present(url: str) -> None:
         page = url.removesuffix("/api")
-        if found is not None:
+        if running is not None:
             screen.say(f"dashboard: {page} (it is running already, and stays as it is)")
             return
         if not is_loopback(host):

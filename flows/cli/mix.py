@@ -67,8 +67,34 @@ def mix_shown(
 
 def present_mix(screen: Screen, outcome: MixOutcome) -> None:
     """Show a finished mix: the summary, and the paths of everything written."""
-    session = outcome.analysed.session
-    loudness = outcome.mixdown.loudness
+    screen.result(_record(outcome))
+    if screen.quiet or screen.as_json:
+        return
+    session, loudness = outcome.analysed.session, outcome.mixdown.loudness
+    screen.table(_stem_table(outcome))
+    distances = outcome.distances()
+    if distances:
+        screen.table(_distance_table(distances))
+    for left in session.left_out:
+        screen.say(f"left out: {left.name} ({left.why})")
+    for problem in session.skipped:
+        screen.say(f"skipped: {problem}")
+    for warning in (*outcome.warnings, *outcome.findings()):
+        screen.say(f"note: {warning}")
+    summary = "the mix is silent"
+    if math.isfinite(loudness.integrated_lufs):
+        summary = f"{loudness.integrated_lufs:.1f} LUFS (target {outcome.target_lufs:.1f})"
+        summary += f", true peak {loudness.true_peak_dbtp:.2f} dBTP"
+    screen.say(f"{summary}, {outcome.seconds:.1f} s")
+    if screen.verbose:
+        screen.say(_steps_told(outcome.steps))
+    for name, path in outcome.files.items():
+        screen.say(f"{name}: {path}")
+
+
+def _record(outcome: MixOutcome) -> dict[str, Any]:
+    """Return what ``--json`` gives."""
+    session, loudness = outcome.analysed.session, outcome.mixdown.loudness
     record: dict[str, Any] = {
         "folder": str(outcome.folder),
         "mix": str(outcome.files.get("mix", "")),
@@ -77,64 +103,43 @@ def present_mix(screen: Screen, outcome: MixOutcome) -> None:
         "integrated_lufs": number(loudness.integrated_lufs),
         "true_peak_dbtp": number(loudness.true_peak_dbtp),
         "target_lufs": outcome.target_lufs,
-        "skipped": [p.subject for p in session.skipped],
-        "left_out": [x.name for x in session.left_out],
+        "skipped": [problem.subject for problem in session.skipped],
+        "left_out": [item.name for item in session.left_out],
         "warnings": list(outcome.warnings),
         "findings": [str(finding) for finding in outcome.findings()],
         "steps": dict(outcome.steps),
         "seconds": round(outcome.seconds, 2),
     }
     distances = outcome.distances()
-    if distances:
-        record["distance"] = distances["this mix"]
-    screen.result(record)
-    if screen.quiet or screen.as_json:
-        return
-    levels = outcome.stem_levels_lu
-    count = len(outcome.plan.tracks)
-    table = Table(title=f"{session.root.name}: {count} tracks", title_justify="left")
-    for heading in ("stem", "tracks", "level LU", "intended LU", "compression dB"):
-        is_name = heading == "stem"
-        table.add_column(
-            heading,
-            justify="left" if is_name else "right",
-            overflow="fold" if is_name else "ellipsis",
-        )
+    return record | ({"distance": distances["this mix"]} if distances else {})
+
+
+def _stem_table(outcome: MixOutcome) -> Table:
+    name, tracks = outcome.analysed.session.root.name, outcome.plan.tracks
+    table = Table(title=f"{name}: {len(tracks)} tracks", title_justify="left")
+    table.add_column("stem", overflow="fold")
+    for heading in ("tracks", "level LU", "intended LU", "compression dB"):
+        table.add_column(heading, justify="right")
     for name, summary in outcome.stems.items():
-        count = sum(t.subgroup == name for t in outcome.plan.tracks)
-        intended = outcome.stem_targets_lu.get(name)
         table.add_row(
             Text(printable(name)),
-            str(count),
-            rounded(levels[name]),
-            rounded(math.nan if intended is None else intended),
+            str(sum(track.subgroup == name for track in tracks)),
+            rounded(outcome.stem_levels_lu[name]),
+            rounded(outcome.stem_targets_lu.get(name, math.nan)),
             f"{summary.compression.max_db:.1f}",
         )
-    screen.table(table)
-    if distances:
-        style = Table(title="distance from the reference (dB, LU)", title_justify="left")
-        for label in ("", *distances):
-            style.add_column(label, justify="right" if label else "left")
-        for name in next(iter(distances.values())):
-            words = name.removesuffix("_db").removesuffix("_lu").replace("_", " ")
-            style.add_row(words, *(f"{figures[name]:.2f}" for figures in distances.values()))
-        screen.table(style)
-    for left in session.left_out:
-        screen.say(f"left out: {left.name} ({left.why})")
-    for problem in session.skipped:
-        screen.say(f"skipped: {problem}")
-    for warning in (*outcome.warnings, *outcome.findings()):
-        screen.say(f"note: {warning}")
-    if math.isfinite(loudness.integrated_lufs):
-        told = f"{loudness.integrated_lufs:.1f} LUFS (target {outcome.target_lufs:.1f})"
-        told += f", true peak {loudness.true_peak_dbtp:.2f} dBTP"
-    else:
-        told = "the mix is silent"
-    screen.say(f"{told}, {outcome.seconds:.1f} s")
-    if screen.verbose:
-        screen.say(_steps_told(outcome.steps))
-    for name, path in outcome.files.items():
-        screen.say(f"{name}: {path}")
+    return table
+
+
+def _distance_table(distances: Mapping[str, Mapping[str, float]]) -> Table:
+    """Return a row for each figure of style: how far the reference is from each mix, dB or LU."""
+    table = Table(title="distance from the reference (dB, LU)", title_justify="left")
+    for label in ("", *distances):
+        table.add_column(label, justify="right" if label else "left")
+    for name in next(iter(distances.values())):
+        figure = name.removesuffix("_db").removesuffix("_lu").replace("_", " ")
+        table.add_row(figure, *(f"{figures[name]:.2f}" for figures in distances.values()))
+    return table
 
 
 def _steps_told(steps: Mapping[str, Any]) -> str:

@@ -149,8 +149,8 @@ def guard(screen: Screen, work: Callable[[], int]) -> None:
     except Exception as error:
         if screen.verbose:
             raise
-        told = [f"failed: {type(error).__name__}: {error}", *getattr(error, "__notes__", ())]
-        for line in "\n".join(told).split("\n"):
+        lines = [f"failed: {type(error).__name__}: {error}", *getattr(error, "__notes__", ())]
+        for line in "\n".join(lines).split("\n"):
             screen.errors.print(Text(printable(line)))
         screen.errors.print("run again with --verbose for the whole story")
         status = EXIT_FAILED

@@ -118,14 +118,14 @@ def _teller(screen: Screen, progress: Progress) -> Callable[[int, int, dict[str,
         if not begun:
             progress.start("learn", total - done + 1)
             begun = True
-        heard = {
+        metrics = {
             name.removeprefix(HELD_OUT): value
             for name, value in row.items()
             if name.startswith(HELD_OUT)
         }
         label = f"step {done} of {total}, loss {row['loss']:.3f}"
-        if heard:
-            held_out = f"; held out: {_figures(heard)}"
+        if metrics:
+            held_out = f"; held out: {_figures(metrics)}"
             if not (screen.quiet or screen.as_json or screen.errors.is_terminal):
                 screen.errors.print(label + held_out)
         progress.advance("learn", label + held_out)
@@ -166,11 +166,11 @@ def model(
         weights = weights / SHIPPED.name
     record = weights.with_suffix(".json")
     try:
-        told = load_record(weights)
+        model_record = load_record(weights)
     except (OSError, ValueError) as error:
         remedy = "name weights that have their record beside them"
         raise InputError([Problem(str(record), f"cannot be read ({error})", remedy)]) from error
-    screen.result(told)
+    screen.result(model_record)
     if not screen.as_json:
-        screen.out.file.write(model_card(told))
+        screen.out.file.write(model_card(model_record))
     return 0

@@ -160,16 +160,16 @@ def load_training_settings(
     InputError
         With all that is wrong in the file.
     """
-    told = parse_toml(read_text(path, remedy="name a TOML file that exists"), str(path))
+    values = parse_toml(read_text(path, remedy="name a TOML file that exists"), str(path))
     if output is not None:
-        told["output"] = output.absolute()
+        values["output"] = output.absolute()
     if workers is not None:
-        learning = told.setdefault("learning", {})
+        learning = values.setdefault("learning", {})
         if isinstance(learning, dict):
             learning["workers"] = workers
     base = path.absolute().parent
     try:
-        settings = TrainingSettings.model_validate(told, context={"base": base})
+        settings = TrainingSettings.model_validate(values, context={"base": base})
     except ValidationError as error:
         raise InputError(
             problems_from(

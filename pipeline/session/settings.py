@@ -37,14 +37,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+)
+from pydantic.dataclasses import dataclass as record
 
 from pipeline.audio.stream import HIGHEST_RATE_HZ, LOWEST_RATE_HZ
 from pipeline.console.conditioning import ChannelUse
-from pipeline.errors import InputError, Problem, suggest
+from pipeline.errors import InputError
 from pipeline.roles import UTILITY_ROLES, Presence, Role, Subgroup
 from pipeline.session.timecode import StampUse
-from pipeline.text_files import parse_toml, read_text, shown
+from pipeline.text_files import parse_toml, read_text
+from pipeline.validation import Location, Number, Switch, Whole, invalid, problems_from
 
 __all__ = [
     "OFFSET_KEYS",
@@ -58,26 +70,7 @@ __all__ = [
 
 SESSION_TOML = "session.toml"
 
-_Choice = TypeVar("_Choice", bound=StrEnum)
-
-_MOST_GAIN_DB = 60.0
-_MOST_OFFSET_LU = 40.0
-_LATEST_START_S = 86_400.0
-_KEYS = ("sample_rate", "track", "offsets", "time_stamps", "full_length")
-_RULE_KEYS = (
-    "match",
-    "role",
-    "subgroup",
-    "presence",
-    "gain_db",
-    "pan",
-    "invert",
-    "mute",
-    "channels",
-    "use",
-    "start_s",
-)
-_SUBGROUP_NAME = re.compile(r"[A-Za-z0-9_ -]*[A-Za-z0-9][A-Za-z0-9_ -]*")
+_SUBGROUP_NAME = r"^[A-Za-z0-9_ -]*[A-Za-z0-9][A-Za-z0-9_ -]*$"
 
 
 OFFSET_KEYS: dict[str, tuple[str, ...]] = {
@@ -125,21 +118,99 @@ class TrackOverrides:
     start_s: float | None = None
 
 
-@dataclass(frozen=True)
+def _canonical(text: str) -> str:
+    return re.sub(r"[ -]+", "_", text.strip().lower())
+
+
+def _spelled(kind: type[StrEnum]) -> BeforeValidator:
+    """Take the name of a member however it is spelled."""
+    known = {str(member) for member in kind}
+
+    def read(value: object) -> object:
+        return _canonical(value) if isinstance(value, str) and _canonical(value) in known else value
+
+    return BeforeValidator(read)
+
+
+def _tables(what: str, remedy: str, kind: type) -> BeforeValidator:
+    """Refuse what holds no tables."""
+
+    def read(value: object) -> object:
+        inner: Any = value.values() if isinstance(value, dict) else value
+        if isinstance(value, kind) and all(isinstance(table, dict) for table in inner):
+            return value
+        raise invalid(what, remedy)
+
+    return BeforeValidator(read)
+
+
+_CONFIG = ConfigDict(extra="forbid")
+_Level = Annotated[Number, Field(ge=-40.0, le=40.0)]
+
+
+@record(frozen=True, config=_CONFIG)
 class TrackRule:
     """One ``[[track]]`` of the file: a glob, and what it sets; None where it sets nothing."""
 
-    match: str
-    role: Role | None = None
-    subgroup: str | None = None
-    presence: Presence | None = None
-    gain_db: float | None = None
-    pan: float | None = None
-    mute: bool | None = None
-    invert: bool | None = None
-    channels: ChannelUse | None = None
-    use: bool | None = None
-    start_s: float | None = None
+    match: str = Field(
+        min_length=1,
+        json_schema_extra={"remedy": 'give a glob, such as match = "Drums/*kick*"'},
+    )
+    role: Annotated[Role, _spelled(Role)] | None = None
+    subgroup: (
+        Annotated[
+            str,
+            Field(max_length=64, pattern=_SUBGROUP_NAME),
+            AfterValidator(_canonical),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        json_schema_extra={
+            "remedy": "use letters, digits, spaces, '_' and '-', such as 'room mics'"
+        },
+    )
+    presence: Annotated[Presence, _spelled(Presence)] | None = None
+    gain_db: Number | None = Field(default=None, ge=-60.0, le=60.0)
+    pan: Number | None = Field(default=None, ge=-1.0, le=1.0)
+    mute: Switch | None = None
+    invert: Switch | None = None
+    channels: Annotated[ChannelUse, _spelled(ChannelUse)] | None = None
+    use: Switch | None = None
+    start_s: Number | None = Field(default=None, ge=0.0, le=86_400.0)
+
+
+def _table(name: str, fields: dict[str, Any]) -> Any:
+    return create_model(name, __config__=_CONFIG, **fields)
+
+
+_Offsets = _table(
+    "Offsets",
+    {
+        name: (_table(name, dict.fromkeys(keys, (_Level, 0.0))), None)
+        for name, keys in OFFSET_KEYS.items()
+    },
+)
+
+
+class _File(BaseModel):
+    """What stands in the file."""
+
+    model_config = _CONFIG
+
+    sample_rate: Whole | None = Field(
+        default=None, ge=LOWEST_RATE_HZ, le=HIGHEST_RATE_HZ, json_schema_extra={"unit": "Hz"}
+    )
+    track: Annotated[
+        list[TrackRule],
+        _tables("is no list of tables", "write [[track]] over each entry", list),
+    ] = []
+    offsets: Annotated[
+        _Offsets,  # type: ignore[valid-type]
+        _tables("are no tables", "write [offsets.role] over the levels", dict),
+    ] = Field(default_factory=_Offsets)
+    time_stamps: Annotated[StampUse, _spelled(StampUse)] = StampUse.AUTO
+    full_length: Switch = False
 
 
 @dataclass(frozen=True)
@@ -180,15 +251,15 @@ class SessionSettings:
         unmatched : tuple of str
             Globs that match no track.
         """
-        found = dict.fromkeys(names, TrackOverrides())
+        overrides = dict.fromkeys(names, TrackOverrides())
         unmatched = []
         for rule in self.rules:
             hits = _hits(rule.match, names)
             if not hits:
                 unmatched.append(rule.match)
             for name in hits:
-                found[name] = _applied(rule, found[name])
-        return {name: self._kept(name, found[name]) for name in found}, tuple(unmatched)
+                overrides[name] = _applied(rule, overrides[name])
+        return {name: self._kept(name, overrides[name]) for name in overrides}, tuple(unmatched)
 
     def _kept(self, name: str, overrides: TrackOverrides) -> TrackOverrides:
         """Keep a file that an entry names exactly, unless it says that it is none for the mix."""
@@ -219,18 +290,11 @@ class SessionSettings:
 
 
 def _applied(rule: TrackRule, overrides: TrackOverrides) -> TrackOverrides:
-    return TrackOverrides(
-        role=overrides.role if rule.role is None else rule.role,
-        subgroup=overrides.subgroup if rule.subgroup is None else rule.subgroup,
-        presence=overrides.presence if rule.presence is None else rule.presence,
-        gain_offset_db=overrides.gain_offset_db if rule.gain_db is None else rule.gain_db,
-        pan=overrides.pan if rule.pan is None else rule.pan,
-        invert=overrides.invert if rule.invert is None else rule.invert,
-        mute=overrides.mute if rule.mute is None else rule.mute,
-        channels=overrides.channels if rule.channels is None else rule.channels,
-        use=overrides.use if rule.use is None else rule.use,
-        start_s=overrides.start_s if rule.start_s is None else rule.start_s,
-    )
+    given = {key: value for key, value in vars(rule).items() if value is not None}
+    del given["match"]
+    if "gain_db" in given:
+        given["gain_offset_db"] = given.pop("gain_db")
+    return replace(overrides, **given)
 
 
 def _folded(text: str) -> str:
@@ -278,10 +342,24 @@ def load_settings(path: Path) -> SessionSettings:
         With every key and value that is wrong, each with its remedy.
     """
     raw = parse_toml(read_text(path, subject=path.name), path.name)
-    reader = _Reader(path.name)
-    settings = reader.settings(raw)
-    if reader.problems:
-        raise InputError(reader.problems)
+
+    def subject(location: Location) -> str:
+        if location[:1] == ("track",) and len(location) > 2:
+            return f"{path.name} [track {int(location[1]) + 1}]"
+        place = ".".join(map(str, location[:-1]))
+        return f"{path.name} [{place}]" if place else path.name
+
+    try:
+        file = _File.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(problems_from(error, _File, subject, key_in_subject=False)) from error
+    settings = SessionSettings(
+        file.sample_rate,
+        tuple(file.track),
+        file.model_dump(include={"offsets"}, exclude_unset=True).get("offsets", {}),
+        file.time_stamps,
+        file.full_length,
+    )
     literals = {rule.match: _literal(rule.match) for rule in settings.rules}
     folder = str(path.parent)
     exact = (
@@ -290,141 +368,3 @@ def load_settings(path: Path) -> SessionSettings:
         if name is not None and os.path.isfile(os.path.join(folder, name))  # noqa: PTH113, PTH118
     )
     return replace(settings, exact=frozenset(exact))
-
-
-class _Reader:
-    """Turns the tables of the file into records, and collects what is wrong in them."""
-
-    def __init__(self, file_name: str) -> None:
-        self._file_name = file_name
-        self.problems: list[Problem] = []
-
-    def _wrong(self, where: str, what: str, remedy: str) -> None:
-        subject = f"{self._file_name} [{where}]" if where else self._file_name
-        self.problems.append(Problem(subject, what, remedy))
-
-    def _keys(self, where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
-        for key in table:
-            if key not in known:
-                self._wrong(where, f"unknown key {shown(key)}", suggest(key, known))
-
-    def settings(self, raw: Mapping[str, Any]) -> SessionSettings:
-        self._keys("", raw, _KEYS)
-        sample_rate = raw.get("sample_rate")
-        if sample_rate is not None and not (
-            type(sample_rate) is int and LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ
-        ):
-            self._wrong(
-                "",
-                f"sample_rate is {shown(sample_rate)}",
-                f"use a whole number of Hz from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ}",
-            )
-            sample_rate = None
-        tables = raw.get("track", [])
-        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-            self._wrong("", "track is no list of tables", "write [[track]] over each entry")
-            tables = []
-        rules = [self._rule(f"track {i}", table) for i, table in enumerate(tables, 1)]
-        return SessionSettings(
-            sample_rate,
-            tuple(rules),
-            self._offsets(raw.get("offsets", {})),
-            self._choice("", raw, "time_stamps", StampUse) or StampUse.AUTO,
-            bool(self._switch("", raw, "full_length")),
-        )
-
-    def _offsets(self, tables: object) -> dict[str, dict[str, float]]:
-        if not isinstance(tables, dict) or not all(isinstance(t, dict) for t in tables.values()):
-            self._wrong("", "offsets are no tables", "write [offsets.role] over the levels")
-            return {}
-        self._keys("offsets", tables, tuple(OFFSET_KEYS))
-        found: dict[str, dict[str, float]] = {}
-        for name, table in tables.items():
-            if name in OFFSET_KEYS:
-                where = f"offsets.{name}"
-                self._keys(where, table, OFFSET_KEYS[name])
-                levels = {key: self._number(where, table, key, _MOST_OFFSET_LU) for key in table}
-                found[name] = {
-                    key: level
-                    for key, level in levels.items()
-                    if level is not None and key in OFFSET_KEYS[name]
-                }
-        return found
-
-    def _rule(self, where: str, table: Mapping[str, Any]) -> TrackRule:
-        self._keys(where, table, _RULE_KEYS)
-        match = table.get("match")
-        if not isinstance(match, str) or not match:
-            what = "match is missing" if match is None else f"match is {shown(match)}"
-            self._wrong(where, what, 'give a glob, such as match = "Drums/*kick*"')
-            match = ""
-        return TrackRule(
-            match=match,
-            role=self._choice(where, table, "role", Role),
-            subgroup=self._subgroup(where, table),
-            presence=self._choice(where, table, "presence", Presence),
-            gain_db=self._number(where, table, "gain_db", _MOST_GAIN_DB),
-            pan=self._number(where, table, "pan", 1.0),
-            invert=self._switch(where, table, "invert"),
-            mute=self._switch(where, table, "mute"),
-            channels=self._choice(where, table, "channels", ChannelUse),
-            use=self._switch(where, table, "use"),
-            start_s=self._number(where, table, "start_s", _LATEST_START_S, least=0.0),
-        )
-
-    def _choice(
-        self, where: str, table: Mapping[str, Any], key: str, kind: type[_Choice]
-    ) -> _Choice | None:
-        value = table.get(key)
-        if value is None:
-            return None
-        known = [str(member) for member in kind]
-        if isinstance(value, str) and _canonical(value) in known:
-            return kind(_canonical(value))
-        self._wrong(
-            where,
-            f"unknown {key} {shown(value)}",
-            suggest(shown(value).strip("'\"").lower(), known),
-        )
-        return None
-
-    def _subgroup(self, where: str, table: Mapping[str, Any]) -> str | None:
-        value = table.get("subgroup")
-        if value is None:
-            return None
-        if isinstance(value, str) and len(value) <= 64 and _SUBGROUP_NAME.fullmatch(value):
-            return _canonical(value)
-        self._wrong(
-            where,
-            f"subgroup is {shown(value)}",
-            "use letters, digits, spaces, '_' and '-', such as 'room mics'",
-        )
-        return None
-
-    def _number(
-        self,
-        where: str,
-        table: Mapping[str, Any],
-        key: str,
-        most: float,
-        least: float | None = None,
-    ) -> float | None:
-        least = -most if least is None else least
-        value = table.get(key)
-        if value is None:
-            return None
-        if type(value) in (int, float) and least <= value <= most:  # no NaN, however large
-            return float(value)
-        self._wrong(where, f"{key} is {shown(value)}", f"use a number from {least:g} to {most:g}")
-        return None
-
-    def _switch(self, where: str, table: Mapping[str, Any], key: str) -> bool | None:
-        value = table.get(key)
-        if value is None or isinstance(value, bool):
-            return value
-        self._wrong(where, f"{key} is {shown(value)}", "use true or false")
-        return None
-
-
-def _canonical(text: str) -> str:
-    return re.sub(r"[ -]+", "_", text.strip().lower())
