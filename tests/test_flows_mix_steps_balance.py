@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import errno
-import importlib.util
 import itertools
 import shutil
 from collections.abc import Callable
@@ -19,10 +17,6 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.mix.steps import balance as steps
-from flows.mix.steps import render as render_steps
-from flows.mix.steps import style as style_steps
-from flows.mix.steps import tracks as track_steps
 from flows.mix.steps.balance import BalanceJob, balance_step, cut, passages
 from flows.mix.steps.tracks import TrackJob, check_step, examine_step
 from pipeline.audio.check import TrackCheck
@@ -267,86 +261,3 @@ def test_turning_a_track_over_is_another_balance(session: Path, store: Path) -> 
     turned = plan.model_copy(update={"tracks": (kick.model_copy(update={"invert": True}), *others)})
     keys = [balance_step(BalanceJob(p, "drums", session, store)).key for p in (plan, turned)]
     assert keys[0] != keys[1]
-
-
-def imported_by(module: str) -> set[str]:
-    """Return the project's modules that a module imports, at its top."""
-    spec = importlib.util.find_spec(module)
-    assert spec is not None
-    assert spec.origin is not None
-    found = set()
-    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ImportFrom) and node.module is not None:
-            found.add(node.module)
-    return {name for name in found if name.partition(".")[0] in ("pipeline", "stage1", "stage2")}
-
-
-@pytest.mark.parametrize(
-    ("told", "begin", "aside"),
-    [
-        (track_steps.CHECK_CODE, {"pipeline.audio.check"}, set()),
-        (track_steps.ANALYSE_CODE, {"stage1.features"}, set()),
-        # the plan is a record here, and of the processors only the law of the pan
-        (
-            steps.BALANCE_CODE,
-            {"pipeline.render.tracks", "pipeline.loudness.meter"},
-            {
-                "pipeline.plan",
-                "pipeline.console.compressor",
-                "pipeline.console.limiter",
-                "pipeline.console.response",
-            },
-        ),
-        (
-            render_steps.RENDER_CODE,
-            {
-                "pipeline.console.processors",
-                "pipeline.loudness.meter",
-                "pipeline.audio.stream",
-                "pipeline.audio.writer",
-            },
-            set(),
-        ),
-        (
-            render_steps.DELIVER_CODE,
-            {
-                "pipeline.console.processors",
-                "pipeline.console.delivery",
-                "pipeline.audio.writer",
-                "stage2.style.measure",
-            },
-            set(),
-        ),
-        (
-            style_steps.STYLE_CODE,
-            {"stage2.style.measure", "stage2.controller.inputs", "pipeline.audio.stream"},
-            set(),
-        ),
-        (
-            style_steps.CONSOLE_CODE,
-            {
-                "stage2.refine.search",
-                "stage2.refine.guardrails",
-                "stage2.controller.predict",
-                "stage2.style.alignment",
-                "pipeline.audio.stream",
-            },
-            set(),
-        ),
-    ],
-)
-def test_changed_code_finds_no_old_results(
-    told: tuple[str, ...], begin: set[str], aside: set[str]
-) -> None:
-    # nor do the words of a problem, what reads settings and writes files, or where compiled loops
-    # are kept
-    aside = aside | {"pipeline.errors", "pipeline.text_files"}
-    aside |= {"pipeline.audio.writer", "pipeline.jit"}
-    seen: set[str] = set()
-    todo = set(begin)
-    while todo:
-        module = todo.pop()
-        seen.add(module)
-        todo |= imported_by(module) - seen - aside
-    missing = {name for name in seen if name not in told and name.partition(".")[0] not in told}
-    assert missing == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,9 @@ import flows.mix.steps.balance
 import flows.mix.steps.style
 import flows.mix.steps.tracks
 from flows.mix.result import MixOutcome
-from flows.mix.steps.balance import BalanceJob, TrackJob, balance_step, check_step, examine_step
+from flows.mix.steps.balance import BalanceJob, balance_step
 from flows.mix.steps.style import style_step
+from flows.mix.steps.tracks import TrackJob, check_step, examine_step
 from flows.storage.source_files import SourceFiles, refuse_changed
 from flows.storage.store import Store
 from pipeline.errors import InputError
@@ -51,11 +53,11 @@ def plan_of(path: str) -> Plan:
 
 
 STEPS: dict[str, tuple[str, Callable[[Path, Path], Any]]] = {
-    "check_track": ("track_steps", lambda p, s: check_step(TrackJob(p, "kick.wav", s))),
-    "examine": ("track_steps", lambda p, s: examine_step(TrackJob(p, "kick.wav", s))),
-    "read": ("style_steps", lambda p, s: style_step(TrackJob(p, "kick.wav", s))),
+    "check_track": ("tracks", lambda p, s: check_step(TrackJob(p, "kick.wav", s))),
+    "examine": ("tracks", lambda p, s: examine_step(TrackJob(p, "kick.wav", s))),
+    "read": ("style", lambda p, s: style_step(TrackJob(p, "kick.wav", s))),
     "_sum_tracks": (
-        "steps",
+        "balance",
         lambda p, s: balance_step(BalanceJob(plan_of(p.name), "drums", p.parent, s)),
     ),
 }
@@ -68,7 +70,7 @@ def test_a_file_replaced_while_it_is_read_is_told_and_nothing_is_kept(
 ) -> None:
     module, step = STEPS[reader]
     store = tmp_path / "store"
-    read = getattr(getattr(flows, module), reader)
+    read = getattr(importlib.import_module(f"flows.mix.steps.{module}"), reader)
 
     def replaced_first(*arguments: Any, **options: Any) -> Any:
         if how == "renamed over":
@@ -80,7 +82,7 @@ def test_a_file_replaced_while_it_is_read_is_told_and_nothing_is_kept(
         return read(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"flows.{module}.{reader}", replaced_first)
+        patch.setattr(f"flows.mix.steps.{module}.{reader}", replaced_first)
         with pytest.raises(InputError, match=r"kick.wav.*changed while.*run again"):
             step(kick, store)
     assert list(Store(store).entries()) == []

@@ -16,7 +16,6 @@ from flows.storage.store import (
     DamagedEntryError,
     Store,
     chosen_root,
-    code_version,
     default_root,
     made_whole,
 )
@@ -393,31 +392,6 @@ def test_a_store_is_named_alike_in_every_process(
     assert chosen_root("s3://bucket/cache/") == "s3://bucket/cache"
     assert chosen_root("file:///data/cache") == Path("/data/cache")
     assert Store.problems_of(chosen_root("ftp://a/b"))[0].subject == "--store"
-
-
-def test_code_version_follows_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "some_package_of_tests"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "inner.py").write_text("X = 1\n")
-    (package / "other.py").write_text("raise RuntimeError('imported')\n")
-    monkeypatch.syspath_prepend(tmp_path)
-
-    def versions() -> list[str]:
-        code_version.cache_clear()
-        name = package.name
-        return [code_version(name), code_version(f"{name}.inner"), code_version(f"{name}.other")]
-
-    before = versions()
-    assert versions() == before
-    assert len(set(before)) == 3
-    (package / "inner.py").write_text("X = 2\n")
-    after = versions()
-    assert [a == b for a, b in zip(before, after, strict=True)] == [False, False, True]
-    assert code_version(package.name, distributions=("numpy",)) != after[0]
-    with pytest.raises(ModuleNotFoundError, match="no_such_module_here"):
-        code_version("no_such_module_here")
-    shutil.rmtree(package)
 
 
 def test_default_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

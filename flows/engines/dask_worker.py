@@ -60,10 +60,10 @@ def work(step: Callable[[A], B], item: A) -> tuple[B, list[Lookup]]:
 
 def told_versions() -> dict[str, str]:
     """Return the versions that results depend on, and a hash of this project's code."""
-    from flows.storage.store import code_version
+    from flows.code_version import packages_version
     from flows.versions import versions
 
-    code = code_version("pipeline", "stage1", "stage2", "flows")
+    code = packages_version("pipeline", "stage1", "stage2", "flows")
     return {**versions(), "code": code[:12]}
 
 

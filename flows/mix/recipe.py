@@ -43,10 +43,11 @@ from flows.mix.requests import (
     with_requests,
 )
 from flows.mix.result import MixOutcome, write_outcome
-from flows.mix.steps.balance import BalanceJob, TrackJob, balance_step, passages
+from flows.mix.steps.balance import BalanceJob, balance_step, passages
 from flows.mix.steps.render import DeliverJob, Mixdown, StemJob, deliver_step, stem_step
 from flows.mix.steps.search import ConsoleSettings, find_console_settings
 from flows.mix.steps.style import ConsoleJob, HeardReference, reference_notes, style_step
+from flows.mix.steps.tracks import TrackJob
 from flows.progress import Progress, guarded
 from flows.settings import MixSettings
 from flows.storage.locations import Place, inside, name_of, parse_place, stem_of

@@ -14,8 +14,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import os
 import re
@@ -45,7 +43,6 @@ __all__ = [
     "Entry",
     "Store",
     "chosen_root",
-    "code_version",
     "default_root",
     "identity",
     "made_whole",
@@ -128,40 +125,6 @@ def default_root() -> Place:
     told = os.environ.get("STEMWRIGHT_STORE", "")
     chosen = parse_place(told, subject="STEMWRIGHT_STORE")
     return chosen if is_url(told) else cache_root("STEMWRIGHT_STORE", "store")
-
-
-@functools.cache
-def code_version(*modules: str, distributions: tuple[str, ...] = ()) -> str:
-    """Return a hash of the source of modules, so that changed code finds no old results.
-
-    Parameters
-    ----------
-    modules
-        Dotted names. A package stands for all the Python files in it. Nothing is imported but
-        the parents of dotted names.
-    distributions
-        Installed packages whose versions count too, such as ``("torch",)``.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        If there is no such module, or none with a source file.
-    """
-    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
-    for name in modules:
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:
-            raise ModuleNotFoundError(f"no source file for module {name!r}", name=name)
-        origin = Path(spec.origin)
-        package = spec.submodule_search_locations is not None
-        for path in sorted(origin.parent.rglob("*.py")) if package else [origin]:
-            content = path.read_bytes()
-            where = path.relative_to(origin.parent).as_posix()
-            digest.update(f"{name}\0{where}\0{len(content)}\0".encode())
-            digest.update(content)
-    for name in distributions:
-        digest.update(f"{name}={importlib.metadata.version(name)}\0".encode())
-    return digest.hexdigest()
 
 
 @dataclass
@@ -275,7 +238,7 @@ class Store:
             All that the result depends on, JSON-able: content hashes of the files, settings.
             The order of keys does not count.
         code_version
-            From :func:`code_version`.
+            Of the code that makes it, from :func:`flows.code_version.code_version`.
 
         Raises
         ------

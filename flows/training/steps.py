@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,11 +14,12 @@ from flows.engines.local import LocalEngine
 from flows.engines.threads import one_torch_thread
 from flows.mix.analysis import analyse_session
 from flows.mix.plan import first_plan, intended_levels, is_centred, most_spread
-from flows.mix.steps.balance import BalanceJob, balance_step
+from flows.mix.steps.balance import BalancedStem, BalanceJob, balance_step
 from flows.settings import MixSettings
 from flows.storage.locations import Place
 from flows.storage.source_files import SourceFiles
-from flows.storage.store import Store, code_version, made_whole
+from flows.storage.step import Kept, Record, step
+from flows.storage.store import Store, made_whole
 from pipeline.errors import InputError, Problem
 from pipeline.loudness.meter import integrated_loudness
 from pipeline.roles import Role, Subgroup
@@ -31,20 +33,7 @@ __all__ = ["RecordedSong", "SynthesisedSong", "recorded_song_step", "synthesised
 
 CORPUS_RATE = 44_100
 _WORKING_LUFS = -20.0
-
-
-_CODE = (
-    "flows.training.steps",
-    "stage1.balance.stem_targets",
-    "stage1.balance.offsets",
-    "stage2.training.examples",
-    "stage2.console.band_model",
-    "stage2.console.statistics",
-    "stage2.style.measure",
-    "stage2.style.envelopes",
-)
-# What songs are synthesised by: the corpus has new modules now and then.
-_CORPUS_CODE = ("stage2.corpus", "pipeline.demo", "pipeline.synth", "pipeline.jit")
+_SONG = "song.safetensors"
 
 
 @dataclass(frozen=True)
@@ -65,43 +54,45 @@ class RecordedSong:
     store: Place
 
 
-def synthesised_song_step(job: SynthesisedSong) -> Path:
+def _shots(job: SynthesisedSong) -> list[Path]:
+    return [path for folder in job.one_shots for path in _files(folder)]
+
+
+def _shot_sources(job: SynthesisedSong, store: Store) -> SourceFiles:
+    return SourceFiles(store, {str(path): path for path in _shots(job)})
+
+
+def _song_inputs(job: SynthesisedSong, contents: Mapping[str, str]) -> dict[str, Any]:
+    shots = [contents[str(path)] for path in _shots(job)]
+    return {"seed": job.seed, "seconds": job.seconds, "one_shots": shots}
+
+
+def _song_file(_job: object, kept: Kept) -> Path:
+    return kept.folder / _SONG
+
+
+@step("song", sources=_shot_sources, inputs=_song_inputs, result=_song_file)
+def synthesised_song_step(job: SynthesisedSong, folder: Path) -> Record:
     """Make a song and digest its stems; return the file that holds them."""
-    store = Store(job.store)
-    shots = [path for folder in job.one_shots for path in _files(folder)]
-    sources = SourceFiles(store, {str(path): path for path in shots})
-    key = store.key(
-        "song",
-        inputs={
-            "seed": job.seed,
-            "seconds": job.seconds,
-            "one_shots": [sources.contents[str(path)] for path in shots],
-        },
-        code_version=code_version(*_CODE, *_CORPUS_CODE),
+    song = _made_song(job)
+    roles: dict[str, list[Role]] = {}
+    for track in song.tracks:
+        roles.setdefault(track.subgroup, []).append(Role(track.role))
+    stems = song.stems()
+    levels = {
+        name: integrated_loudness(audio, sample_rate=CORPUS_RATE) for name, audio in stems.items()
+    }
+    stems = {name: audio for name, audio in stems.items() if math.isfinite(levels[name])}
+    intended = stem_targets({name: roles[name] for name in stems})
+    _save(
+        f"corpus {job.seed}",
+        stems,
+        folder / _SONG,
+        sample_rate=CORPUS_RATE,
+        gains_db={n: _WORKING_LUFS + intended[n] - levels[n] for n in stems},
+        centred={n: n in _CENTRED for n in stems},
     )
-    with store.entry("song", key) as entry:
-        if not entry.done:
-            song = sources.read(lambda: _made_song(job))
-            roles: dict[str, list[Role]] = {}
-            for track in song.tracks:
-                roles.setdefault(track.subgroup, []).append(Role(track.role))
-            stems = song.stems()
-            levels = {
-                name: integrated_loudness(audio, sample_rate=CORPUS_RATE)
-                for name, audio in stems.items()
-            }
-            stems = {name: audio for name, audio in stems.items() if math.isfinite(levels[name])}
-            intended = stem_targets({name: roles[name] for name in stems})
-            _save(
-                f"corpus {job.seed}",
-                stems,
-                entry.path / "song.safetensors",
-                sample_rate=CORPUS_RATE,
-                gains_db={n: _WORKING_LUFS + intended[n] - levels[n] for n in stems},
-                centred={n: n in _CENTRED for n in stems},
-            )
-            entry.commit({})
-        return entry.path / "song.safetensors"
+    return {}
 
 
 def _made_song(job: SynthesisedSong) -> CorpusSong:
@@ -118,7 +109,6 @@ def recorded_song_step(job: RecordedSong) -> Path:
 
 
 def _recorded_song(job: RecordedSong) -> Path:
-    store = Store(job.store)
     settings = MixSettings(skip_bad=True)
     with LocalEngine(workers=1) as engine, one_torch_thread():
         analysed = analyse_session(engine, job.session, settings=settings, store=job.store)
@@ -130,26 +120,53 @@ def _recorded_song(job: RecordedSong) -> Path:
         for stem in plan.stems
     ]
     intended = intended_levels(plan, analysed, stems)
-    sounding = [stem for stem in stems if not stem.silent]
-    key = store.key(
-        "song",
-        inputs={"stems": [[s.name, s.key, intended[s.name]] for s in sounding]},
-        code_version=code_version(*_CODE),
+    sounding = tuple(stem for stem in stems if not stem.silent)
+    centred = {stem.name: is_centred(stem.name, plan.tracks) for stem in sounding}
+    name = job.session.name
+    return _digest_step(
+        _BalancedSong(name, sounding, intended, centred, plan.sample_rate, job.store)
     )
-    with store.entry("song", key) as entry:
-        if not entry.done:
-            _save(
-                job.session.name,
-                {stem.name: np.load(store.local(stem.excerpt)) for stem in sounding},
-                entry.path / "song.safetensors",
-                sample_rate=plan.sample_rate,
-                gains_db={
-                    s.name: _WORKING_LUFS + intended[s.name] - s.loudness_lufs for s in sounding
-                },
-                centred={s.name: is_centred(s.name, plan.tracks) for s in sounding},
-            )
-            entry.commit({})
-        return entry.path / "song.safetensors"
+
+
+@dataclass(frozen=True)
+class _BalancedSong:
+    """A session's balanced stems to digest.
+
+    Parameters
+    ----------
+    intended
+        Level of each stem in LU, by its name.
+    """
+
+    name: str
+    stems: tuple[BalancedStem, ...]
+    intended: Mapping[str, float]
+    centred: Mapping[str, bool]
+    sample_rate: int
+    store: Place
+
+
+def _balanced_inputs(job: _BalancedSong, _contents: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": job.name,
+        "stems": [[s.name, s.key, job.intended[s.name], job.centred[s.name]] for s in job.stems],
+    }
+
+
+@step("song", inputs=_balanced_inputs, result=_song_file)
+def _digest_step(job: _BalancedSong, folder: Path) -> Record:
+    store = Store(job.store)
+    _save(
+        job.name,
+        {stem.name: np.load(store.local(stem.excerpt)) for stem in job.stems},
+        folder / _SONG,
+        sample_rate=job.sample_rate,
+        gains_db={
+            s.name: _WORKING_LUFS + job.intended[s.name] - s.loudness_lufs for s in job.stems
+        },
+        centred=job.centred,
+    )
+    return {}
 
 
 def _save(

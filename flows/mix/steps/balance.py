@@ -1,9 +1,4 @@
-"""The balance of a mix as a step: it takes and returns paths and small records, and owns its cache.
-
-A step looks its result up in the store by the content of its inputs, its settings and the version
-of its code; where it is not there it computes and commits it whole. None of them knows who runs
-it: they are called by any engine, in any process.
-"""
+"""The balance of a mix as a step: the tracks of a subgroup summed to its stem."""
 
 from __future__ import annotations
 
@@ -13,24 +8,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from flows.mix.steps.tracks import (
-    AUDIO_CODE,
-    METER_CODE,
-    Examined,
-    TrackJob,
-    check_step,
-    examine_step,
-)
 from flows.storage.locations import Place
 from flows.storage.mirror import FolderPlace, near_folder
 from flows.storage.source_files import SourceFiles
-from flows.storage.store import Store, code_version
+from flows.storage.step import Kept, Record, step
+from flows.storage.store import Store
 from pipeline.audio.stream import AudioWriter
 from pipeline.loudness.meter import EnergyMeter
-from pipeline.plan import Plan
+from pipeline.plan import Plan, TrackPlan
 from pipeline.render.mixdown import BLOCK_FRAMES
 from pipeline.render.tracks import StemSum, place_tracks
 from pipeline.units import FloatArray
@@ -38,25 +27,11 @@ from pipeline.units import FloatArray
 __all__ = [
     "BalanceJob",
     "BalancedStem",
-    "Examined",
-    "TrackJob",
     "balance_step",
-    "check_step",
     "cut",
-    "examine_step",
     "float_wav",
     "passages",
 ]
-
-# The code that the balance depends on: what :func:`flows.storage.store.code_version` takes.
-BALANCE_CODE = (
-    "flows.mix.steps.balance",
-    "pipeline.render.tracks",
-    "pipeline.console.processors",
-    "pipeline.audio.writer",
-    *AUDIO_CODE,
-    *METER_CODE,
-)
 
 # Style is a long-term average: so much of a song, spread over it, tells all of it.
 _EXCERPT_S = 56.0
@@ -148,46 +123,56 @@ def float_wav(path: Path, sample_rate: int) -> AudioWriter:
     return AudioWriter(path, sample_rate=sample_rate, channels=2, format="wav", subtype="FLOAT")
 
 
-def balance_step(job: BalanceJob) -> BalancedStem:
-    """Sum the tracks of one subgroup at their gains and pans; keep the stem and an excerpt."""
-    store, session = Store(job.store), near_folder(job.session)
-    plan = _subgroup_plan(job.plan, job.subgroup)
-    heard = [track for track in plan.tracks if not track.mute]
-    sources = SourceFiles(store, {t.path: session / t.path for t in heard}, job.contents)
-    key = store.key(
-        "balance",
-        inputs={
-            "tracks": [
-                [
-                    sources.contents[t.path],
-                    t.gain_db,
-                    t.pan,
-                    t.offset_s,
-                    t.invert,
-                    t.channels,
-                    t.dc,
-                    t.dc_highpass_hz,
-                ]
-                for t in heard
-            ],
-            "sample_rate": plan.sample_rate,
-            "frames": plan.frames,
-        },
-        code_version=code_version(
-            *BALANCE_CODE, distributions=("numpy", "numba", "soundfile", "soxr")
-        ),
+def _playing(job: BalanceJob) -> list[TrackPlan]:
+    return [t for t in job.plan.tracks if t.subgroup == job.subgroup and not t.mute]
+
+
+def _track_files(job: BalanceJob, store: Store) -> SourceFiles:
+    session = near_folder(job.session)
+    return SourceFiles(store, {t.path: session / t.path for t in _playing(job)}, job.contents)
+
+
+def _balance_inputs(job: BalanceJob, contents: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "tracks": [
+            [
+                contents[t.path],
+                t.gain_db,
+                t.pan,
+                t.offset_s,
+                t.invert,
+                t.channels,
+                t.dc,
+                t.dc_highpass_hz,
+            ]
+            for t in _playing(job)
+        ],
+        "sample_rate": job.plan.sample_rate,
+        "frames": job.plan.frames,
+    }
+
+
+def _balanced(job: BalanceJob, kept: Kept) -> BalancedStem:
+    return BalancedStem(
+        job.subgroup,
+        kept.record["loudness_lufs"],
+        kept.folder / "excerpt.npy",
+        kept.key,
+        kept.folder / "whole.wav",
     )
-    with store.entry("balance", key) as entry:
-        if not entry.done:
-            loudness_lufs = sources.read(lambda: _sum_tracks(plan, session, entry.path))
-            entry.commit({"loudness_lufs": loudness_lufs})
-        return BalancedStem(
-            job.subgroup,
-            entry.record["loudness_lufs"],
-            entry.path / "excerpt.npy",
-            key,
-            entry.path / "whole.wav",
-        )
+
+
+@step(
+    "balance",
+    sources=_track_files,
+    inputs=_balance_inputs,
+    result=_balanced,
+    libraries=("numpy", "numba", "soundfile", "soxr"),
+)
+def balance_step(job: BalanceJob, folder: Path) -> Record:
+    """Sum the tracks of one subgroup at their gains and pans; keep the stem and an excerpt."""
+    plan = _subgroup_plan(job.plan, job.subgroup)
+    return {"loudness_lufs": _sum_tracks(plan, near_folder(job.session), folder)}
 
 
 def _sum_tracks(plan: Plan, session: Path, folder: Path) -> float:

@@ -18,10 +18,9 @@ from typing import Any
 import numpy as np
 
 from flows.mix.steps.balance import BalancedStem, BalanceJob, balance_step, float_wav
-from flows.mix.steps.style import STYLE_CODE
-from flows.mix.steps.tracks import AUDIO_CODE, METER_CODE
 from flows.storage.locations import Place
-from flows.storage.store import Store, code_version
+from flows.storage.step import Kept, Record, step
+from flows.storage.store import Store
 from pipeline.audio.stream import AudioStream, AudioWriter, read
 from pipeline.audio.tags import write_tags
 from pipeline.console.delivery import Delivered, Density, deliver_at, fit_delivery
@@ -38,26 +37,6 @@ from stage2.style.measure import Style, measure_style
 
 __all__ = ["DeliverJob", "Drive", "Mixdown", "RenderedStem", "StemJob", "deliver_step", "stem_step"]
 
-# The code that the results depend on: what :func:`flows.storage.store.code_version` takes.
-RENDER_CODE = (
-    "flows.mix.steps.render",
-    "pipeline.console.processors",
-    "pipeline.console.compressor",
-    "pipeline.console.limiter",
-    "pipeline.console.response",
-    "pipeline.plan",
-    "pipeline.roles",
-    "pipeline.audio.writer",
-    *AUDIO_CODE,
-    *METER_CODE,
-)
-DELIVER_CODE = (
-    *RENDER_CODE,
-    *STYLE_CODE,
-    "pipeline.report.masking",
-    "pipeline.report.stereo",
-    "pipeline.audio.tags",
-)
 _THREADS = 2  # that read stems, write and measure the mix; sums are made in the plan's order
 _SIDES = "sides.flac"
 # Of one mix at most; each lowers the ceiling by what was over it, and a little.
@@ -87,6 +66,11 @@ class StemJob:
     settings: Mapping[str, float]
     bus_width: float = 1.0
 
+    @property
+    def store(self) -> Place:
+        """The store that keeps the stem."""
+        return self.balance.store
+
 
 @dataclass(frozen=True)
 class RenderedStem:
@@ -106,29 +90,29 @@ class RenderedStem:
     sides: Path | None = None
 
 
-def stem_step(job: StemJob) -> RenderedStem:
-    """Render one balanced stem through its strip."""
-    store = Store(job.balance.store)
-    key = store.key(
-        "console",
-        inputs={
-            "balanced": job.balanced.key,
-            "settings": dict(job.settings),
-            "bus_width": job.bus_width,
-        },
-        code_version=code_version(*RENDER_CODE, distributions=_LIBRARIES),
+def _stem_inputs(job: StemJob, _contents: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "balanced": job.balanced.key,
+        "settings": dict(job.settings),
+        "bus_width": job.bus_width,
+    }
+
+
+def _rendered_stem(_job: StemJob, kept: Kept) -> RenderedStem:
+    return RenderedStem(
+        kept.folder / "stem.wav",
+        kept.key,
+        _loudness(kept.record["loudness"]),
+        _reduction(kept.record["compression"]),
+        kept.folder / _SIDES if kept.record["has_sides"] else None,
     )
-    with store.entry("console", key) as entry:
-        if not entry.done:
-            whole = store.local(balance_step(job.balance).whole)
-            entry.commit(_through_strip(job, whole, entry.path))
-        return RenderedStem(
-            entry.path / "stem.wav",
-            key,
-            _loudness(entry.record["loudness"]),
-            _reduction(entry.record["compression"]),
-            entry.path / _SIDES if entry.record["has_sides"] else None,
-        )
+
+
+@step("console", inputs=_stem_inputs, result=_rendered_stem, libraries=_LIBRARIES)
+def stem_step(job: StemJob, folder: Path) -> Record:
+    """Render one balanced stem through its strip."""
+    whole = Store(job.store).local(balance_step(job.balance).whole)
+    return _through_strip(job, whole, folder)
 
 
 def _through_strip(job: StemJob, balanced: Path, folder: Path) -> dict[str, Any]:
@@ -246,48 +230,48 @@ class Mixdown:
     limited_lufs: float
 
 
-def deliver_step(job: DeliverJob) -> Mixdown:
-    """Sum stems through the bus, find the drive and trim of the delivery, and write the mix."""
-    store = Store(job.store)
+def _deliver_inputs(job: DeliverJob, _contents: Mapping[str, str]) -> dict[str, Any]:
     delivery = job.delivery
-    key = store.key(
-        "deliver",
-        inputs={
-            "stems": [stem.key for stem in job.stems],
-            "bus": {**job.bus, "gain_db": 0.0},
-            "sample_rate": job.sample_rate,
-            "frames": job.frames,
-            "target_lufs": job.target_lufs,
-            "density": asdict(job.density) if job.density else None,
-            "ceiling_dbtp": delivery.limiter_ceiling_dbtp,
-            "format": delivery.format,
-            "subtype": delivery.subtype,
-            "dither_seed": delivery.dither_seed,
-            "tags": [delivery.title, delivery.artist, delivery.album, delivery.date],
-            "drive": None if job.drive is None else [asdict(job.drive), delivery.model_dump()],
-        },
-        code_version=code_version(*DELIVER_CODE, distributions=(*_LIBRARIES, "torch")),
+    return {
+        "stems": [stem.key for stem in job.stems],
+        "bus": {**job.bus, "gain_db": 0.0},
+        "sample_rate": job.sample_rate,
+        "frames": job.frames,
+        "target_lufs": job.target_lufs,
+        "density": asdict(job.density) if job.density else None,
+        "ceiling_dbtp": delivery.limiter_ceiling_dbtp,
+        "format": delivery.format,
+        "subtype": delivery.subtype,
+        "dither_seed": delivery.dither_seed,
+        "tags": [delivery.title, delivery.artist, delivery.album, delivery.date],
+        "drive": None if job.drive is None else [asdict(job.drive), delivery.model_dump()],
+    }
+
+
+def _mixdown(job: DeliverJob, kept: Kept) -> Mixdown:
+    record = kept.record
+    return Mixdown(
+        **{
+            **record,
+            "path": kept.folder / _mix_name(job),
+            "loudness": _loudness(record["loudness"]),
+            "style": Style.from_record(record["style"]),
+            "bus_compression": _reduction(record["bus_compression"]),
+            "limiting": _reduction(record["limiting"]),
+            "true_peaks_dbtp": tuple(record["true_peaks_dbtp"]),
+            "stereo": StereoField.from_record(record["stereo"]),
+        }
     )
-    name = f"mix.{delivery.format}"
-    with store.entry("deliver", key) as entry:
-        if not entry.done:
-            entry.commit(_deliver(job, entry.path / name))
-        found = entry.record
-        return Mixdown(
-            path=entry.path / name,
-            drive_db=found["drive_db"],
-            trim_db=found["trim_db"],
-            loudness=_loudness(found["loudness"]),
-            style=Style.from_record(found["style"]),
-            bus_compression=_reduction(found["bus_compression"]),
-            limiting=_reduction(found["limiting"]),
-            stem_sum_lufs=found["stem_sum_lufs"],
-            true_peaks_dbtp=tuple(found["true_peaks_dbtp"]),
-            stereo=StereoField.from_record(found["stereo"]),
-            masking=found["masking"],
-            ceiling_dbtp=found["ceiling_dbtp"],
-            limited_lufs=found["limited_lufs"],
-        )
+
+
+def _mix_name(job: DeliverJob) -> str:
+    return f"mix.{job.delivery.format}"
+
+
+@step("deliver", inputs=_deliver_inputs, result=_mixdown, libraries=(*_LIBRARIES, "torch"))
+def deliver_step(job: DeliverJob, folder: Path) -> Record:
+    """Sum stems through the bus, find the drive and trim of the delivery, and write the mix."""
+    return _deliver(job, folder / _mix_name(job))
 
 
 def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:

@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from flows.engines.threads import one_torch_thread
 from flows.mix.steps.balance import BalancedStem, cut
-from flows.mix.steps.tracks import AUDIO_CODE, METER_CODE, TrackJob
+from flows.mix.steps.tracks import TrackJob, track_inputs, track_source
 from flows.storage.locations import Place
 from flows.storage.mirror import FilePlace, near_file
 from flows.storage.source_files import SourceFiles
-from flows.storage.store import Store, code_version
+from flows.storage.step import Kept, Record, step
+from flows.storage.store import Store
 from pipeline.audio.stream import probe, read
 from pipeline.console.parameters import Aspect
 from pipeline.report.stereo import StereoField, measure_stereo
@@ -25,7 +26,6 @@ from pipeline.units import FloatArray, db_to_amplitude
 from stage2.console.statistics import Digest, digest_stems
 from stage2.controller.inputs import reference_windows
 from stage2.controller.predict import Prediction, predict
-from stage2.controller.weights_file import SHIPPED
 from stage2.reference.faults import Condition
 from stage2.reference.inspection import inspect_reference
 from stage2.reference.trust import complete_windows, without_lost_bands
@@ -43,33 +43,6 @@ __all__ = [
     "settle_step",
     "style_step",
 ]
-
-# The code that a step's results depend on.
-STYLE_CODE = (
-    "stage2.style.measure",
-    "stage2.style.envelopes",
-    "stage2.controller.inputs",
-    "stage2.console.statistics",
-    "stage2.console.band_model",
-    "stage2.console.functional",
-    "pipeline.console.delivery",
-    "pipeline.console.limiter",
-    "pipeline.console.limiter_estimate",
-    "pipeline.console.compressor",
-    "pipeline.plan",
-    "pipeline.console.response",
-    "pipeline.roles",
-    *AUDIO_CODE,
-    *METER_CODE,
-)
-REFERENCE_CODE = (
-    "stage2.reference.inspection",
-    "stage2.reference.faults",
-    "stage2.reference.band_limits",
-    "pipeline.report.stereo",
-    *STYLE_CODE,
-)
-CONSOLE_CODE = ("flows.mix.steps.style", "stage2", *STYLE_CODE, "pipeline.console.processors")
 
 
 @dataclass(frozen=True)
@@ -98,35 +71,31 @@ class HeardReference:
     condition: Condition = field(default_factory=Condition)
 
 
-def style_step(job: TrackJob) -> HeardReference:
-    """Measure the style of a reference, and what the controller hears of it, in one read."""
-    store, path = Store(job.store), near_file(job.path)
-    source = SourceFiles(store, {job.name: path})
-    key = store.key(
-        "style",
-        inputs={"content": source.contents[job.name], "suffix": path.suffix.lower()},
-        code_version=code_version(
-            *REFERENCE_CODE, distributions=("numpy", "scipy", "soundfile", "torch")
-        ),
+def _heard_reference(job: TrackJob, kept: Kept) -> HeardReference:
+    return HeardReference(
+        Style.from_record(kept.record["style"]),
+        kept.folder / "windows.npy",
+        StereoField.from_record(kept.record["stereo"]),
+        kept.contents[job.name],
+        Condition.from_record(kept.record["condition"]),
     )
-    with store.entry("style", key) as entry:
-        if not entry.done:
-            entry.commit(source.read(lambda: _style_record(path, entry.path / "windows.npy")))
-        return HeardReference(
-            Style.from_record(entry.record["style"]),
-            entry.path / "windows.npy",
-            StereoField.from_record(entry.record["stereo"]),
-            source.contents[job.name],
-            Condition.from_record(entry.record["condition"]),
-        )
 
 
-def _style_record(path: Path, windows: Path) -> dict[str, Any]:
+@step(
+    "style",
+    sources=track_source,
+    inputs=track_inputs,
+    result=_heard_reference,
+    libraries=("numpy", "scipy", "soundfile", "torch"),
+)
+def style_step(job: TrackJob, folder: Path) -> Record:
+    """Measure the style of a reference, and what the controller hears of it, in one read."""
+    path = near_file(job.path)
     audio = read(path)
     rate = probe(path).sample_rate
     stereo = measure_stereo(audio, sample_rate=rate)
     audio, condition = inspect_reference(audio, sample_rate=rate)
-    np.save(windows, reference_windows(audio, sample_rate=rate))
+    np.save(folder / "windows.npy", reference_windows(audio, sample_rate=rate))
     return {
         "style": measure_style(audio, sample_rate=rate).to_record(),
         "stereo": stereo.to_record(),
@@ -183,15 +152,15 @@ class ConsoleJob:
         # Nobody in another process can be told of the steps.
         return {**self.__dict__, "on_step": None}
 
-    def heard(self, store: Store) -> dict[str, Any]:
-        """Return what the controller's prediction depends on."""
+    def heard(self, contents: Mapping[str, str]) -> dict[str, Any]:
+        """Return what the controller's prediction depends on; ``contents`` of the references."""
         return {
             "stems": [[stem.name, stem.key] for stem in self.stems],
             "start_gain_db": self.start_gain_db,
             "centred": self.centred,
             "max_spread": self.max_spread,
             "style": self.style.to_record(),
-            "references": [store.content_hash(near_file(path)) for path in self.references],
+            "references": [contents[str(near_file(path))] for path in self.references],
             "match": list(self.match),
             "completed": [
                 [asdict(condition.trust), donor.to_record()]
@@ -244,102 +213,105 @@ def _digest(excerpts: tuple[tuple[Path, str], ...], sample_rate: int) -> Digest:
     return digest
 
 
-def predict_step(job: ConsoleJob) -> Prediction:
+def _reference_files(job: ConsoleJob, store: Store) -> SourceFiles:
+    return SourceFiles(store, {str(path): path for path in map(near_file, job.references)})
+
+
+def _prediction(_job: ConsoleJob, kept: Kept) -> Prediction:
+    return Prediction(
+        strips=tuple(kept.record["strips"]),
+        bus=kept.record["bus"],
+        strips_spread=tuple(kept.record["strips_spread"]),
+        bus_spread=kept.record["bus_spread"],
+    )
+
+
+@step(
+    "predict",
+    sources=_reference_files,
+    inputs=ConsoleJob.heard,
+    result=_prediction,
+    libraries=("torch",),
+)
+def predict_step(job: ConsoleJob, _folder: Path) -> Record:
     """Let the controller predict the console settings."""
-    store = Store(job.store)
-    weights = [store.content_hash(path) for path in (SHIPPED, SHIPPED.with_suffix(".json"))]
-    key = store.key(
-        "predict",
-        inputs={**job.heard(store), "weights": weights},
-        code_version=code_version(*CONSOLE_CODE, distributions=("torch",)),
-    )
-    with store.entry("predict", key) as entry:
-        if not entry.done:
-            with one_torch_thread():
-                prediction = predict(
-                    job.read_stems(),
-                    job.style,
-                    job.read_windows(),
-                    sample_rate=job.sample_rate,
-                    match=frozenset(job.match),
-                    digest=job.digest(),
-                )
-            entry.commit(asdict(prediction))
-        return Prediction(
-            strips=tuple(entry.record["strips"]),
-            bus=entry.record["bus"],
-            strips_spread=tuple(entry.record["strips_spread"]),
-            bus_spread=entry.record["bus_spread"],
+    with one_torch_thread():
+        prediction = predict(
+            job.read_stems(),
+            job.style,
+            job.read_windows(),
+            sample_rate=job.sample_rate,
+            match=frozenset(job.match),
+            digest=job.digest(),
         )
+    return asdict(prediction)
 
 
-def refine_step(job: ConsoleJob) -> tuple[Refined, str]:
+def _refine_inputs(job: ConsoleJob, contents: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        **job.heard(contents),
+        "target_lufs": job.target_lufs,
+        "ceiling_dbtp": job.ceiling_dbtp,
+        "start": None if job.start is None else asdict(job.start),
+    }
+
+
+def _refined(_job: ConsoleJob, kept: Kept) -> tuple[Refined, str]:
+    return _refined_from(kept.record["refined"]), kept.record["note"]
+
+
+@step(
+    "refine",
+    sources=_reference_files,
+    inputs=_refine_inputs,
+    result=_refined,
+    libraries=("torch",),
+)
+def refine_step(job: ConsoleJob, _folder: Path) -> Record:
     """Find the console settings; return them and what is to be said about how."""
-    return _remembered("refine", job, _refine)
+    # On one thread the settings do not depend on the machine, and on a busy one the many small
+    # operations do not wait for each other.
+    with one_torch_thread():
+        stems = job.read_stems()
+        aligned, note = _aligned_reference(job, stems)
+        refined = refine(
+            stems,
+            job.style,
+            sample_rate=job.sample_rate,
+            target_lufs=job.target_lufs,
+            ceiling_dbtp=job.ceiling_dbtp,
+            start=job.start,
+            digest=job.digest(),
+            aligned=aligned,
+            options=RefineOptions(match=frozenset(job.match)),
+            on_step=job.on_step,
+        )
+    return {"refined": asdict(refined), "note": note}
 
 
-def settle_step(job: ConsoleJob) -> tuple[Refined, str]:
+@step(
+    "settle",
+    sources=_reference_files,
+    inputs=_refine_inputs,
+    result=_refined,
+    libraries=("torch",),
+)
+def settle_step(job: ConsoleJob, _folder: Path) -> Record:
     """Take the prediction that the job starts at; return it held within the guardrails."""
-    return _remembered("settle", job, _settle)
-
-
-def _remembered(
-    step: str, job: ConsoleJob, work: Callable[[ConsoleJob], tuple[Refined, str]]
-) -> tuple[Refined, str]:
-    store = Store(job.store)
-    key = store.key(
-        step,
-        inputs={
-            **job.heard(store),
-            "target_lufs": job.target_lufs,
-            "ceiling_dbtp": job.ceiling_dbtp,
-            "start": None if job.start is None else asdict(job.start),
-        },
-        code_version=code_version(*CONSOLE_CODE, distributions=("torch",)),
-    )
-    with store.entry(step, key) as entry:
-        if not entry.done:
-            # On one thread the settings do not depend on the machine, and on a busy one the many
-            # small operations do not wait for each other.
-            paths = {str(place): place for place in map(near_file, job.references)}
-            with one_torch_thread():
-                refined, note = SourceFiles(store, paths).read(lambda: work(job))
-            entry.commit({"refined": asdict(refined), "note": note})
-        return _refined_from(entry.record["refined"]), entry.record["note"]
-
-
-def _refine(job: ConsoleJob) -> tuple[Refined, str]:
-    stems = job.read_stems()
-    aligned, note = _aligned_reference(job, stems)
-    refined = refine(
-        stems,
-        job.style,
-        sample_rate=job.sample_rate,
-        target_lufs=job.target_lufs,
-        ceiling_dbtp=job.ceiling_dbtp,
-        start=job.start,
-        digest=job.digest(),
-        aligned=aligned,
-        options=RefineOptions(match=frozenset(job.match)),
-        on_step=job.on_step,
-    )
-    return refined, note
-
-
-def _settle(job: ConsoleJob) -> tuple[Refined, str]:
     if job.start is None:
         raise ValueError("there is no prediction to settle: give the job a start")
-    settled = settle_in_corridor(
-        job.read_stems(),
-        job.start,
-        job.style,
-        sample_rate=job.sample_rate,
-        target_lufs=job.target_lufs,
-        ceiling_dbtp=job.ceiling_dbtp,
-        match=frozenset(job.match),
-        digest=job.digest(),
-    )
-    return settled, ""
+    with one_torch_thread():
+        settled = settle_in_corridor(
+            job.read_stems(),
+            job.start,
+            job.style,
+            sample_rate=job.sample_rate,
+            target_lufs=job.target_lufs,
+            ceiling_dbtp=job.ceiling_dbtp,
+            match=frozenset(job.match),
+            digest=job.digest(),
+        )
+    return {"refined": asdict(settled), "note": ""}
 
 
 def _aligned_reference(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from flows.storage.locations import Place
 from flows.storage.mirror import FilePlace, near_file
 from flows.storage.source_files import SourceFiles
-from flows.storage.store import Store, code_version
+from flows.storage.step import Kept, Record, Unkept, step
+from flows.storage.store import Store
 from pipeline.audio.check import TrackCheck, check_track
 from pipeline.console.conditioning import ChannelUse
 from stage1.features import TrackFeatures, examine
@@ -18,41 +21,11 @@ from stage1.pitch.f0 import Mode
 from stage1.signal.file_faults import FileFaults, names_mid_side
 
 __all__ = [
-    "ANALYSE_CODE",
-    "AUDIO_CODE",
-    "CHECK_CODE",
-    "METER_CODE",
     "Examined",
     "TrackJob",
     "check_step",
     "examine_step",
 ]
-
-# The code that a step's results depend on: what :func:`flows.storage.store.code_version` takes.
-AUDIO_CODE = (
-    "pipeline.audio.stream",
-    "pipeline.audio.info",
-    "pipeline.audio.formats.kind",
-    "pipeline.console.conditioning",
-    "pipeline.audio.formats.containers",
-    "pipeline.audio.formats.data_length",
-    "pipeline.audio.formats.decoders",
-    "pipeline.audio.formats.ffmpeg",
-    "pipeline.audio.formats.flac_length",
-    "pipeline.audio.formats.foreign",
-    "pipeline.jit",
-    "pipeline.audio.formats.mpeg_frames",
-    "pipeline.audio.formats.mpeg_stream",
-    "pipeline.audio.formats.ogg_pages",
-    "pipeline.audio.formats.pcm",
-    "pipeline.audio.formats.pyav",
-    "pipeline.audio.formats.recordings",
-    "pipeline.audio.formats.spliced_file",
-    "pipeline.units",
-)
-METER_CODE = ("pipeline.loudness.meter", "pipeline.loudness.energy", "pipeline.loudness.true_peak")
-CHECK_CODE = ("pipeline.audio.check", *AUDIO_CODE)
-ANALYSE_CODE = ("stage1", "pipeline.audio.samples", *CHECK_CODE, *METER_CODE)
 
 
 @dataclass(frozen=True)
@@ -74,26 +47,27 @@ def _lasts(check: TrackCheck) -> bool:
     return check.failure is None or check.non_finite_s is not None
 
 
-def check_step(job: TrackJob) -> TrackCheck:
+def track_source(job: TrackJob, store: Store) -> SourceFiles:
+    """Return the one file of a job."""
+    return SourceFiles(store, {job.name: near_file(job.path)})
+
+
+def track_inputs(job: TrackJob, contents: Mapping[str, str]) -> dict[str, Any]:
+    """Return what tells one file from another: MP3 and CAF are told from raw data by suffix too."""
+    return {"content": contents[job.name], "suffix": near_file(job.path).suffix.lower()}
+
+
+@step(
+    "check",
+    sources=track_source,
+    unreadable=lambda job: check_track(near_file(job.path)),  # says what keeps it from being read
+    inputs=track_inputs,
+    result=lambda _job, kept: TrackCheck(**kept.record),
+)
+def check_step(job: TrackJob, _folder: Path) -> Record | Unkept:
     """Decode a file from end to end and say what is wrong with it."""
-    store, path = Store(job.store), near_file(job.path)
-    try:
-        source = SourceFiles(store, {job.name: path})
-    except OSError:
-        return check_track(path)  # says what keeps it from being read
-    key = store.key(
-        "check",
-        # MP3 and CAF are told from raw data by their suffix too
-        inputs={"content": source.contents[job.name], "suffix": path.suffix.lower()},
-        code_version=code_version(*CHECK_CODE),
-    )
-    with store.entry("check", key) as entry:
-        if not entry.done:
-            check = source.read(lambda: check_track(path))
-            if not _lasts(check):
-                return check
-            entry.commit(asdict(check))
-        return TrackCheck(**entry.record)
+    check = check_track(near_file(job.path))
+    return asdict(check) if _lasts(check) else Unkept(asdict(check))
 
 
 @dataclass(frozen=True)
@@ -121,55 +95,47 @@ class Examined:
     faults: FileFaults = field(default_factory=FileFaults)
 
 
-def examine_step(job: TrackJob) -> Examined:
+def _examine_inputs(job: TrackJob, contents: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        **track_inputs(job, contents),
+        "f0_mode": job.f0_mode,
+        "channels": job.channels,
+        "mid_side_name": names_mid_side(job.name),
+    }
+
+
+def _examined(job: TrackJob, kept: Kept) -> Examined:
+    check, content = TrackCheck(**kept.record["check"]), kept.contents[job.name]
+    if kept.record["features"] is None:
+        return Examined(check, None, None, content)
+    # The same file may be known by another name in another session.
+    features = replace(TrackFeatures.from_json(kept.record["features"]), name=job.name)
+    faults = FileFaults.from_record(kept.record["faults"])
+    return Examined(check, features, kept.folder / "envelope.npy", content, faults)
+
+
+@step(
+    "analyse",
+    sources=track_source,
+    unreadable=lambda job: Examined(check_track(near_file(job.path)), None, None),
+    inputs=_examine_inputs,
+    result=_examined,
+    libraries=("librosa", "pesto-pitch", "numpy", "scipy", "soxr", "torch"),
+)
+def examine_step(job: TrackJob, folder: Path) -> Record | Unkept:
     """Check a track and measure everything about it, in one decode."""
-    store, path = Store(job.store), near_file(job.path)
-    try:
-        source = SourceFiles(store, {job.name: path})
-    except OSError:
-        return Examined(check_track(path), None, None)  # says what keeps it from being read
-    content = source.contents[job.name]
-    mid_side_name = names_mid_side(job.name)
-    key = store.key(
-        "analyse",
-        inputs={
-            "content": content,
-            "suffix": path.suffix.lower(),
-            "f0_mode": job.f0_mode,
-            "channels": job.channels,
-            "mid_side_name": mid_side_name,
-        },
-        code_version=code_version(
-            *ANALYSE_CODE,
-            distributions=("librosa", "pesto-pitch", "numpy", "scipy", "soxr", "torch"),
-        ),
+    examined = examine(
+        near_file(job.path),
+        name=job.name,
+        f0_mode=job.f0_mode,
+        mid_side_name=names_mid_side(job.name),
+        use=job.channels,
     )
-    with store.entry("analyse", key) as entry:
-        if not entry.done:
-            found = source.read(
-                lambda: examine(
-                    path,
-                    name=job.name,
-                    f0_mode=job.f0_mode,
-                    mid_side_name=mid_side_name,
-                    use=job.channels,
-                )
-            )
-            if not _lasts(found.check):
-                return Examined(found.check, None, None, content)
-            np.save(entry.path / "envelope.npy", found.envelope)
-            told = None if found.features is None else found.features.to_json()
-            entry.commit(
-                {
-                    "check": asdict(found.check),
-                    "features": told,
-                    "faults": found.faults.to_record(),
-                }
-            )
-        check = TrackCheck(**entry.record["check"])
-        if entry.record["features"] is None:
-            return Examined(check, None, None, content)
-        # The same file may be known by another name in another session.
-        features = replace(TrackFeatures.from_json(entry.record["features"]), name=job.name)
-        faults = FileFaults.from_record(entry.record["faults"])
-        return Examined(check, features, entry.path / "envelope.npy", content, faults)
+    if not _lasts(examined.check):
+        return Unkept({"check": asdict(examined.check), "features": None})
+    np.save(folder / "envelope.npy", examined.envelope)
+    return {
+        "check": asdict(examined.check),
+        "features": None if examined.features is None else examined.features.to_json(),
+        "faults": examined.faults.to_record(),
+    }
