@@ -46,7 +46,10 @@ _FolderOrUrl = Annotated[str, Field(pattern=_ABSOLUTE)]
 def _described(schema: dict[str, Any]) -> None:
     """Say what a worker's machine takes, and put what is always asked for first."""
     for name in MixSettings.model_fields.keys() - {"references"}:
-        schema["properties"][name]["description"] = description(name)
+        field = schema["properties"][name]
+        field["description"] = description(name)
+        for key in ("flag", "short", "unset", "off", "many"):  # the command's affair
+            field.pop(key, None)
     schema["properties"]["target"]["pattern"] = _TARGET
     schema["properties"]["references"]["items"] = {"type": "string", "pattern": _ABSOLUTE}
     for name in ("engine", "dask", "workers"):  # the worker's affair

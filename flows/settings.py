@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, LiteralString, get_args, get_origin
 
@@ -26,7 +25,6 @@ from pipeline.validation import Number, Switch, Whole, invalid, problems_from
 
 __all__ = [
     "MixSettings",
-    "Shown",
     "checked_settings",
     "description",
     "flag",
@@ -43,29 +41,26 @@ _ADDRESS = re.compile(r"(tcp|tls)://([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
 _Place = Annotated[str | Path, Field(union_mode="left_to_right")]
 
 
-@dataclass(frozen=True)
-class Shown:
-    """How a setting is shown to a user, beside its pydantic field's description and range.
+def _setting(
+    default: object,
+    description: str,
+    *,
+    limits: tuple[float | None, float] | None = None,
+    **shown: str,
+) -> Any:
+    """Return pydantic's field of a setting, with how it is shown to a user.
 
     Parameters
     ----------
-    flag
-        The command's flag, where it is not the field's name.
-    short
-        Its short form.
-    unset
-        What counts where nothing is given and the default is ``None``.
-    repeatable
-        Whether the flag is given once for each of several values.
-    off
-        What a flag that switches a setting off does, in place of the field's description.
+    limits
+        Lowest and highest value.
+    **shown
+        ``unit`` of a number; the command's ``flag`` where it is not the field's name, with its
+        ``short`` form; ``unset``: what counts where the default is ``None``; ``off``: what a flag
+        does that switches the setting off; ``many``: how a flag is given for several values.
     """
-
-    flag: str = ""
-    short: str = ""
-    unset: str = ""
-    repeatable: bool = False
-    off: str = ""
+    low, high = limits or (None, None)
+    return Field(default, description=description, ge=low, le=high, json_schema_extra={**shown})
 
 
 class MixSettings(BaseModel):
@@ -77,139 +72,75 @@ class MixSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    references: Annotated[
-        tuple[_Place, ...],
-        Field(description="Finished mix whose style is wanted, or its URL"),
-        Shown("--reference", "-r", repeatable=True),
-    ] = ()
-    target: Annotated[
-        str,
-        Field(
-            description="Loudness of the mix: reference, spotify, apple, youtube, ebu-r128, "
-            "netflix, or a number in LUFS"
-        ),
-    ] = "reference"
-    ceiling_dbtp: Annotated[
-        Number | None,
-        Field(
-            ge=-20.0,
-            le=0.0,
-            description="Highest true peak",
-            json_schema_extra={"unit": "dBTP"},
-        ),
-        Shown("--ceiling", unset="by target"),
-    ] = None
-    strength: Annotated[
-        Number, Field(ge=0.0, le=1.0, description="How much of the reference's style")
-    ] = 1.0
-    match: Annotated[
-        tuple[Aspect, ...],
-        Field(description=f"Aspects of style to follow, of {','.join(Aspect)}"),
-        Shown(unset="all"),
-    ] = tuple(Aspect)
-    quality: Annotated[
-        Literal["fast", "best"],
-        Field(description="best refines the predicted settings by rendering; fast takes them"),
-    ] = "best"
-    controller: Annotated[
-        Switch,
-        Field(description="Predict the settings; off, refinement starts at the balanced mix"),
-        Shown("--no-controller", off="Refine from the balanced mix; nothing is predicted"),
-    ] = True
-    method: Annotated[
-        Literal["sones", "informed", "lufs", "centroid", "p_lufs"],
-        Field(description="How the loudness of the balance is judged"),
-    ] = "sones"
-    f0_mode: Annotated[
-        Literal["windows", "full"],
-        Field(description="Where f0 is tracked: in the loudest windows of a track, or in full"),
-        Shown("--f0"),
-    ] = "windows"
-    sample_rate: Annotated[
-        Whole | None,
-        Field(
-            ge=8000,
-            le=768000,
-            description="Sample rate of the mix",
-            json_schema_extra={"unit": "Hz"},
-        ),
-        Shown(unset="that of most tracks"),
-    ] = None
-    time_stamps: Annotated[
-        Literal["auto", "use", "ignore"] | None,
-        Field(description="Whether broadcast time stamps place the tracks"),
-        Shown(unset="as session.toml says, or auto"),
-    ] = None
-    full_length: Annotated[
-        Switch,
-        Field(description="Keep long silence after the last sound"),
-    ] = False
-    format: Annotated[
-        Literal["wav", "flac", "mp3"], Field(description="Format of the delivered file")
-    ] = "wav"
-    subtype: Annotated[
-        Literal["16", "24", "float"],
-        Field(description="Bits of a sample in a WAV or FLAC file"),
-        Shown("--bits"),
-    ] = "24"
-    keep: Annotated[Switch, Field(description="Write the stems before the console too")] = False
-    collect: Annotated[
-        Switch, Field(description="Put all audio inside the DAW session, to hand it on alone")
-    ] = False
-    skip_bad: Annotated[
-        Switch,
-        Field(description="Mix without the tracks that cannot be read; exit status 3"),
-    ] = False
-    salvage: Annotated[
-        Switch, Field(description="Use what there is of files that end before their time")
-    ] = False
-    max_minutes: Annotated[
-        Number,
-        Field(
-            gt=0.0,
-            le=100_000.0,
-            description="For memory's sake, the longest that a track or reference may last",
-            json_schema_extra={"unit": "minutes"},
-        ),
-    ] = 60.0
-    engine: Annotated[
-        Literal["auto", "local", "prefect", "dask"],
-        Field(
-            description="Where steps run: local, prefect, dask, or auto, which is prefect while a "
-            "dashboard runs, else local"
-        ),
-    ] = "auto"
-    dask: Annotated[
-        str | None,
-        Field(
-            description="Running Dask scheduler to work on, as tcp://HOST:PORT; see --engine dask"
-        ),
-    ] = None
-    workers: Annotated[
-        Whole | None,
-        Field(ge=1, le=1024, description="Tracks at a time"),
-        Shown(unset="one a core"),
-    ] = None
-    title: Annotated[
-        str | None,
-        Field(description="In the mix's tags"),
-        Shown(unset="by the folder's name"),
-    ] = None
-    artist: Annotated[
-        str | None,
-        Field(description="In the tags"),
-        Shown(unset="by a folder named Artist - Title"),
-    ] = None
-    album: Annotated[str | None, Field(description="In the tags")] = None
-    date: Annotated[str | None, Field(description="In the tags, as 2026-05-31 or 2026")] = None
-    seed: Annotated[
-        Whole,
-        Field(
-            ge=0,
-            le=2**32 - 1,
-            description="Seed of the dither, and of the order in balance's listening test",
-        ),
-    ] = 0
+    references: tuple[_Place, ...] = _setting(
+        (), "Finished mix whose style is wanted, or its URL",
+        flag="--reference", short="-r", many="repeatable",
+    )  # fmt: skip
+    target: str = _setting(
+        "reference",
+        "Loudness of the mix: reference, spotify, apple, youtube, ebu-r128, netflix, or a number "
+        "in LUFS",
+    )
+    ceiling_dbtp: Number | None = _setting(
+        None, "Highest true peak", limits=(-20.0, 0.0),
+        unit="dBTP", flag="--ceiling", unset="by target",
+    )  # fmt: skip
+    strength: Number = _setting(1.0, "How much of the reference's style", limits=(0.0, 1.0))
+    match: tuple[Aspect, ...] = _setting(
+        tuple(Aspect), f"Aspects of style to follow, of {','.join(Aspect)}", unset="all"
+    )
+    quality: Literal["fast", "best"] = _setting(
+        "best", "best refines the predicted settings by rendering; fast takes them"
+    )
+    controller: Switch = _setting(
+        True, "Predict the settings; off, refinement starts at the balanced mix",
+        flag="--no-controller", off="Refine from the balanced mix; nothing is predicted",
+    )  # fmt: skip
+    method: Literal["sones", "informed", "lufs", "centroid", "p_lufs"] = _setting(
+        "sones", "How the loudness of the balance is judged"
+    )
+    f0_mode: Literal["windows", "full"] = _setting(
+        "windows", "Where f0 is tracked: in the loudest windows of a track, or in full", flag="--f0"
+    )
+    sample_rate: Whole | None = _setting(
+        None, "Sample rate of the mix", limits=(8000, 768000),
+        unit="Hz", unset="that of most tracks",
+    )  # fmt: skip
+    time_stamps: Literal["auto", "use", "ignore"] | None = _setting(
+        None,
+        "Whether broadcast time stamps place the tracks",
+        unset="as session.toml says, or auto",
+    )
+    full_length: Switch = _setting(False, "Keep long silence after the last sound")
+    format: Literal["wav", "flac", "mp3"] = _setting("wav", "Format of the delivered file")
+    subtype: Literal["16", "24", "float"] = _setting(
+        "24", "Bits of a sample in a WAV or FLAC file", flag="--bits"
+    )
+    keep: Switch = _setting(False, "Write the stems before the console too")
+    collect: Switch = _setting(False, "Put all audio inside the DAW session, to hand it on alone")
+    skip_bad: Switch = _setting(False, "Mix without the tracks that cannot be read; exit status 3")
+    salvage: Switch = _setting(False, "Use what there is of files that end before their time")
+    max_minutes: Annotated[Number, Field(gt=0.0)] = _setting(
+        60.0, "For memory's sake, the longest that a track or reference may last",
+        limits=(None, 100_000.0), unit="minutes",
+    )  # fmt: skip
+    engine: Literal["auto", "local", "prefect", "dask"] = _setting(
+        "auto",
+        "Where steps run: local, prefect, dask, or auto, which is prefect while a dashboard runs, "
+        "else local",
+    )
+    dask: str | None = _setting(
+        None, "Running Dask scheduler to work on, as tcp://HOST:PORT; see --engine dask"
+    )
+    workers: Whole | None = _setting(None, "Tracks at a time", limits=(1, 1024), unset="one a core")
+    title: str | None = _setting(None, "In the mix's tags", unset="by the folder's name")
+    artist: str | None = _setting(None, "In the tags", unset="by a folder named Artist - Title")
+    album: str | None = _setting(None, "In the tags")
+    date: str | None = _setting(None, "In the tags, as 2026-05-31 or 2026")
+    seed: Whole = _setting(
+        0, "Seed of the dither, and of the order in balance's listening test",
+        limits=(0, 2**32 - 1),
+    )  # fmt: skip
 
     @field_validator("references", mode="before")
     @classmethod
@@ -295,10 +226,10 @@ class MixSettings(BaseModel):
         return value
 
 
-def shown_as(name: str) -> Shown:
-    """Return how a setting is shown to a user."""
-    extra = MixSettings.model_fields[name].metadata
-    return next((item for item in extra if isinstance(item, Shown)), Shown())
+def shown_as(name: str, key: str) -> str:
+    """Return of how a setting is shown one thing, as :func:`_setting` has them; empty for none."""
+    extra = MixSettings.model_fields[name].json_schema_extra
+    return str(extra.get(key, "")) if isinstance(extra, dict) else ""
 
 
 def kind(name: str) -> type:
@@ -330,8 +261,8 @@ def description(name: str) -> str:
     """
     field = MixSettings.model_fields[name]
     text = str(field.description)
-    if isinstance(field.json_schema_extra, dict):
-        text += f" in {field.json_schema_extra['unit']}"
+    if shown_as(name, "unit"):
+        text += f" in {shown_as(name, 'unit')}"
     limits = {key: getattr(item, key) for item in field.metadata for key in ("ge", "le")
               if getattr(item, key, None) is not None}  # fmt: skip
     if limits:
@@ -340,7 +271,7 @@ def description(name: str) -> str:
     choices = [choice for choice in _members(name) if isinstance(choice, str)]
     if not all(re.search(rf"\b{choice}\b", text) for choice in choices):
         text += f": {', '.join(choices[:-1])} or {choices[-1]}"
-    default = shown_as(name).unset
+    default = shown_as(name, "unset")
     if not (default or field.default is None or isinstance(field.default, bool | tuple)):
         default = f"{field.default:g}" if isinstance(field.default, float) else str(field.default)
     return f"{text}{default and f'; default {default}'}."
@@ -348,7 +279,7 @@ def description(name: str) -> str:
 
 def flag(name: str) -> str:
     """Return what the command's flag for a setting is called."""
-    return shown_as(name).flag or f"--{name.replace('_', '-')}"
+    return shown_as(name, "flag") or f"--{name.replace('_', '-')}"
 
 
 def from_toml(path: Path | None, overrides: Mapping[str, Any] | None = None) -> MixSettings:

@@ -20,8 +20,6 @@ __all__ = [
     "Number",
     "Switch",
     "Whole",
-    "accepted",
-    "declared",
     "invalid",
     "problems_from",
 ]
@@ -117,20 +115,20 @@ def _said(
     value = shown(detail["input"])
     name = f"{key} " if key else ""
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = declared(schema, location[:-1]).get("properties", {})
+        known = _declared(schema, location[:-1]).get("properties", {})
         what = f"unknown key {shown(location[-1])}" if key else f"is no setting (given {value})"
         return what, suggest(str(location[-1]), [name for name in known if name not in hidden])
-    field = declared(schema, location)
+    field = _declared(schema, location)
     if kind == "missing":
         return f"{name}is missing", field.get("remedy", missing)
     if "remedy" in context:
         return f"{name}{context['what']}", str(context["remedy"])
     if key and kind in ("enum", "literal_error"):
-        return f"unknown {key} {value}", accepted(field, detail["input"])
-    return f"{name}is {value}", accepted(field, detail["input"])
+        return f"unknown {key} {value}", _accepted(field, detail["input"])
+    return f"{name}is {value}", _accepted(field, detail["input"])
 
 
-def declared(schema: _Schema, location: Location) -> _Schema:
+def _declared(schema: _Schema, location: Location) -> _Schema:
     """Return what a JSON schema says of the value at a location; empty where it says nothing."""
     field = _resolved(schema, schema)
     for part in location:
@@ -154,17 +152,17 @@ def _resolved(field: _Schema, schema: _Schema) -> dict[str, Any]:
     return dict(field)
 
 
-def accepted(field: _Schema, value: object) -> str:
+def _accepted(field: _Schema, value: object) -> str:
     """Return the remedy for a value that is not accepted: what is.
 
     Parameters
     ----------
     field
-        The JSON schema of the value, as of :func:`declared`.
+        The JSON schema of the value, as of :func:`_declared`.
 
     Examples
     --------
-    >>> accepted({"type": "number", "minimum": -20, "maximum": 0, "unit": "dBTP"}, 3)
+    >>> _accepted({"type": "number", "minimum": -20, "maximum": 0, "unit": "dBTP"}, 3)
     'use a number from -20 to 0 dBTP'
     """
     if "remedy" in field:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from flows.settings import MixSettings, from_toml
+from flows.settings import MixSettings, description, flag, from_toml
 from pipeline.console.delivery import parse_target
 from pipeline.console.parameters import Aspect
 from pipeline.errors import InputError
@@ -152,3 +152,18 @@ def test_settings_are_frozen_and_survive_json() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         settings.strength = 0.5  # type: ignore[misc]
     assert MixSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+def test_the_page_of_settings_is_their_declaration() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert [line for line in page.splitlines() if line.startswith("| `")] == [
+        f"| `{name}` | `{flag(name)}` | {description(name)} |" for name in MixSettings.model_fields
+    ]
+
+
+def test_the_example_of_settings_is_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    settings = from_toml(write(tmp_path, example))
+    assert settings.references == (tmp_path / "like this.wav", tmp_path / "and this.flac")
+    assert (settings.target, settings.strength) == ("spotify", 0.8)

@@ -101,23 +101,20 @@ def command(
 
 def _setting(name: str) -> inspect.Parameter:
     """Return the option of a setting; left out it is None, and the default or the file counts."""
-    shown = shown_as(name)
-    text = f"{shown.off}." if shown.off else description(name)
-    if shown.repeatable:
-        text = f"{text.removesuffix('.')}; repeatable."
-    type_: Any = list[str] if shown.repeatable else kind(name)
-    names = [flag(name), *([shown.short] if shown.short else [])]
-    return _option(name, type_ | None, *names, help=text)
+    text = shown_as(name, "off") or description(name).removesuffix(".")
+    many, short = shown_as(name, "many"), shown_as(name, "short")
+    type_: Any = list[str] if many else kind(name)
+    names = [flag(name), *([short] if short else [])]
+    return _option(name, type_ | None, *names, help=f"{text}; {many}." if many else f"{text}.")
 
 
 def _meant(name: str, value: Any) -> Any:
     """Return the setting that a flag's value stands for."""
     if value is None:
         return None
-    shown = shown_as(name)
-    if shown.off:
+    if shown_as(name, "off"):
         return not value
-    return (tuple(value) or None) if shown.repeatable else value
+    return (tuple(value) or None) if isinstance(value, list) else value
 
 
 def _option(name: str, type_: Any, *names: str, help: str) -> inspect.Parameter:

@@ -86,18 +86,18 @@ class SongSettings(_Section):
 class LearningSettings(_Section):
     """How it is learned: see :class:`stage2.training.train.TrainingOptions`."""
 
-    steps: int = Field(default=4000, ge=1)
-    batch: int = Field(default=12, ge=1)
-    rate: float = Field(default=6e-4, gt=0.0, le=1.0)
-    warm_up: int = Field(default=200, ge=1)
-    weight_decay: float = Field(default=0.01, ge=0.0)
-    average: float = Field(default=0.998, ge=0.0, lt=1.0)
-    seed: int = Field(default=0, ge=0)
-    validate_every: int = Field(default=250, ge=1)
-    validation_examples: int = Field(default=48, ge=1)
-    checkpoint_every: int = Field(default=250, ge=1)
+    steps: int = Field(default=TrainingOptions.steps, ge=1)
+    batch: int = Field(default=TrainingOptions.batch, ge=1)
+    rate: float = Field(default=TrainingOptions.rate, gt=0.0, le=1.0)
+    warm_up: int = Field(default=TrainingOptions.warm_up, ge=1)
+    weight_decay: float = Field(default=TrainingOptions.weight_decay, ge=0.0)
+    average: float = Field(default=TrainingOptions.average, ge=0.0, lt=1.0)
+    seed: int = Field(default=TrainingOptions.seed, ge=0)
+    validate_every: int = Field(default=TrainingOptions.validate_every, ge=1)
+    validation_examples: int = Field(default=TrainingOptions.validation_examples, ge=1)
+    checkpoint_every: int = Field(default=TrainingOptions.checkpoint_every, ge=1)
     device: Literal["cpu", "cuda"] = "cpu"
-    workers: int = Field(default=1, ge=1)
+    workers: int = Field(default=TrainingOptions.workers, ge=1)
 
     @check("device")
     @classmethod
@@ -110,10 +110,10 @@ class LearningSettings(_Section):
 class NetworkSettings(_Section):
     """The shape of the network: see :class:`stage2.controller.network.ControllerSize`."""
 
-    width: int = Field(default=200, ge=20)
-    blocks: int = Field(default=4, ge=1)
-    heads: int = Field(default=10, ge=SHARES)
-    passes: int = Field(default=3, ge=1, le=8)
+    width: int = Field(default=ControllerSize.width, ge=20)
+    blocks: int = Field(default=ControllerSize.blocks, ge=1)
+    heads: int = Field(default=ControllerSize.heads, ge=SHARES)
+    passes: int = Field(default=ControllerSize.passes, ge=1, le=8)
 
     @check("heads")
     @classmethod

@@ -72,7 +72,7 @@ class TrainingOptions:
     """
 
     steps: int = 4000
-    batch: int = 16
+    batch: int = 12
     rate: float = 6e-4
     warm_up: int = 200
     weight_decay: float = 0.01
