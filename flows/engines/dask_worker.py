@@ -60,7 +60,7 @@ def work(step: Callable[[A], B], item: A) -> tuple[B, list[Lookup]]:
 
 def told_versions() -> dict[str, str]:
     """Return the versions that results depend on, and a hash of this project's code."""
-    from flows.code_version import packages_version
+    from flows.dependencies.version import packages_version
     from flows.versions import versions
 
     code = packages_version("pipeline", "stage1", "stage2", "flows")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from flows.code_version import code_version, libraries_version
+from flows.dependencies.version import code_version, libraries_version
 from flows.storage.locations import Place
 from flows.storage.source_files import SourceFiles
 from flows.storage.store import Store

@@ -238,7 +238,7 @@ class Store:
             All that the result depends on, JSON-able: content hashes of the files, settings.
             The order of keys does not count.
         code_version
-            Of the code that makes it, from :func:`flows.code_version.code_version`.
+            Of the code that makes it, from :func:`flows.dependencies.version.code_version`.
 
         Raises
         ------

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from flows.code_version import ROOT, SourceTree, code_version, packages_version
+from flows.dependencies.closure import dependencies
+from flows.dependencies.source import ROOT, SourceTree
 
 STEPS = {
     "check": ("flows.mix.steps.tracks", "check_step"),
@@ -29,7 +29,7 @@ METERED = f"analyse style {CONSOLE} balance console deliver song digest"
 
 
 def versions(tree: SourceTree) -> dict[str, str]:
-    return {name: tree.dependencies(*place).version for name, place in STEPS.items()}
+    return {name: dependencies(tree, *place).version for name, place in STEPS.items()}
 
 
 TREE = SourceTree()
@@ -124,7 +124,7 @@ def test_a_changed_data_file_makes_stale_what_reads_it(
 
 def test_data_files_of_names_and_weights_count_for_whoever_reads_them() -> None:
     def read_by(module: str, name: str) -> set[str]:
-        return {path.name for path in TREE.dependencies(module, name).data}
+        return {path.name for path in dependencies(TREE, module, name).data}
 
     assert read_by("stage1.recognition.classifier", "hear") >= {"sound.safetensors"}
     assert read_by("stage1.recognition.recognise", "recognise") >= {"names.toml", "languages.toml"}
@@ -200,58 +200,15 @@ def test_what_is_used_counts_and_nothing_else(
     project: Path, path: str, old: str, new: str, counts: bool
 ) -> None:
     tree = SourceTree(project)
-    before = tree.dependencies("flows.steps", "work")
+    before = dependencies(tree, "flows.steps", "work")
     text = (project / path).read_text()
     assert old in text
     other = tree.changed({project / path: text.replace(old, new).encode()})
-    assert (other.dependencies("flows.steps", "work").version != before.version) is counts
-
-
-def test_a_version_is_remembered_until_a_file_changes(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("flows.code_version._shared_tree", lambda: SourceTree(project))
-    memory = tmp_path / "memory"
-
-    def version() -> str:
-        code_version.cache_clear()
-        return code_version("flows.steps", "work", memory)
-
-    first = version()
-    with monkeypatch.context() as patch:
-        patch.setattr(SourceTree, "dependencies", None)
-        assert version() == first
-    (project / "stage1/tables/late.toml").write_text("x = 1000")
-    second = version()
-    assert second != first
-    (memory / "flows.steps.work.json").write_text("damaged")
-    assert version() == second
-    code_version.cache_clear()
-
-
-def test_threads_that_ask_at_once_are_told_the_same(
-    project: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tree = SourceTree(project)
-    monkeypatch.setattr("flows.code_version._shared_tree", lambda: tree)
-    code_version.cache_clear()
-    with ThreadPoolExecutor(8) as pool:
-        told = {job.result() for job in [pool.submit(_version) for _ in range(16)]}
-    code_version.cache_clear()
-    assert told == {SourceTree(project).dependencies("flows.steps", "work").version}
-
-
-def _version() -> str:
-    return code_version.__wrapped__("flows.steps", "work")
+    assert (dependencies(other, "flows.steps", "work").version != before.version) is counts
 
 
 def test_what_is_not_in_the_source_is_said() -> None:
     with pytest.raises(LookupError, match=r"no nothing in the source of pipeline\.units"):
-        SourceTree().dependencies("pipeline.units", "nothing")
+        dependencies(SourceTree(), "pipeline.units", "nothing")
     with pytest.raises(LookupError, match=r"no_such_module"):
-        SourceTree().dependencies("pipeline.no_such_module", "nothing")
-
-
-def test_a_hash_of_whole_packages() -> None:
-    assert packages_version("pipeline") == packages_version("pipeline")
-    assert packages_version("pipeline") != packages_version("stage1")
+        dependencies(SourceTree(), "pipeline.no_such_module", "nothing")
