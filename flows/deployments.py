@@ -103,6 +103,7 @@ class CatalogueParameters(MixSettings):
 @flow(name="mix-session", flow_run_name="{parameters.session}", persist_result=False)
 def mix_session_flow(parameters: MixParameters) -> None:
     """Mix a folder of raw tracks in the style of a reference; each step is a task run."""
+    # It loads torch, which takes twice as long as all else that a worker looks deployments up with.
     from flows.mix.recipe import mix_session
 
     mix_session(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, LiteralString, get_args, get_origin
+from typing import Annotated, Any, Literal, LiteralString, TypedDict, Unpack, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -41,26 +41,33 @@ _ADDRESS = re.compile(r"(tcp|tls)://([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}")
 _Place = Annotated[str | Path, Field(union_mode="left_to_right")]
 
 
+class _Shown(TypedDict, total=False):
+    """How a setting is shown to a user.
+
+    ``unit`` of a number; the command's ``flag`` where it is not the field's name, with its
+    ``short`` form; ``unset``: what counts where the default is ``None``; ``off``: what a flag does
+    that switches the setting off; ``many``: how a flag is given for several values.
+    """
+
+    unit: str
+    flag: str
+    short: str
+    unset: str
+    off: str
+    many: str
+
+
 def _setting(
     default: object,
     description: str,
     *,
     limits: tuple[float | None, float] | None = None,
-    **shown: str,
+    **shown: Unpack[_Shown],
 ) -> Any:
-    """Return pydantic's field of a setting, with how it is shown to a user.
-
-    Parameters
-    ----------
-    limits
-        Lowest and highest value.
-    **shown
-        ``unit`` of a number; the command's ``flag`` where it is not the field's name, with its
-        ``short`` form; ``unset``: what counts where the default is ``None``; ``off``: what a flag
-        does that switches the setting off; ``many``: how a flag is given for several values.
-    """
+    """Return pydantic's field of a setting; ``limits`` are its lowest and highest value."""
     low, high = limits or (None, None)
-    return Field(default, description=description, ge=low, le=high, json_schema_extra={**shown})
+    extra: dict[str, Any] = {**shown}
+    return Field(default, description=description, ge=low, le=high, json_schema_extra=extra)
 
 
 class MixSettings(BaseModel):
@@ -227,7 +234,7 @@ class MixSettings(BaseModel):
 
 
 def shown_as(name: str, key: str) -> str:
-    """Return of how a setting is shown one thing, as :func:`_setting` has them; empty for none."""
+    """Return of how a setting is shown one thing, as :class:`_Shown` has them; empty for none."""
     extra = MixSettings.model_fields[name].json_schema_extra
     return str(extra.get(key, "")) if isinstance(extra, dict) else ""
 

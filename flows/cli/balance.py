@@ -11,7 +11,11 @@ from rich.text import Text
 from flows.cli.command import FILE, Flags, command
 from flows.cli.options import OutputOption, SessionArgument, StoreOption, called
 from flows.cli.terminal import EXIT_SKIPPED, Screen, number, printable, rounded
+from flows.dashboard.tags import run_tags
+from flows.engines.run import run_recipe
 from flows.storage.locations import inside, name_of, parse_place
+from flows.storage.output_folder import written_through
+from flows.storage.store import chosen_root
 from pipeline.errors import Problems
 
 if TYPE_CHECKING:
@@ -52,10 +56,6 @@ def balance(
     # A command says what it begins before what takes seconds to load.
     from flows.compare.methods import chosen_methods
     from flows.compare.recipe import balance_session
-    from flows.dashboard.tags import run_tags
-    from flows.engines.run import run_recipe
-    from flows.storage.output_folder import written_through
-    from flows.storage.store import chosen_root
 
     problems = Problems()
     with problems.collected():

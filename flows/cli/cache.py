@@ -6,7 +6,7 @@ import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -15,10 +15,9 @@ from rich.text import Text
 from flows.cli.command import command
 from flows.cli.options import StoreOption
 from flows.cli.terminal import Screen, printable
+from flows.storage.locations import parse_place
+from flows.storage.store import Store
 from pipeline.errors import InputError, Problem
-
-if TYPE_CHECKING:
-    from flows.storage.store import Store
 
 __all__ = ["app", "parse_age_s", "parse_size"]
 
@@ -94,9 +93,6 @@ def _used(store: Store) -> dict[str, _Use]:
 
 
 def _open(named: str | None) -> Store:
-    from flows.storage.locations import parse_place
-    from flows.storage.store import Store
-
     place = None if named is None else parse_place(named, subject="--store")
     if isinstance(place, Path) and not place.is_dir():
         remedy = "name the folder that was given to --store of a run, or leave it out"

@@ -97,7 +97,7 @@ def catalogue(
     11 to 100 sessions failed: their number plus 10, and 100 where 90 or more did; 2 bad input and
     nothing was done; 1 the catalogue itself failed; 130 interrupted.
     """
-    # A command that is refused for its options alone loads nothing more.
+    # These load numpy and scipy, which --help does without.
     from flows.catalogue.sources import read_catalogue
     from pipeline.session.discovery import check_references
 
@@ -124,6 +124,7 @@ def _mix_all(
 ) -> int:
     count = len(sessions.entries)
     screen.begin(f"mixing {count} session{'s' if count != 1 else ''}")
+    # A command says what it begins before what takes seconds to load.
     from flows.catalogue.run import mix_catalogue
 
     folder = output or sessions.default_folder

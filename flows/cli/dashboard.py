@@ -10,6 +10,9 @@ import typer
 
 from flows.cli.command import command
 from flows.cli.terminal import Screen
+from flows.dashboard.control import running_server, start_server
+from flows.dashboard.database import VARIABLE, chosen_database, password_aside
+from flows.dashboard.host_check import is_loopback
 
 __all__ = ["app", "start_without_password"]
 
@@ -38,11 +41,6 @@ def dashboard(
     ] = None,
 ) -> int:
     """Start a private Prefect server on this machine and watch runs in its pages; Ctrl-C stops."""
-    # These load Prefect, which --help does without.
-    from flows.dashboard.control import running_server, start_server
-    from flows.dashboard.database import chosen_database
-    from flows.dashboard.host_check import is_loopback
-
     running = running_server()
 
     def present(url: str) -> None:
@@ -71,8 +69,6 @@ def dashboard(
 
 def start_without_password() -> None:
     """Start anew where the arguments hold a database's password: everybody can read those."""
-    from flows.dashboard.database import VARIABLE, password_aside
-
     aside = password_aside(sys.argv[1:])
     if aside is not None and sys.platform != "win32":
         arguments, address = aside

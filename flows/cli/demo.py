@@ -11,6 +11,7 @@ import typer
 from flows.cli.command import Flags, command
 from flows.cli.mix import mix_shown
 from flows.cli.terminal import Screen
+from flows.engines.threads import default_workers
 
 __all__ = ["app"]
 
@@ -31,7 +32,6 @@ def demo(
 ) -> int:
     """Synthesise a session of 112 tracks and a reference of other material; mix it if asked."""
     # These load what takes seconds, which --help does without.
-    from flows.engines.threads import default_workers
     from pipeline.demo.session import make_demo
 
     chosen = flags.settings()

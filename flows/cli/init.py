@@ -10,6 +10,7 @@ from flows.cli.command import Flags, command
 from flows.cli.options import SessionArgument, StoreOption, called
 from flows.cli.terminal import Screen
 from flows.storage.locations import Place, parse_place
+from flows.storage.store import chosen_root
 
 if TYPE_CHECKING:
     from flows.mix.analysis import AnalysedSession
@@ -29,7 +30,6 @@ def init(screen: Screen, flags: Flags, session: SessionArgument, store: StoreOpt
     screen.begin(f"looking at {called(session)}")
     # A command says what it begins before what takes seconds to load.
     from flows.mix.init import init_session
-    from flows.storage.store import chosen_root
 
     chosen = flags.settings(skip_bad=True, salvage=True)
     with screen.progress() as progress:

@@ -13,6 +13,7 @@ from rich.text import Text
 from flows.cli.command import FILE, Flags, command
 from flows.cli.options import OutputOption, SessionArgument, StoreOption, called
 from flows.cli.terminal import EXIT_SKIPPED, Screen, number, printable, rounded
+from flows.engines.run import begin_engine
 from flows.storage.locations import Place
 
 if TYPE_CHECKING:
@@ -51,10 +52,8 @@ def mix_shown(
     store: Place | None,
 ) -> int:
     """Mix a session while the screen shows it; return the exit status."""
-    # A command says what it begins before what takes seconds to load.
-    from flows.engines.run import begin_engine
-
     begin_engine(settings.engine, settings.dask)
+    # A command says what it begins before what takes seconds to load.
     from flows.mix.recipe import mix_session
 
     with screen.progress() as progress:

@@ -11,6 +11,7 @@ from flows.cli.command import Flags, command
 from flows.cli.mix import present_mix
 from flows.cli.options import OutputOption, StoreOption
 from flows.cli.terminal import Screen
+from flows.engines.threads import default_workers
 from flows.storage.locations import parse_place
 
 __all__ = ["app"]
@@ -42,7 +43,6 @@ def render(
     """
     screen.begin(f"rendering {plan.name}")
     # A command says what it begins before what takes seconds to load.
-    from flows.engines.threads import default_workers
     from flows.mix.rerender import render_plan
 
     chosen = flags.settings()

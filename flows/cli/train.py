@@ -62,6 +62,7 @@ def _train(
     settings: TrainingSettings,
     store: Place | None,
 ) -> int:
+    # These load torch too.
     from flows.training.recipe import train as run
     from stage2.training.checkpoint import steps_done
 
@@ -109,7 +110,7 @@ def _train(
 
 def _teller(screen: Screen, progress: Progress) -> Callable[[int, int, dict[str, float]], None]:
     """Return what shows the steps as a phase, and where there is no terminal says figures too."""
-    from stage2.training.checkpoint import HELD_OUT
+    from stage2.training.checkpoint import HELD_OUT  # it loads torch
 
     begun, held_out = False, ""
 
