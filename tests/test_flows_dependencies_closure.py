@@ -63,6 +63,12 @@ def stale(before: dict[str, str], tree: SourceTree) -> set[str]:
             "DECORRELATOR_HIGH_PASS_HZ",
             f"{CONSOLE} console deliver song digest",
         ),
+        (
+            "pipeline/console/parameters.py",
+            "BUS_EQ_HZ: tuple[float, ...]",
+            f"style {CONSOLE} deliver song digest",
+        ),
+        ("pipeline/plan.py", "PLAN_VERSION: Final", ""),
         ("pipeline/console/limiter.py", "FAST_RELEASE_MS", "refine settle deliver"),
         ("pipeline/loudness/meter.py", "ABSOLUTE_GATE_LUFS", METERED),
         ("pipeline/render/mixdown.py", "BLOCK_FRAMES", "balance console deliver"),
@@ -139,6 +145,7 @@ def project(tmp_path: Path) -> Path:
             from pipeline import UNUSED
             def work(job):
                 'Docstring.'
+                _LOG.warning('a message')
                 from stage1.late import late  # imported when it is needed
                 return Sum(scale.FACTOR).total() + late()
             def other():
@@ -179,6 +186,7 @@ def project(tmp_path: Path) -> Path:
     ("path", "old", "new", "counts"),
     [
         ("flows/steps.py", "Docstring.", "Another.", False),
+        ("flows/steps.py", "a message", "another message", False),
         ("flows/steps.py", "# imported when", "# read when", False),
         ("flows/steps.py", "return UNUSED", "return -UNUSED", False),
         ("flows/steps.py", "+ late()", "- late()", True),

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.dependencies.content import DIGEST_BYTES
 from flows.dependencies.source import Definition, Module, SourceTree
 
 __all__ = ["ASIDE", "Dependencies", "dependencies"]
@@ -23,10 +24,12 @@ ASIDE = (
     "flows.progress",
     "flows.storage",
     "pipeline.errors",
+    "pipeline.plan",
 )
-"""Rooms and modules that change no result: where it runs, where it lies, how a problem is said."""
+"""Rooms and modules that change no result: where it runs, where it lies, how a problem is said.
 
-_DIGEST_BYTES = 20
+Nor what a plan may hold: what a step takes of one stands in its key as a value.
+"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def dependencies(tree: SourceTree, module: str, name: str) -> Dependencies:
     closure = _Closure(tree)
     closure.follow(module, name)
     closure.settle()
-    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for place, code in sorted(closure.code.items()):
         digest.update(f"{place}\0{len(code)}\0{code}".encode())
     data = sorted(closure.data)

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["ROOT", "Definition", "Module", "SourceTree", "Stamp", "stamp_of"]
+from flows.dependencies.content import identity
+
+__all__ = ["ROOT", "Definition", "Module", "SourceTree"]
 
 ROOT = Path(__file__).parents[2]
 """The folder that holds the packages."""
-
-Stamp = list[int]
-"""What tells a file from one that took its place: size, time in ns, inode."""
 
 _PACKAGES = ("flows", "pipeline", "stage1", "stage2")
 # Called by name alone; a method with another decorator may be called by whoever decorated it.
@@ -84,13 +83,13 @@ class SourceTree:
     ----------
     root
         That folder.
-    stamps
+    identities
         Of the files that were read, from the moment before.
     """
 
     def __init__(self, root: Path = ROOT) -> None:
         self.root = root
-        self.stamps: dict[Path, Stamp] = {}
+        self.identities: dict[Path, str] = {}
         self._changed: dict[Path, bytes] = {}
         self._modules: dict[str, Module | None] = {}
 
@@ -107,7 +106,7 @@ class SourceTree:
 
     def read(self, path: Path) -> bytes:
         """Return the content of a file of the tree."""
-        self.stamps[path] = stamp_of(path)
+        self.identities[path] = identity(path)
         return self._changed[path] if path in self._changed else path.read_bytes()
 
     def module(self, name: str) -> Module | None:
@@ -121,18 +120,6 @@ class SourceTree:
                         self._modules[name] = _parsed(self.read(path), path)
                         break
         return self._modules[name]
-
-
-def stamp_of(path: Path) -> Stamp:
-    """Return the stamp of a file.
-
-    Raises
-    ------
-    OSError
-        If there is none.
-    """
-    stat = path.stat()
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ino]
 
 
 def _parsed(source: bytes, path: Path) -> Module:
@@ -170,9 +157,10 @@ def _data_files(folder: Path) -> Iterator[Path]:
 
 
 def _is_idle(node: ast.stmt) -> bool:
-    """Whether a statement does nothing when its module is imported."""
+    """Whether a statement changes no result: docstrings, log messages, imports for types alone."""
     if isinstance(node, ast.Expr):
-        return isinstance(node.value, ast.Constant)
+        log = isinstance(node.value, ast.Call) and ast.unparse(node.value.func).startswith("_LOG.")
+        return log or isinstance(node.value, ast.Constant)
     if isinstance(node, ast.If):
         return "TYPE_CHECKING" in ast.dump(node.test) or "__main__" in ast.dump(node.test)
     return False

@@ -9,15 +9,14 @@ import importlib.metadata
 import json
 import sys
 import threading
-import uuid
 from pathlib import Path
 
 from flows.dependencies.closure import dependencies
-from flows.dependencies.source import ROOT, SourceTree, stamp_of
+from flows.dependencies.content import DIGEST_BYTES, identity, remember
+from flows.dependencies.source import ROOT, SourceTree
 
 __all__ = ["code_version", "libraries_version", "packages_version"]
 
-_DIGEST_BYTES = 20
 # Beside the compiled modules, where that can be written.
 _BESIDE = Path(__file__).parent / "__pycache__"
 
@@ -61,7 +60,7 @@ def code_version(module: str, name: str, fallback: Path) -> str:
 def _remembered(place: Path) -> str | None:
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         memory = json.loads(place.read_text(encoding="utf-8"))
-        if all(stamp_of(Path(path)) == stamp for path, stamp in memory["files"].items()):
+        if all(identity(Path(path)) == known for path, known in memory["files"].items()):
             return str(memory["version"])
     return None
 
@@ -69,21 +68,15 @@ def _remembered(place: Path) -> str | None:
 def _computed(module: str, name: str, places: list[Path]) -> str:
     tree = _shared_tree()
     known = dependencies(tree, module, name)
-    files = {str(path): tree.stamps[path] for path in known.files}
+    files = {str(path): tree.identities[path] for path in known.files}
     text = json.dumps({"version": known.version, "files": files})
-    for place in places:
-        with contextlib.suppress(OSError):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            draft = place.with_name(f"{place.name}.{uuid.uuid4().hex}")
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(place)
-            break
+    any(remember(place, text) for place in places)  # in the first that can be written to
     return known.version
 
 
 def packages_version(*packages: str) -> str:
     """Return a hash of all the source and data files in top-level packages of the project."""
-    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for package in packages:
         for path in sorted((ROOT / package).rglob("*")):
             if path.is_file() and path.parent.name != "__pycache__":

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from flows.storage.store import CLOCK_TICK_S, Store, identity
+from flows.dependencies.content import CLOCK_TICK_S, identity
+from flows.storage.store import Store
 from pipeline.errors import InputError, Problem
 
 __all__ = ["SourceFiles", "refuse_changed"]

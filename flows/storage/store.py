@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flows.dependencies.content import CLOCK_TICK_S, DIGEST_BYTES, content_hash
 from flows.storage.disk_space import space_told
 from flows.storage.locations import Place, cache_root, is_url, parse_place
 from flows.storage.manifest import Manifest, is_intact, list_files
@@ -38,13 +39,11 @@ if TYPE_CHECKING:
 from flows.storage.lookups import note_lookup
 
 __all__ = [
-    "CLOCK_TICK_S",
     "DamagedEntryError",
     "Entry",
     "Store",
     "chosen_root",
     "default_root",
-    "identity",
     "made_whole",
 ]
 
@@ -55,7 +54,6 @@ _UNFINISHED = ".unfinished"
 _KEY = re.compile(r"[0-9a-f]{40}")
 _HASHES = ".hashes"
 _FAR = ".far"
-_DIGEST_BYTES = 20
 # What was seen on the far side this recently is taken to be there still: what is used stays there
 # for days.
 _SEEN_S = 3600.0
@@ -76,9 +74,6 @@ _SMALL_BYTES = 1 << 20
 _REPAIRS = 4
 # Each attempt can lose against another run that replaces the same damaged entry.
 _PUBLISH_ATTEMPTS = 8
-# Clocks of file systems tick as coarsely as 2 s (FAT): a file written this recently may change
-# again without its time stamp telling.
-CLOCK_TICK_S = 2.0
 
 
 class DamagedEntryError(StemwrightError):
@@ -246,7 +241,7 @@ class Store:
             If an input is no JSON value (a set has no order, an array no short form).
         """
         told = json.dumps([step, dict(inputs), code_version], sort_keys=True, ensure_ascii=True)
-        return hashlib.blake2b(told.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+        return hashlib.blake2b(told.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
     @contextlib.contextmanager
     def entry(self, step: str, key: str) -> Iterator[Entry]:
@@ -362,27 +357,7 @@ class Store:
         OSError
             If the file cannot be read.
         """
-        path = Path(path).resolve()
-        name = hashlib.blake2b(os.fsencode(path), digest_size=_DIGEST_BYTES).hexdigest()
-        memo = self.root / _HASHES / name[:2] / name
-        before = identity(path)
-        with contextlib.suppress(OSError, ValueError):
-            known, _, digest = memo.read_text(encoding="ascii").partition(" ")
-            if known == before and len(digest) == 2 * _DIGEST_BYTES:
-                return digest
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(
-                file, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)
-            ).hexdigest()
-        settled = time.time() - path.stat().st_mtime > CLOCK_TICK_S
-        if settled and identity(path) == before:
-            # A store that cannot be written to costs time, not the result.
-            with contextlib.suppress(OSError):
-                memo.parent.mkdir(parents=True, exist_ok=True)
-                draft = memo.with_name(f"{name}.{uuid.uuid4().hex}")
-                draft.write_text(f"{before} {digest}", encoding="ascii")
-                draft.replace(memo)
-        return digest
+        return content_hash(path, self.root / _HASHES)
 
     def size_bytes(self) -> int:
         """Return the size of all complete entries; of a shared store, on the far side."""
@@ -475,7 +450,7 @@ class Store:
 
 
 def _near_root(url: str) -> Path:
-    name = hashlib.blake2b(url.encode(), digest_size=_DIGEST_BYTES // 2).hexdigest()
+    name = hashlib.blake2b(url.encode(), digest_size=DIGEST_BYTES // 2).hexdigest()
     return cache_root("STEMWRIGHT_NEAR_STORE", "near") / name
 
 
@@ -484,13 +459,6 @@ def _far_store(url: str, process: int) -> FarStore:
     from flows.storage.remote_store import FarStore
 
     return FarStore(url)
-
-
-def identity(path: Path) -> str:
-    """Return what tells a file from one that took its place or that was written to since."""
-    stat = path.stat()
-    # The change time tells of a rewrite that put the old modification time back.
-    return f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ctime_ns}:{stat.st_ino}"
 
 
 def _read_whole(place: Path) -> Manifest | None:

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -141,9 +141,7 @@ def _balance_inputs(job: BalanceJob, contents: Mapping[str, str]) -> dict[str, A
                 t.pan,
                 t.offset_s,
                 t.invert,
-                t.channels,
-                t.dc,
-                t.dc_highpass_hz,
+                asdict(t.conditioning),
             ]
             for t in _playing(job)
         ],
