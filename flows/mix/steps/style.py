@@ -71,7 +71,7 @@ class HeardReference:
     condition: Condition = field(default_factory=Condition)
 
 
-def _heard_reference(job: TrackJob, kept: Kept) -> HeardReference:
+def _reference_style(job: TrackJob, kept: Kept) -> HeardReference:
     return HeardReference(
         Style.from_record(kept.record["style"]),
         kept.folder / "windows.npy",
@@ -85,7 +85,7 @@ def _heard_reference(job: TrackJob, kept: Kept) -> HeardReference:
     "style",
     sources=track_source,
     inputs=track_inputs,
-    result=_heard_reference,
+    result=_reference_style,
     libraries=("numpy", "scipy", "soundfile", "torch"),
 )
 def style_step(job: TrackJob, folder: Path) -> Record:
@@ -152,7 +152,7 @@ class ConsoleJob:
         # Nobody in another process can be told of the steps.
         return {**self.__dict__, "on_step": None}
 
-    def heard(self, contents: Mapping[str, str]) -> dict[str, Any]:
+    def prediction_inputs(self, contents: Mapping[str, str]) -> dict[str, Any]:
         """Return what the controller's prediction depends on; ``contents`` of the references."""
         return {
             "stems": [[stem.name, stem.key] for stem in self.stems],
@@ -229,7 +229,7 @@ def _prediction(_job: ConsoleJob, kept: Kept) -> Prediction:
 @step(
     "predict",
     sources=_reference_files,
-    inputs=ConsoleJob.heard,
+    inputs=ConsoleJob.prediction_inputs,
     result=_prediction,
     libraries=("torch",),
 )
@@ -249,7 +249,7 @@ def predict_step(job: ConsoleJob, _folder: Path) -> Record:
 
 def _refine_inputs(job: ConsoleJob, contents: Mapping[str, str]) -> dict[str, Any]:
     return {
-        **job.heard(contents),
+        **job.prediction_inputs(contents),
         "target_lufs": job.target_lufs,
         "ceiling_dbtp": job.ceiling_dbtp,
         "start": None if job.start is None else asdict(job.start),
