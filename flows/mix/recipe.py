@@ -10,8 +10,8 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from flows.engines.run import run_recipe
 from flows.mix.analysis import AnalysedSession, analyse_session
 from flows.mix.costs import mix_costs
 from flows.mix.files import copy_mix, copy_rendered, in_their_place
+from flows.mix.match import Balance, Goal, find_goal, match_style
 from flows.mix.notes import track_notes
 from flows.mix.page import mix_page, track_sheet
 from flows.mix.plan import (
@@ -28,8 +29,6 @@ from flows.mix.plan import (
     encoder_notes,
     first_plan,
     intended_levels,
-    is_centred,
-    most_spread,
     refined_plan,
     requested_faders,
     start_gains,
@@ -43,33 +42,25 @@ from flows.mix.requests import (
     with_requests,
 )
 from flows.mix.result import MixOutcome, write_outcome
-from flows.mix.steps.balance import BalanceJob, balance_step, passages
-from flows.mix.steps.render import DeliverJob, Mixdown, StemJob, deliver_step, stem_step
-from flows.mix.steps.search import ConsoleSettings, find_console_settings
-from flows.mix.steps.style import ConsoleJob, HeardReference, reference_notes, style_step
-from flows.mix.steps.tracks import TrackJob
+from flows.mix.stems import balance_jobs, deliver, render_stems
+from flows.mix.steps.balance import BalancedStem, BalanceJob, balance_step
+from flows.mix.steps.render import (
+    Mixdown,
+    RenderedStem,
+)
+from flows.mix.steps.search import ConsoleSettings
+from flows.mix.steps.style import HeardReference
 from flows.progress import Progress, guarded
 from flows.settings import MixSettings
 from flows.storage.locations import Place, inside, name_of, parse_place, stem_of
-from flows.storage.mirror import shared_file, shared_folder
 from flows.storage.output_folder import choose_folder, new_folder, reserved
 from flows.storage.source_files import refuse_changed
 from flows.storage.store import Store, chosen_root, made_whole
 from pipeline.audio.tags import folder_tags
-from pipeline.console.delivery import (
-    DEFAULT_LUFS,
-    HIGHEST_REFERENCE_LUFS,
-    Density,
-    Target,
-    is_as_loud,
-    parse_target,
-)
-from pipeline.console.parameters import Aspect
-from pipeline.errors import InputError, Problem
-from pipeline.plan import Delivery
+from pipeline.errors import Problem
+from pipeline.plan import Delivery, Plan
 from pipeline.render.tracks import allow_open_files
-from stage2.reference.trust import wanted_style
-from stage2.style.measure import Style, measure_style
+from stage2.style.measure import measure_style
 
 __all__ = ["mix_session"]
 
@@ -83,73 +74,117 @@ _SUBTYPES: dict[str, Literal["PCM_16", "PCM_24", "FLOAT"]] = {
 }
 
 
-def _recipe(
-    engine: Engine,
-    *,
-    root: Place,
-    settings: MixSettings,
-    folder: Place,
-    is_own: bool,
-    faults: Sequence[Problem],
-    store: Place,
-    progress: Progress,
-    began: float,
-) -> MixOutcome:
-    analysed = analyse_session(
-        engine,
+@dataclass(frozen=True)
+class _Run:
+    """What every phase of a mix needs.
+
+    Parameters
+    ----------
+    began
+        On the monotonic clock, in seconds.
+    """
+
+    engine: Engine
+    settings: MixSettings
+    store: Place
+    progress: Progress
+    began: float
+
+
+@dataclass(frozen=True)
+class _Balanced:
+    """The balanced mix.
+
+    Parameters
+    ----------
+    stems
+        As the plan has them, with what ``session.toml`` asks of tracks; in the plan's order.
+    plain
+        The same without what it asks of levels.
+    intended_lu
+        Level of each stem that the balance aims at.
+    """
+
+    plan: Plan
+    jobs: list[BalanceJob]
+    stems: list[BalancedStem]
+    balance: Balance
+    intended_lu: Mapping[str, float]
+    requests: LevelRequests
+
+    @property
+    def plain(self) -> Sequence[BalancedStem]:
+        return self.balance.stems
+
+
+def _analyse(run: _Run, root: Place, faults: Sequence[Problem]) -> AnalysedSession:
+    return analyse_session(
+        run.engine,
         root,
-        settings=settings,
-        store=store,
+        settings=run.settings,
+        store=run.store,
         faults=faults,
-        progress=progress,
-        on_tracks=lambda lengths_s: progress.expect(
+        progress=run.progress,
+        on_tracks=lambda lengths_s: run.progress.expect(
             mix_costs(
-                settings,
+                run.settings,
                 tracks=len(lengths_s),
                 sounding_s=sum(lengths_s),
                 longest_s=max(lengths_s, default=0.0),
             )
         ),
     )
-    with reserved(folder, is_own=is_own) as folder:
-        return _mix_analysed(
-            engine,
-            analysed,
-            settings=settings,
-            folder=folder,
-            store=store,
-            progress=progress,
-            began=began,
-        )
 
 
-def _mix_analysed(
-    engine: Engine,
-    analysed: AnalysedSession,
-    *,
-    settings: MixSettings,
-    folder: Place,
-    store: Place,
-    progress: Progress,
-    began: float,
-) -> MixOutcome:
+def _mix(run: _Run, analysed: AnalysedSession, folder: Place) -> MixOutcome:
+    """Balance, match, render and write a session that is analysed."""
+    balanced = _balance(run, analysed, folder)
+    session, start = analysed.session, balanced.balance
+    goal = find_goal(run.engine, session, start.style, settings=run.settings, store=run.store)
+    matched = match_style(
+        run.engine, balanced.plan, session, start, goal,
+        settings=run.settings, store=run.store, progress=run.progress,
+    )  # fmt: skip
+    plan, results = _plan(run, analysed, balanced, goal, matched)
+    rendered = render_stems(run.engine, plan, balanced.jobs, balanced.stems)
+    density = None if matched is None else goal.density(start.style, run.settings)
+    mixdown = deliver(run.engine, plan, rendered, run.store, density=density)
+    of_encoder = encoder_notes(plan, mixdown)
+    plan = delivered_plan(plan, mixdown).model_copy(update={"notes": (*plan.notes, *of_encoder)})
+    notes = (*_notes(goal, matched), *of_encoder)
+    outcome = MixOutcome(
+        folder=folder,
+        plan=plan,
+        analysed=analysed,
+        settings=run.settings,
+        stems={},
+        stem_targets_lu=balanced.requests.levels(balanced.intended_lu),
+        mixdown=mixdown,
+        start_style=start.style,
+        reference_style=goal.style,
+        found=matched,
+        target_lufs=goal.target_lufs,
+        seconds=time.monotonic() - run.began,
+        warnings=_warnings(analysed, mixdown, goal.target_lufs, notes, results),
+        requests=results,
+        references=goal.references,
+        url=folder if isinstance(folder, str) else "",
+    )
+    return _write(run, outcome, rendered, balanced.stems)
+
+
+def _balance(run: _Run, analysed: AnalysedSession, folder: Place) -> _Balanced:
+    """Sum the tracks of each stem, and find the faders that give the intended balance."""
     session = analysed.session
-    target = parse_target(settings.target)
-    ceiling = target.ceiling_dbtp if settings.ceiling_dbtp is None else settings.ceiling_dbtp
     plan = first_plan(analysed, folder)
     names = [stem.name for stem in plan.stems]
-    places = {
-        name: shared_folder(session.root, [t.path for t in plan.tracks if t.subgroup == name])
-        for name in names
-    }
     allow_open_files(len(plan.tracks) + len(plan.stems))
-    engine.publish_table(
+    run.engine.publish_table(
         f"tracks-{session.root.name}",
         track_sheet(plan, analysed),
         title="What each track is, and what was decided for it; search ⚠ for what to look at",
     )
-
-    balances = [BalanceJob(plan, name, places[name], store, analysed.contents) for name in names]
+    jobs = balance_jobs(plan, names, session.root, run.store, analysed.contents)
     without = plan_without_requests(plan, analysed)
     # What was asked of tracks stays in the mix: a stem's fader is found from the stem without it.
     asked = [
@@ -159,14 +194,14 @@ def _mix_analysed(
             a != b for a, b in zip(plan.tracks, without.tracks, strict=True) if name == a.subgroup
         )
     ]
-    plain_jobs = [replace(j, plan=without) for j in balances if j.subgroup in asked]
-    summed = engine.map(
+    plain_jobs = [replace(j, plan=without) for j in jobs if j.subgroup in asked]
+    summed = run.engine.map(
         balance_step,
-        [*balances, *plain_jobs],
+        [*jobs, *plain_jobs],
         name="balance",
         labels=[*names, *(f"{name} as balanced" for name in asked)],
     )
-    kept = Store(store)
+    kept = Store(run.store)
     summed = [replace(stem, excerpt=kept.local(stem.excerpt)) for stem in summed]
     stems = summed[: len(names)]
     as_balanced = {stem.name: stem for stem in summed[len(names) :]}
@@ -176,135 +211,69 @@ def _mix_analysed(
     requests, start = LevelRequests.measured(
         requested_faders(plan, analysed, plain), plain, stems, gains_db, start, session.sample_rate
     )
-    panned = panned_stems(plan, analysed)
-    start_style = measure_style(start, sample_rate=session.sample_rate)
+    style = measure_style(start, sample_rate=session.sample_rate)
+    balance = Balance(plain, gains_db, style, panned_stems(plan, analysed))
+    return _Balanced(plan, jobs, stems, balance, intended, requests)
 
-    heard: list[HeardReference] = []
-    reference_style: Style | None = None
-    donors: tuple[Style, ...] = ()
-    if session.references:
-        heard = engine.map(
-            style_step,
-            [TrackJob(shared_file(path), path.name, store) for path in session.references],
-            name="style",
-            labels=[path.name for path in session.references],
-        )
-        _refuse_unheard(session.references, [reference.style for reference in heard])
-        reference_style, donors = wanted_style(
-            [(reference.style, reference.condition.trust) for reference in heard], start_style
-        )
-    full_lufs, target_lufs = _targets_lufs(target, reference_style, settings.strength)
 
-    sounding = [stem for stem in plain if not stem.silent]
-    found: ConsoleSettings | None = None
-    if reference_style is not None and settings.strength > 0.0 and sounding and settings.match:
-        found = find_console_settings(
-            engine,
-            ConsoleJob(
-                stems=tuple(sounding),
-                start_gain_db=tuple(gains_db[stem.name] for stem in sounding),
-                centred=tuple(
-                    stem.name in panned or is_centred(stem.name, plan.tracks) for stem in sounding
-                ),
-                max_spread=tuple(
-                    0.0 if panned.get(stem.name) else most_spread(stem.name) for stem in sounding
-                ),
-                style=_style_at(reference_style, start_style, full_lufs),
-                references=tuple(shared_file(path) for path in session.references),
-                match=settings.match,
-                target_lufs=full_lufs,
-                ceiling_dbtp=ceiling,
-                sample_rate=session.sample_rate,
-                pieces=tuple(passages(session.frames, session.sample_rate)),
-                store=store,
-                windows=tuple(reference.windows for reference in heard),
-                conditions=tuple(reference.condition for reference in heard),
-                donors=donors,
-            ),
-            settings=settings,
-            progress=progress,
-        )
-    notes = reference_notes(session.references, heard)
-    if found is not None and found.note:
-        notes = (*notes, found.note)
-    before = refined_plan(plan, found, gains_db, settings.strength)
-    plan = with_requests(before, requests, panned if found is not None else {})
-    results = request_results(plan, before, analysed, plain, stems)
-    plan = plan.model_copy(
-        update={
-            "delivery": _delivery(settings, session.root.name, target_lufs, ceiling),
-            "notes": (*plan.notes, *notes),
-        }
-    )
+def _plan(
+    run: _Run,
+    analysed: AnalysedSession,
+    balanced: _Balanced,
+    goal: Goal,
+    matched: ConsoleSettings | None,
+) -> tuple[Plan, tuple[RequestResult, ...]]:
+    """Return the plan with all that was decided, and what comes of each request."""
+    settings, balance = run.settings, balanced.balance
+    before = refined_plan(balanced.plan, matched, balance.gains_db, settings.strength)
+    panned = balance.panned if matched is not None else {}
+    plan = with_requests(before, balanced.requests, panned)
+    results = request_results(plan, before, analysed, balanced.plain, balanced.stems)
+    name = analysed.session.root.name
+    decided = {
+        "delivery": _delivery(settings, name, goal.target_lufs, goal.ceiling_dbtp),
+        "notes": (*plan.notes, *_notes(goal, matched)),
+    }
+    return plan.model_copy(update=decided), results
 
-    settings_of = {stem.name: stem.settings for stem in plan.stems}
-    rendered = engine.map(
-        stem_step,
-        [
-            StemJob(job, stem, settings_of[stem.name], plan.bus["width"])
-            for job, stem in zip(balances, stems, strict=True)
-        ],
-        name="console",
-        labels=names,
-    )
-    density = None
-    if found is not None and reference_style is not None:
-        density = _density_wanted(reference_style, start_style, settings, full_lufs)
-    mixdown = engine.run(
-        deliver_step,
-        DeliverJob(
-            tuple(rendered),
-            plan.bus,
-            plan.sample_rate,
-            plan.frames,
-            target_lufs,
-            density,
-            plan.delivery,
-            store,
-        ),
-        name="deliver",
-        label="bus, limiter, loudness",
-    )
-    of_encoder = encoder_notes(plan, mixdown)
-    notes = (*notes, *of_encoder)
-    plan = delivered_plan(plan, mixdown).model_copy(update={"notes": (*plan.notes, *of_encoder)})
+
+def _notes(goal: Goal, matched: ConsoleSettings | None) -> tuple[str, ...]:
+    if matched is None or not matched.note:
+        return goal.notes
+    return (*goal.notes, matched.note)
+
+
+def _write(
+    run: _Run,
+    outcome: MixOutcome,
+    rendered: Mapping[str, RenderedStem],
+    balanced: Sequence[BalancedStem],
+) -> MixOutcome:
+    """Write a mix into its folder, whole or not at all."""
+    engine, kept = run.engine, Store(run.store)
+    plan, analysed, folder = outcome.plan, outcome.analysed, outcome.folder
+    session = analysed.session
     with new_folder(folder) as part:
         summaries = copy_rendered(
-            kept,
-            plan,
-            dict(zip(names, rendered, strict=True)),
-            part,
-            balanced=stems if settings.keep else (),
+            kept, plan, rendered, part, balanced=balanced if run.settings.keep else ()
         )
-        copy_mix(kept, mixdown, plan, part)
-        outcome = MixOutcome(
+        copy_mix(kept, outcome.mixdown, plan, part)
+        outcome = replace(
+            outcome,
             folder=part,
-            plan=plan,
-            analysed=analysed,
-            settings=settings,
             stems=summaries,
-            stem_targets_lu=requests.levels(intended),
-            mixdown=mixdown,
-            start_style=start_style,
-            reference_style=reference_style,
-            found=found,
-            target_lufs=target_lufs,
-            seconds=time.monotonic() - began,
-            warnings=_warnings(analysed, mixdown, target_lufs, notes, results),
-            requests=results,
-            references=tuple(heard),
+            seconds=time.monotonic() - run.began,
             steps=engine.counts.record(),
-            url=folder if isinstance(folder, str) else "",
         )
         written = engine.run(write_outcome, outcome, name="report", label="plan, tables, report")
-        refuse_changed(kept, *_sources(analysed, heard))
+        refuse_changed(kept, *_sources(analysed, outcome.references))
         engine.publish_page(
             f"mix-{session.root.name}",
             functools.partial(mix_page, outcome, folder),
             title=session.root.name,
             report=inside(folder, written["report"].name),
         )
-    return in_their_place(outcome, part, folder, written, seconds=time.monotonic() - began)
+    return in_their_place(outcome, part, folder, written, seconds=time.monotonic() - run.began)
 
 
 def _sources(
@@ -318,28 +287,6 @@ def _sources(
         files[f"reference {path}"] = path
         contents[f"reference {path}"] = reference.content
     return files, contents
-
-
-def _refuse_unheard(references: Sequence[Path], styles: Sequence[Style]) -> None:
-    problems = [
-        Problem(f"reference {path.name}", "is never over -70 LUFS", "name a recording with sound")
-        for path, style in zip(references, styles, strict=True)
-        if not math.isfinite(style.loudness_lufs)
-    ]
-    if problems:
-        raise InputError(problems)
-
-
-def _targets_lufs(target: Target, reference: Style | None, strength: float) -> tuple[float, float]:
-    """Return the loudness at full strength, which the style is judged at, and the mix's."""
-    if target.loudness_lufs is not None:
-        full = wanted = target.loudness_lufs
-    elif reference is None:
-        full = wanted = DEFAULT_LUFS
-    else:
-        full = min(reference.loudness_lufs, HIGHEST_REFERENCE_LUFS)
-        wanted = full if strength == 1.0 else DEFAULT_LUFS + strength * (full - DEFAULT_LUFS)
-    return round(full, 2), round(wanted, 2)
 
 
 def _delivery(
@@ -359,41 +306,6 @@ def _delivery(
         album=settings.album or "",
         date=settings.date or "",
     )
-
-
-def _style_at(reference: Style, start: Style, target_lufs: float) -> Style:
-    """Return the style to be followed: the reference's, as dense as the loudness needs.
-
-    What a limiter and compressors took off the reference's peaks for its loudness is given back by
-    as much as the target is lower, as far as the balanced mix has it.
-    """
-    if is_as_loud(target_lufs, reference.loudness_lufs):
-        return reference
-    room_db = reference.loudness_lufs - target_lufs
-
-    def restored(dense: float, plain: float) -> float:
-        return max(dense, min(dense + room_db, plain))
-
-    return replace(
-        reference,
-        crest_db=restored(reference.crest_db, start.crest_db),
-        peak_to_loudness_db=restored(reference.peak_to_loudness_db, start.peak_to_loudness_db),
-    )
-
-
-def _density_wanted(
-    reference: Style, start: Style, settings: MixSettings, full_lufs: float
-) -> Density | None:
-    """Return the density to follow; None where it is not wanted or the loudness needs none."""
-    as_loud = is_as_loud(full_lufs, reference.loudness_lufs)
-    if Aspect.DYNAMICS not in settings.match or not as_loud:
-        return None
-
-    def blended(name: str) -> float:
-        first, last = getattr(start, name), getattr(reference, name)
-        return float(first + settings.strength * (last - first))
-
-    return Density(blended("crest_db"), blended("peak_to_loudness_db"))
 
 
 def _warnings(
@@ -459,20 +371,14 @@ def mix_session(
         engine.log(f"session: {session}")
         for reference in settings.references:
             engine.log(f"reference: {reference}")
-        outcome = made_whole(
-            lambda: _recipe(
-                engine,
-                root=session,
-                settings=settings,
-                folder=chosen,
-                is_own=folder is None,
-                faults=faults,
-                store=store,
-                progress=progress,
-                began=began,
-            ),
-            store,
-        )
+        run = _Run(engine, settings, store, progress, began)
+
+        def mixed() -> MixOutcome:
+            analysed = _analyse(run, session, faults)
+            with reserved(chosen, is_own=folder is None) as place:
+                return _mix(run, analysed, place)
+
+        outcome = made_whole(mixed, store)
         for warning in outcome.warnings:
             engine.log(warning, warning=True)
         for file, place in outcome.files.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,16 @@ from flows.mix.analysis import AnalysedSession
 from flows.mix.files import copy_mix, copy_rendered, in_their_place
 from flows.mix.plan import delivered_plan, encoder_notes
 from flows.mix.result import MixOutcome, write_outcome
-from flows.mix.steps.balance import BalancedStem, BalanceJob, balance_step
-from flows.mix.steps.render import DeliverJob, Drive, Mixdown, StemJob, deliver_step, stem_step
+from flows.mix.stems import balance_jobs, deliver, render_stems
+from flows.mix.steps.balance import BalancedStem, balance_step
+from flows.mix.steps.render import Drive, Mixdown, RenderedStem
 from flows.mix.steps.style import HeardReference, style_step
 from flows.mix.steps.tracks import TrackJob, check_step, examine_step
 from flows.progress import Progress, guarded
 from flows.settings import MixSettings
 from flows.storage.inputs import bring_tracks_near
 from flows.storage.locations import Place, is_url, parse_place
-from flows.storage.mirror import named, shared_file, shared_folder
+from flows.storage.mirror import named, shared_file
 from flows.storage.output_folder import folder_problems, new_folder, relative_path
 from flows.storage.source_files import refuse_changed
 from flows.storage.store import Store, chosen_root, made_whole
@@ -53,6 +54,29 @@ class _Tracks:
     analysed: AnalysedSession
     contents: dict[str, str]
     changed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _References:
+    """The references of a plan that are still there, and what is to be said of the others."""
+
+    paths: tuple[Path, ...]
+    measured: tuple[HeardReference, ...]
+    lost: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be rendered, and into which folder."""
+
+    plan: Plan
+    root: Path
+    plan_folder: Path
+    folder: Place
+    store: Place
+    as_is: bool
+    collect: bool
+    began: float
 
 
 def render_plan(
@@ -109,116 +133,78 @@ def render_plan(
     if problems:
         raise InputError(problems)
 
+    asked = _Asked(plan, root, path.parent, folder, kept, as_is, collect, began)
+
     def recipe(engine: Engine) -> MixOutcome:
-        return made_whole(
-            lambda: _recipe(
-                engine,
-                plan,
-                root,
-                plan_folder=path.parent,
-                folder=folder,
-                store=kept,
-                as_is=as_is,
-                collect=collect,
-                began=began,
-            ),
-            kept,
-        )
+        return made_whole(lambda: _render(engine, asked), kept)
 
     return run_recipe(root.name, recipe, engine="local", workers=workers, progress=progress)
 
 
-def _recipe(
-    engine: Engine,
-    plan: Plan,
-    root: Path,
-    *,
-    plan_folder: Path,
-    folder: Place,
-    store: Place,
-    as_is: bool,
-    collect: bool,
-    began: float,
-) -> MixOutcome:
+def _render(engine: Engine, asked: _Asked) -> MixOutcome:
+    plan, store = asked.plan, asked.store
     allow_open_files(len(plan.tracks) + len(plan.stems))
-    tracks = _look_at_tracks(engine, plan, root, store)
-    references, heard, lost = _look_at_references(engine, plan, plan_folder, store)
+    tracks = _look_at_tracks(engine, plan, asked.root, store)
+    references = _look_at_references(engine, plan, asked.plan_folder, store)
     names = [stem.name for stem in plan.stems if not stem.mute]
-    jobs = [
-        BalanceJob(
-            plan,
-            name,
-            shared_folder(root, [t.path for t in plan.tracks if t.subgroup == name]),
-            store,
-            tracks.contents,
-        )
-        for name in names
-    ]
+    jobs = balance_jobs(plan, names, asked.root, store, tracks.contents)
     balanced = engine.map(balance_step, jobs, name="balance", labels=names)
-    settings_of = {stem.name: stem.settings for stem in plan.stems}
-    rendered = engine.map(
-        stem_step,
-        [
-            StemJob(job, stem, settings_of[stem.name], plan.bus["width"])
-            for job, stem in zip(jobs, balanced, strict=True)
-        ],
-        name="console",
-        labels=names,
-    )
-    mixdown = engine.run(
-        deliver_step,
-        DeliverJob(
-            tuple(rendered),
-            plan.bus,
-            plan.sample_rate,
-            plan.frames,
-            plan.delivery.target_lufs,
-            None,
-            plan.delivery,
-            store,
-            Drive(plan.bus["gain_db"], as_is),
-        ),
-        name="deliver",
-        label="bus, limiter, loudness",
-    )
-    warnings = (
-        *tracks.changed,
-        *lost,
-        *_of_loudness(plan, mixdown, as_is=as_is),
-        *encoder_notes(plan, mixdown),
-    )
-    session = replace(tracks.analysed.session, references=references)
-    done = delivered_plan(plan, mixdown, fitted=not as_is).model_copy(
+    rendered = render_stems(engine, plan, jobs, balanced)
+    drive = Drive(plan.bus["gain_db"], asked.as_is)
+    mixdown = deliver(engine, plan, rendered, store, drive=drive)
+    done = delivered_plan(plan, mixdown, fitted=not asked.as_is).model_copy(
         update={
-            "session": named(root) or relative_path(root, folder),
+            "session": named(asked.root) or relative_path(asked.root, asked.folder),
             "contents": {**plan.contents, **tracks.contents},
         }
     )
-    kept = Store(store)
-    start_style = _balanced_style(kept, plan, balanced)
-    with new_folder(folder) as part:
-        outcome = MixOutcome(
-            folder=part,
-            plan=done,
-            analysed=replace(tracks.analysed, session=session),
-            settings=_settings(plan, references, collect=collect),
-            stems=copy_rendered(kept, done, dict(zip(names, rendered, strict=True)), part),
-            stem_targets_lu=_balanced_levels(plan, balanced),
-            mixdown=mixdown,
-            start_style=start_style,
-            reference_style=_wanted_style(heard, start_style),
-            found=None,
-            target_lufs=_target_lufs(plan, mixdown),
-            seconds=time.monotonic() - began,
-            warnings=tuple(dict.fromkeys((*plan.notes, *warnings))),
-            references=heard,
-            steps=engine.counts.record(),
-            url=folder if isinstance(folder, str) else "",
-        )
-        copy_mix(kept, mixdown, done, part)
+    start_style = _balanced_style(Store(store), plan, balanced)
+    session = replace(tracks.analysed.session, references=references.paths)
+    warnings = (
+        *plan.notes,
+        *tracks.changed,
+        *references.lost,
+        *_of_loudness(plan, mixdown, as_is=asked.as_is),
+        *encoder_notes(plan, mixdown),
+    )
+    outcome = MixOutcome(
+        folder=asked.folder,
+        plan=done,
+        analysed=replace(tracks.analysed, session=session),
+        settings=_settings(plan, references.paths, collect=asked.collect),
+        stems={},
+        stem_targets_lu=_balanced_levels(plan, balanced),
+        mixdown=mixdown,
+        start_style=start_style,
+        reference_style=_wanted_style(references.measured, start_style),
+        found=None,
+        target_lufs=_target_lufs(plan, mixdown),
+        seconds=time.monotonic() - asked.began,
+        warnings=tuple(dict.fromkeys(warnings)),
+        references=references.measured,
+        steps=engine.counts.record(),
+        url=asked.folder if isinstance(asked.folder, str) else "",
+    )
+    return _write(engine, asked, outcome, rendered, tracks)
+
+
+def _write(
+    engine: Engine,
+    asked: _Asked,
+    outcome: MixOutcome,
+    rendered: Mapping[str, RenderedStem],
+    tracks: _Tracks,
+) -> MixOutcome:
+    """Write a mix into its folder, whole or not at all."""
+    kept = Store(asked.store)
+    with new_folder(asked.folder) as part:
+        stems = copy_rendered(kept, outcome.plan, rendered, part)
+        outcome = replace(outcome, folder=part, stems=stems)
+        copy_mix(kept, outcome.mixdown, outcome.plan, part)
         written = engine.run(write_outcome, outcome, name="report", label="plan, tables, report")
-        refuse_changed(kept, {name: root / name for name in tracks.contents}, tracks.contents)
-    return in_their_place(outcome, part, folder, written, seconds=time.monotonic() - began)
+        refuse_changed(kept, {name: asked.root / name for name in tracks.contents}, tracks.contents)
+    seconds = time.monotonic() - asked.began
+    return in_their_place(outcome, part, asked.folder, written, seconds=seconds)
 
 
 def _look_at_tracks(engine: Engine, plan: Plan, root: Path, store: Place) -> _Tracks:
@@ -261,9 +247,7 @@ def _recognition(track: TrackPlan) -> Recognition:
     return Recognition(track.path, role, track.subgroup, 1.0, "as in the plan")
 
 
-def _look_at_references(
-    engine: Engine, plan: Plan, plan_folder: Path, store: Place
-) -> tuple[tuple[Path, ...], tuple[HeardReference, ...], tuple[str, ...]]:
+def _look_at_references(engine: Engine, plan: Plan, plan_folder: Path, store: Place) -> _References:
     """Measure the references that are still where the plan saw them, and say which are not."""
     paths: list[Path] = []
     lost: list[str] = []
@@ -275,7 +259,7 @@ def _look_at_references(
         else:
             paths.append(path.absolute())
     if not paths:
-        return (), (), tuple(lost)
+        return _References((), (), tuple(lost))
     jobs = {path: TrackJob(shared_file(path), path.name, store) for path in paths}
     labels = [path.name for path in jobs]
     checks = engine.map(check_step, list(jobs.values()), name="check", labels=labels)
@@ -298,7 +282,9 @@ def _look_at_references(
         for path, reference in zip(whole, heard, strict=True)
         if math.isfinite(reference.style.loudness_lufs)
     ]
-    return tuple(p for p, _ in audible), tuple(r for _, r in audible), tuple(lost)
+    return _References(
+        tuple(path for path, _ in audible), tuple(one for _, one in audible), tuple(lost)
+    )
 
 
 def _wanted_style(heard: Sequence[HeardReference], start: Style) -> Style | None:
