@@ -28,6 +28,7 @@ from pipeline.session.discovery import (
     settle,
 )
 from pipeline.session.length import without_too_long
+from pipeline.session.settings import TrackOverrides
 from pipeline.session.timecode import StampUse
 from stage1.balance.gains import TrackBalance, balance
 from stage1.balance.mid_side import as_pairs, mid_side_pairs, side_of_pairs
@@ -122,19 +123,84 @@ def analyse_session(
         return _analyse(engine, found, settings=settings, store=store)
 
 
+@dataclass(frozen=True)
+class _Decided:
+    """What was decided for the tracks of a session, each in its order.
+
+    Parameters
+    ----------
+    doubts
+        What the user should listen to or correct.
+    """
+
+    recognitions: tuple[Recognition, ...]
+    relations: Relations
+    balances: tuple[TrackBalance, ...]
+    placements: tuple[Placement, ...]
+    file_faults: tuple[FileFaults, ...]
+    doubts: tuple[str, ...]
+
+
 def _analyse(
     engine: Engine, found: FoundSession, *, settings: MixSettings, store: Place
 ) -> AnalysedSession:
+    kept = Store(store)
+    session, examined = _examined_session(engine, found, settings=settings, store=store)
+    session = _without_excluded(session, examined, kept)
+    names = [track.name for track in session.tracks]
+    features = [f for name in names if (f := examined[name].features) is not None]
+    sounds = _sounds(session, examined, kept)
+    faults = tuple(examined[name].faults for name in names)
+    decided = _decide(session, features, sounds, faults, settings)
+    session = replace(
+        session,
+        notes=(
+            *session.notes,
+            *session.end_notes,
+            *decided.doubts,
+            *decided.relations.faults,
+            *mono_warnings(
+                features,
+                decided.placements,
+                balances=decided.balances,
+                relations=decided.relations,
+            ),
+        ),
+    )
+    return AnalysedSession(
+        session,
+        tuple(examined[name].check for name in names),
+        tuple(features),
+        decided.recognitions,
+        decided.balances,
+        decided.placements,
+        tuple(sound.envelope for sound in sounds if isinstance(sound.envelope, Path)),
+        decided.relations,
+        {name: content for name in names if (content := examined[name].content)},
+        decided.file_faults,
+    )
+
+
+def _examined_session(
+    engine: Engine, found: FoundSession, *, settings: MixSettings, store: Place
+) -> tuple[Session, dict[str, Examined]]:
+    """Return the session of the tracks that can be used, and what was measured of each.
+
+    Raises
+    ------
+    InputError
+        With everything that is wrong.
+    """
     jobs = {
         t.name: TrackJob(shared_file(t.path), t.name, store, settings.f0_mode, t.overrides.channels)
         for t in found.tracks
     }
     found = replace(found, faults=(*found.faults, *_channel_faults(found)))
-    heard = _check(
+    reference_checks = _check(
         engine, [TrackJob(shared_file(path), path.name, store) for path in found.references]
     )
     examined: dict[str, Examined] = {}
-    if _is_lost(found, heard, settings):
+    if _is_lost(found, reference_checks, settings):
         # Nothing will be mixed: everything else that is wrong is told soon, and together.
         checks = dict(zip(jobs, _check(engine, list(jobs.values())), strict=True))
     else:
@@ -144,19 +210,24 @@ def _analyse(
     session = settle(
         found,
         checks,
-        dict(zip(found.references, heard, strict=True)),
+        dict(zip(found.references, reference_checks, strict=True)),
         skip_bad=settings.skip_bad,
         salvage=settings.salvage,
     )
+    return session, examined or _examine(engine, [jobs[track.name] for track in session.tracks])
+
+
+def _decide(
+    session: Session,
+    features: Sequence[TrackFeatures],
+    sounds: Sequence[TrackSound],
+    faults: tuple[FileFaults, ...],
+    settings: MixSettings,
+) -> _Decided:
+    """Recognise the tracks, and find their gains and pans."""
     names = [track.name for track in session.tracks]
-    examined = examined or _examine(engine, [jobs[name] for name in names])
-    session = _without_excluded(session, examined, Store(store))
-    names = [track.name for track in session.tracks]
-    features = [f for name in names if (f := examined[name].features) is not None]
     overrides = [track.overrides for track in session.tracks]
     recognitions = recognise(names, overrides=overrides, heard=[hear(f) for f in features])
-    file_faults: tuple[FileFaults, ...] = tuple(examined[name].faults for name in names)
-    sounds = _sounds(session, examined, Store(store))
     relations = find_relations(sounds, recognitions)
     recognitions = inherit_roles(recognitions, relations)
     balances = balance(
@@ -180,38 +251,34 @@ def _analyse(
     )
     pairs = mid_side_pairs(features, relations, overrides)
     balances, placements = as_pairs(balances, placements, pairs, overrides)
-    file_faults = side_of_pairs(file_faults, pairs)
-    told = mono_warnings(features, placements, balances=balances, relations=relations)
-    doubts = [
-        f"{names[pair.mid]!r} and {names[pair.side]!r} are named as mid and side and do not sound "
-        'so: mixed as two tracks; channels = "side" for the second in session.toml decodes them'
-        for pair in pairs
-        if not pair.agrees
-    ] + [
+    doubts = (
+        *(
+            f"{names[pair.mid]!r} and {names[pair.side]!r} are named as mid and side and do not "
+            'sound so: mixed as two tracks; channels = "side" for the second in session.toml '
+            "decodes them"
+            for pair in pairs
+            if not pair.agrees
+        ),
+        *_contradictions(recognitions, overrides),
+    )
+    faults = side_of_pairs(faults, pairs)
+    return _Decided(recognitions, relations, balances, placements, faults, doubts)
+
+
+def _contradictions(
+    recognitions: Sequence[Recognition], overrides: Sequence[TrackOverrides]
+) -> list[str]:
+    """Say which tracks do not sound like the role that they have."""
+    return [
         f"{r.name!r} {r.contradiction}; taken for {r.role.replace('_', ' ')}"
         + (
             " as session.toml says: listen to it, and correct its role there if that is wrong"
-            if wish.role is not None
+            if override.role is not None
             else ": listen to it, and name its role in session.toml if that is wrong"
         )
-        for r, wish in zip(recognitions, overrides, strict=True)
+        for r, override in zip(recognitions, overrides, strict=True)
         if r.contradiction
     ]
-    session = replace(
-        session, notes=(*session.notes, *session.end_notes, *doubts, *relations.faults, *told)
-    )
-    return AnalysedSession(
-        session,
-        tuple(checks[name] for name in names),
-        tuple(features),
-        recognitions,
-        balances,
-        placements,
-        tuple(sound.envelope for sound in sounds if isinstance(sound.envelope, Path)),
-        relations,
-        {name: content for name in names if (content := examined[name].content)},
-        file_faults,
-    )
 
 
 def _channel_faults(found: FoundSession) -> list[Problem]:
