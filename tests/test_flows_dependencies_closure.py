@@ -220,3 +220,15 @@ def test_what_is_not_in_the_source_is_said() -> None:
         dependencies(SourceTree(), "pipeline.units", "nothing")
     with pytest.raises(LookupError, match=r"no_such_module"):
         dependencies(SourceTree(), "pipeline.no_such_module", "nothing")
+
+
+def test_what_a_step_reads_beside_a_module_is_in_its_key() -> None:
+    for place in STEPS.values():
+        stands_on = dependencies(TREE, *place)
+        for definition in stands_on.definitions:
+            name, _, inner = definition.partition(":")
+            module = TREE.module(name)
+            assert module is not None
+            for used in module.definitions.get(inner, ()):
+                if used.names & {"__file__", "resources.files"}:
+                    assert any(module.path.parent in path.parents for path in stands_on.data), used
