@@ -9,9 +9,19 @@ import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.floating]
+BoolArray = npt.NDArray[np.bool_]
+ComplexArray = npt.NDArray[np.complex64]
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
 
 __all__ = [
+    "BoolArray",
+    "ComplexArray",
+    "Float32Array",
+    "Float64Array",
     "FloatArray",
+    "IntArray",
     "amplitude_to_db",
     "db_to_amplitude",
     "power_to_db",

@@ -25,6 +25,7 @@ from pipeline.console.conditioning import ChannelUse, Conditioning
 from pipeline.errors import InputError
 from pipeline.loudness.meter import BLOCK_FRAMES, LoudnessMeter
 from pipeline.loudness.true_peak import as_block
+from pipeline.units import Float32Array
 from stage1.loudness.narrowband import informed_band, measure_narrowband
 from stage1.loudness.sones import measure_sones
 from stage1.pitch.f0 import Mode, estimate_f0
@@ -44,7 +45,6 @@ __all__ = [
     "examine",
 ]
 
-Float32Array = npt.NDArray[np.float32]
 
 HELD_BYTES = 128 * 1024**2
 """A longer track is not kept in memory: 5 minutes 50 of stereo at 48 kHz."""

@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from flows.training.model_card import METRICS
 from pipeline.report.html import page_environment, write_whole
+from pipeline.units import Float64Array
 from stage2.training.checkpoint import HELD_OUT
 
 __all__ = ["write_training_page"]
 
-Float64 = npt.NDArray[np.float64]
 Points = Sequence[tuple[float, float]]
 
 _WIDTH, _HEIGHT = 420, 210
@@ -135,7 +134,7 @@ def _panel(
     y_ticks = _ticks(low, high)
     right = np.clip((x - 0.0) / max(steps, 1), 0.0, 1.0) * (_RIGHT - _LEFT) + _LEFT
 
-    def down(values: Float64) -> Float64:
+    def down(values: Float64Array) -> Float64Array:
         return _BOTTOM - np.clip((values - low) / (high - low), 0.0, 1.0) * (_BOTTOM - _TOP)
 
     line = list(zip(right.tolist(), down(shown).tolist(), strict=True))
@@ -156,7 +155,7 @@ def _panel(
     )
 
 
-def _averaged(values: Float64) -> Float64:
+def _averaged(values: Float64Array) -> Float64Array:
     """Return a running mean over the last twentieth of what there is."""
     length = max(values.size // 20, 1)
     total = np.concatenate(([0.0], np.cumsum(values)))
@@ -165,12 +164,12 @@ def _averaged(values: Float64) -> Float64:
     return np.asarray((total[last] - total[first]) / (last - first))
 
 
-def _inner(values: Float64) -> Float64:
+def _inner(values: Float64Array) -> Float64Array:
     """Return values without the hundredth at either end: one outlier must not flatten a curve."""
     return np.quantile(values, [0.01, 0.99]) if values.size else values
 
 
-def _span(values: Float64) -> tuple[float, float]:
+def _span(values: Float64Array) -> tuple[float, float]:
     if not values.size:
         return 0.0, 1.0
     low, high = float(values.min()), float(values.max())

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.audio.stream import AudioStream
 from pipeline.console.conditioning import Conditioning
+from pipeline.units import Float32Array
 
 __all__ = ["FileSamples", "HeldSamples", "Samples"]
-
-Float32Array = npt.NDArray[np.float32]
 
 
 class Samples(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.jit import kernel
-from pipeline.units import FloatArray, db_to_amplitude
+from pipeline.units import Float64Array, FloatArray, db_to_amplitude
 
 __all__ = [
     "COURSE_S",
@@ -24,7 +24,6 @@ __all__ = [
     "smoothing_coefficient",
 ]
 
-Float64Array = npt.NDArray[np.float64]
 
 DETECTOR_MS = 5.0
 """Time constant of the mean-square detector."""

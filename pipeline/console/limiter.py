@@ -14,11 +14,10 @@ import numpy.typing as npt
 
 from pipeline.console.compressor import Course, GainReduction, smoothing_coefficient
 from pipeline.jit import kernel
-from pipeline.units import FloatArray, db_to_amplitude
+from pipeline.units import Float64Array, FloatArray, db_to_amplitude
 
 __all__ = ["LOOK_AHEAD_MS", "TruePeakLimiter"]
 
-Float64Array = npt.NDArray[np.float64]
 
 LOOK_AHEAD_MS = 3.0
 FAST_RELEASE_MS = 50.0

@@ -26,11 +26,10 @@ from pipeline.loudness.meter import (
     gated_lufs,
     sliding_power,
 )
-from pipeline.units import FloatArray, db_to_amplitude
+from pipeline.units import Float64Array, FloatArray, db_to_amplitude
 
 __all__ = ["LimiterSketch"]
 
-Float64Array = npt.NDArray[np.float64]
 
 _BLOCKS_PER_SECOND = 3000
 

@@ -16,12 +16,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.console.compressor import Compressor, Float64Array, GainReduction, as_float64
+from pipeline.console.compressor import Compressor, GainReduction, as_float64
 from pipeline.console.limiter import TruePeakLimiter
 from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand
 from pipeline.console.response import Sections, decorrelator_sections, eq_sections
 from pipeline.jit import kernel
-from pipeline.units import FloatArray, db_to_amplitude
+from pipeline.units import Float64Array, FloatArray, db_to_amplitude
 
 __all__ = [
     "SIDES_DB",

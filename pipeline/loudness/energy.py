@@ -10,9 +10,9 @@ import math
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.jit import kernel
+from pipeline.units import Float32Array, Float64Array
 
 __all__ = [
     "SEGMENTS_PER_SECOND",
@@ -24,8 +24,6 @@ __all__ = [
     "segment_end",
 ]
 
-Float64Array = npt.NDArray[np.float64]
-Float32Array = npt.NDArray[np.float32]
 
 SEGMENTS_PER_SECOND = 100
 """Energies are kept in segments of 10 ms: EBU Tech 3341 case 13 wants the momentary maximum of a

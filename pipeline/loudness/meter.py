@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from pipeline.loudness.energy import SEGMENTS_PER_SECOND, Energies, add_k_weighted, k_weighting
 from pipeline.loudness.true_peak import TruePeakMeter, as_block
-from pipeline.units import FloatArray
+from pipeline.units import Float64Array, FloatArray
 
 __all__ = [
     "ABSOLUTE_GATE_LUFS",
@@ -36,8 +36,6 @@ __all__ = [
     "sliding_power",
 ]
 
-Float64Array = npt.NDArray[np.float64]
-Float32Array = npt.NDArray[np.float32]
 
 ABSOLUTE_GATE_LUFS = -70.0
 RELATIVE_GATE_LU = -10.0

@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.jit import kernel
-from pipeline.units import amplitude_to_db
+from pipeline.units import Float32Array, amplitude_to_db
 
 __all__ = ["TruePeakMeter", "as_block", "true_peaks_dbtp"]
 
-Float32Array = npt.NDArray[np.float32]
 
 TRUE_PEAK_TAPS = 32
 """Taps a phase of the interpolator."""

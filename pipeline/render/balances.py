@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pipeline.jit import kernel
 from pipeline.render.tracks import PlacedTrack, TrackReader
-from pipeline.units import FloatArray
+from pipeline.units import Float32Array, Float64Array, FloatArray
 
 __all__ = ["HOPS_PER_SECOND", "PlayMeter", "StemSums"]
 
@@ -20,8 +20,6 @@ HOPS_PER_SECOND = 10
 PLAY_FLOOR_DBFS = -70.0
 PLAY_RANGE_DB = 20.0
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 OnBlock = Callable[[int, int, Float32Array], None]
 

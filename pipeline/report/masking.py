@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
 import scipy.signal
 
@@ -28,12 +27,10 @@ from pipeline.loudness.meter import (
     k_weighting,
     lufs_to_power,
 )
-from pipeline.units import FloatArray
+from pipeline.units import Float32Array, Float64Array, FloatArray
 
 __all__ = ["BARK_EDGES_HZ", "COVER_DB", "Covered", "Masking", "MaskingMeter"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 # E. Zwicker, "Subdivision of the audible frequency range into critical bands", JASA 33, 1961; the
 # last one, up to the end of hearing, added.

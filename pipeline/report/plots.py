@@ -22,14 +22,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand
 from pipeline.console.response import eq_response
-from pipeline.units import FloatArray
+from pipeline.units import Float64Array, FloatArray
 
 __all__ = [
     "Curve",
@@ -47,7 +46,6 @@ __all__ = [
     "width_plot",
 ]
 
-Float64Array = npt.NDArray[np.float64]
 
 # Colours that nothing else has, each replaced by what CSS calls it.
 _INK, _MUTED, _GRID = "#010101", "#010102", "#010103"

@@ -8,17 +8,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
 import scipy.signal
 
 from pipeline.console.parameters import BUS_EQ_HZ
 from pipeline.loudness.energy import k_weighting
-from pipeline.units import FloatArray, power_to_db
+from pipeline.units import Float64Array, FloatArray, power_to_db
 
 __all__ = ["StereoField", "measure_stereo"]
 
-Float64Array = npt.NDArray[np.float64]
 
 _WINDOW_S = 0.2
 _FRAMES_AT_ONCE = 64

@@ -13,12 +13,11 @@ from scipy.ndimage import uniform_filter1d
 
 from pipeline.audio.samples import FileSamples, Samples
 from pipeline.loudness.meter import k_weighting
+from pipeline.units import Float32Array, Float64Array
 from stage1.sources.coherence import Passages, compare
 
 __all__ = ["copies_of_reference"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 _RATE = 100  # of envelopes, in Hz
 _BLOCK_S = 16

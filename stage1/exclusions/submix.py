@@ -20,12 +20,11 @@ import scipy.linalg
 from scipy.optimize import nnls
 from threadpoolctl import threadpool_limits
 
+from pipeline.units import Float32Array, Float64Array
 from stage1.sources.coherence import BIN_HZ, compare, in_thirds, spectral_weight
 
 __all__ = ["Submix", "find_submixes"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 Spectrum = Callable[[int, float], npt.NDArray[np.complex64]]
 """The spectrum of one second of a track, by its number and the time in seconds."""
 

@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.ndimage import binary_closing, binary_opening
+
+from pipeline.units import BoolArray, Float32Array
 
 __all__ = ["Comp", "find_comps"]
 
-Float32Array = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
 
 _SILENT_POWER = 1e-7
 _SAME_DB = 0.02

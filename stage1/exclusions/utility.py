@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio.samples import Samples
+from pipeline.units import Float32Array, Float64Array
 
 __all__ = ["is_click", "is_timecode", "may_be_timecode"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 _SILENT_POWER = 1e-7
 

@@ -7,16 +7,13 @@ signal were filtered first and metered then: the order of linear filters does no
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import scipy.signal
 
 from pipeline.jit import kernel
 from pipeline.loudness.energy import Energies, k_step, k_weighting, rung_out, segment_end
+from pipeline.units import Float32Array, Float64Array
 
 __all__ = ["BandEnergies", "FoldBandEnergies", "first_order", "second_order"]
-
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 
 def _edges(

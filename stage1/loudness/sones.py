@@ -32,6 +32,7 @@ import scipy.signal
 
 from pipeline.audio.samples import Samples
 from pipeline.loudness.meter import k_weighting, lufs_to_power
+from pipeline.units import BoolArray, Float64Array
 from stage1.loudness.zwicker import (
     BAND_RATE_HZ,
     BANDS,
@@ -45,9 +46,6 @@ from stage1.loudness.zwicker import (
 
 __all__ = ["LISTENING_DB_SPL", "MAX_SHIFT_LU", "WORKING_LUFS", "SonesLoudness", "measure_sones"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 WORKING_LUFS = -23.0
 LISTENING_DB_SPL = 73.0

@@ -14,10 +14,10 @@ import math
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 
 from pipeline.jit import kernel
+from pipeline.units import Float32Array, Float64Array
 from stage1.loudness.zwicker_tables import (
     CRITICAL_DB,
     DIFFUSE_DB,
@@ -45,8 +45,6 @@ __all__ = [
     "sone_to_phon",
 ]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 Field = Literal["free", "diffuse"]
 
 SAMPLE_RATE = 48000

@@ -29,6 +29,7 @@ import numpy.typing as npt
 import soxr
 
 from pipeline.audio.samples import Samples
+from pipeline.units import BoolArray, Float32Array, Float64Array
 from stage1.pitch.pesto import SAMPLE_RATE as PESTO_RATE
 from stage1.pitch.pesto import load_pesto
 from stage1.pitch.pyin import pyin_track
@@ -37,9 +38,6 @@ from stage1.signal.segments import Passages, measure_activity, window_middles
 
 __all__ = ["F0Estimate", "Mode", "estimate_f0", "published_f0"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 Mode = Literal["windows", "full"]
 
 C1_HZ = 32.70319566257483

@@ -20,17 +20,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
 
 from pipeline.jit import kernel
+from pipeline.units import Float32Array, Float64Array
 
 __all__ = ["SPECTRUM_LENGTH", "PitchFit", "fit_pitches"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 SPECTRUM_LENGTH = 8192
 MAX_PEAKS = 40

@@ -22,11 +22,11 @@ import numpy.typing as npt
 import scipy.fft
 import torch
 
+from pipeline.units import Float32Array
 from stage1.pitch.torch_threads import one_thread
 
 __all__ = ["SAMPLE_RATE", "Pesto", "load_pesto"]
 
-Float32Array = npt.NDArray[np.float32]
 
 SAMPLE_RATE = 16000
 """In Hz. A hop of 10 ms is a whole number of samples here; 22.05 and 11.025 kHz drift in time."""

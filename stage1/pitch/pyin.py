@@ -16,13 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.jit import kernel
+from pipeline.units import Float64Array, IntArray
 from stage1.pitch.viterbi import decode
 from stage1.pitch.yin import normalised_difference, weigh_troughs
 
 __all__ = ["PitchFrames", "pyin", "pyin_track"]
 
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 BINS_PER_SEMITONE = 10
 MAX_TRANSITION_RATE = 35.92

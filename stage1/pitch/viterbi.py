@@ -8,14 +8,12 @@ that cost, would win, it does.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.jit import kernel
+from pipeline.units import Float64Array, IntArray
 
 __all__ = ["decode"]
 
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 LOG_TINY = float(np.log(np.finfo(np.float64).tiny))
 SEGMENT = 512

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.units import BoolArray, Float32Array, Float64Array
 from stage1.pitch.harmonicity import SPECTRUM_LENGTH, fit_pitches
 from stage1.pitch.pesto import SAMPLE_RATE as PESTO_RATE
 from stage1.pitch.pesto import load_pesto
@@ -15,9 +16,6 @@ from stage1.signal.segments import Passages
 
 __all__ = ["C8_HZ", "FMIN_HZ", "WINDOW_S", "Heard", "hear", "joined"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 C8_HZ = 4186.009044809578
 FMIN_HZ = 29.13523509488062

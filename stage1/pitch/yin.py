@@ -15,11 +15,10 @@ import scipy.fft
 import scipy.stats
 
 from pipeline.jit import kernel
+from pipeline.units import Float64Array, IntArray
 
 __all__ = ["Troughs", "normalised_difference", "weigh_troughs"]
 
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 N_THRESHOLDS = 100
 BETA_PARAMETERS = (2.0, 18.0)

@@ -20,11 +20,11 @@ import numpy.typing as npt
 from safetensors.numpy import load_file
 
 from pipeline.roles import SUBGROUP_OF, Role, Subgroup
+from pipeline.units import Float64Array
 from stage1.timbre.descriptors import TIMBRE_NAMES
 
 __all__ = ["CLASSES", "CLASS_OF", "CONFIDENT", "SUBGROUPS", "WEIGHTS", "Audible", "Heard", "hear"]
 
-Float64Array = npt.NDArray[np.float64]
 
 WEIGHTS = Path(__file__).parent / "weights" / "sound.safetensors"
 

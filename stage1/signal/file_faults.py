@@ -23,11 +23,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.console.conditioning import ChannelUse, Conditioning
-from pipeline.units import amplitude_to_db
+from pipeline.units import Float64Array, amplitude_to_db
 
 __all__ = ["ChannelFault", "FileFaults", "Moments", "find_faults", "names_mid_side"]
 
-Float64Array = npt.NDArray[np.float64]
 
 LEAST_DC = 10.0 ** (-70.0 / 20.0)
 LEAST_DC_TO_RMS = 10.0 ** (-36.0 / 20.0)

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.jit import kernel
+from pipeline.units import Float32Array, Float64Array
 
 __all__ = ["Framer", "hann", "is_silent"]
-
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 
 def hann(length: int) -> Float64Array:

@@ -10,14 +10,11 @@ import numpy.typing as npt
 from pipeline.jit import kernel
 from pipeline.loudness.meter import EnergyMeter
 from pipeline.loudness.true_peak import as_block
-from pipeline.units import power_to_db
+from pipeline.units import BoolArray, Float32Array, Float64Array, power_to_db
 from stage1.signal.file_faults import Moments
 
 __all__ = ["LevelMeter", "measure_attacks"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 HOPS_PER_SECOND = 10
 NOISE_FLOOR_PERCENTILE = 5.0

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 
 from pipeline.audio.samples import Samples
 from pipeline.loudness.meter import BLOCK_FRAMES, EnergyMeter
+from pipeline.units import BoolArray, Float32Array, Float64Array
 
 __all__ = ["MARGIN_S", "Passages", "fold", "measure_activity", "window_middles"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 MARGIN_S = 0.015
 """Around each window, where the resampler's filter rings over the seam to the next."""

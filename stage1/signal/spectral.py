@@ -20,14 +20,12 @@ import scipy.fft
 
 from pipeline.jit import kernel
 from pipeline.loudness.true_peak import as_block
+from pipeline.units import BoolArray, Float32Array, Float64Array
 from stage1.signal.framing import Framer, hann, is_silent
 
 __all__ = ["THIRD_OCTAVES_HZ", "Spectral", "SpectrumMeter", "analyse_spectrum", "frame_shapes"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 Complex64Array = npt.NDArray[np.complex64]
-BoolArray = npt.NDArray[np.bool_]
 
 FRAME = 2048
 SHORT_HOP = 512

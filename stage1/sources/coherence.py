@@ -20,7 +20,7 @@ import scipy.signal
 
 from pipeline.audio.samples import Samples
 from pipeline.loudness.meter import k_weighting
-from pipeline.units import power_to_db
+from pipeline.units import ComplexArray, Float64Array, power_to_db
 
 __all__ = [
     "BIN_HZ",
@@ -34,8 +34,6 @@ __all__ = [
     "spectral_weight",
 ]
 
-Float64Array = npt.NDArray[np.float64]
-ComplexArray = npt.NDArray[np.complex64]
 
 PASSAGE_S = 1
 PASSAGES = 6

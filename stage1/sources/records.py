@@ -6,15 +6,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
+
+from pipeline.units import Float32Array
 
 __all__ = ["Kind", "Relation", "Relations"]
 
 
 Kind = Literal["duplicate", "copy delayed", "inverted", "microphones"]
-
-
-Float32Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from scipy.ndimage import uniform_filter1d
 from pipeline.audio.samples import FileSamples, Samples
 from pipeline.console.conditioning import Conditioning
 from pipeline.roles import Role
+from pipeline.units import Float32Array
 from stage1.recognition.recognise import Recognition
 from stage1.sources.classify import FAR_ROLES, judge, same_source
 from stage1.sources.coherence import PASSAGE_S, Match, Passages, compare, joint_passages
@@ -37,7 +38,6 @@ __all__ = [
     "likeness",
 ]
 
-Float32Array = npt.NDArray[np.float32]
 
 ENVELOPE_RATE = 100
 """Values of an envelope a second."""

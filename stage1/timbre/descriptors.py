@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.audio.samples import Samples
 from pipeline.jit import kernel
+from pipeline.units import BoolArray, Float32Array, Float64Array
 from stage1.signal.framing import hann
 from stage1.signal.segments import fold
 from stage1.timbre.harmonics import PITCH_NAMES, PitchFrames, pitch_descriptors, pitch_frames
@@ -24,9 +25,6 @@ from stage1.timbre.image import IMAGE_NAMES, NO_IMAGE, image_descriptors, image_
 
 __all__ = ["TIMBRE_NAMES", "measure_timbre"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
 
 PASSAGES = 24
 PASSAGE_S = 1.2

@@ -16,12 +16,11 @@ import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 
 from pipeline.jit import kernel
+from pipeline.units import Float32Array, Float64Array
 from stage1.signal.framing import hann
 
 __all__ = ["PITCH_NAMES", "PitchFrames", "pitch_descriptors", "pitch_frames"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 FRAME = 1024
 HOP = 320

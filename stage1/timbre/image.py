@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.jit import kernel
+from pipeline.units import Float32Array, Float64Array
 
 __all__ = ["IMAGE_NAMES", "NO_IMAGE", "image_descriptors", "image_products"]
 
-Float32Array = npt.NDArray[np.float32]
-Float64Array = npt.NDArray[np.float64]
 
 IMAGE_NAMES: tuple[str, ...] = ("side_to_mid", "correlation", "width_over_2khz")
 NO_IMAGE: Float64Array = np.zeros(6)

@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pipeline.console.parameters import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS
@@ -30,8 +29,6 @@ __all__ = ["BandModel", "ModelledMix"]
 _COARSE = len(BAND_EDGES_HZ) - 1
 _EPSILON = 1e-12
 _PLAYS = 1e-3
-
-Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

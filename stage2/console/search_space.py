@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from pipeline.console.parameters import BUS, STRIP, Aspect, Parameter, default_settings
-from pipeline.units import FloatArray
+from pipeline.units import Float64Array, FloatArray
 from stage2.style.measure import THIRD_OCTAVES_HZ
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "tidy",
 ]
 
-Float64 = npt.NDArray[np.float64]
 
 # A compressor that never takes off this much is not worth a place in the plan.
 _LEAST_REDUCTION_DB = 0.1
@@ -103,7 +101,7 @@ class Space:
         self.low[row, column] = self.start[row, column]
         self.high[row, column] = self.start[row, column]
 
-    def _warp(self, values: Float64) -> Float64:
+    def _warp(self, values: Float64Array) -> Float64Array:
         return np.where(self.log, np.log(np.where(self.log, np.maximum(values, 1e-9), 1.0)), values)
 
     def normalised_start(self) -> torch.Tensor:
@@ -130,7 +128,7 @@ class Space:
             raise ValueError("a predicted setting is not finite: give numbers")
         return self._normalised(np.clip(values, self.low, self.high))
 
-    def _normalised(self, values: Float64) -> torch.Tensor:
+    def _normalised(self, values: Float64Array) -> torch.Tensor:
         low, high, point = self._warp(self.low), self._warp(self.high), self._warp(values)
         span = np.where(high > low, high - low, 1.0)
         return torch.from_numpy(np.clip((point - low) / span, 0.0, 1.0))

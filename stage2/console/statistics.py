@@ -15,15 +15,13 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.console.response import decorrelator_response
 from pipeline.loudness.meter import integrated_loudness, k_weighting
-from pipeline.units import FloatArray
+from pipeline.units import Float64Array, FloatArray
 from stage2.style.envelopes import analysis_window, band_envelope
 from stage2.style.measure import FineBands, fft_size
 
 __all__ = ["Digest", "digest_stems", "frame_powers", "k_power"]
 
 _THREADS = 2
-
-Float64 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,9 @@ class Digest:
     sample_rate: int
     bands: FineBands
     cross: npt.NDArray[np.complex128]
-    envelope: Float64
-    frames: Float64
-    level_offset_lu: Float64
+    envelope: Float64Array
+    frames: Float64Array
+    level_offset_lu: Float64Array
     frame_s: float
 
     @property
@@ -58,7 +56,7 @@ class Digest:
         return int(self.envelope.shape[0])
 
 
-def frame_powers(audio: FloatArray, *, sample_rate: int, bands: FineBands) -> Float64:
+def frame_powers(audio: FloatArray, *, sample_rate: int, bands: FineBands) -> Float64Array:
     """Return the power ``(left² + right²) / 2`` per style frame and fine band.
 
     Parameters
@@ -68,7 +66,7 @@ def frame_powers(audio: FloatArray, *, sample_rate: int, bands: FineBands) -> Fl
 
     Returns
     -------
-    Float64
+    Float64Array
         ``(style frames, bands)``.
     """
     size = fft_size(sample_rate)
@@ -86,7 +84,7 @@ def _spectra(audio: FloatArray, size: int, hop: int) -> npt.NDArray[np.complex64
     return np.asarray(scipy.fft.rfft(framed * analysis_window(size)[0], axis=-1))
 
 
-def k_power(frequencies_hz: Float64, sample_rate: int) -> Float64:
+def k_power(frequencies_hz: Float64Array, sample_rate: int) -> Float64Array:
     """Return the K-weighting's power gain at frequencies."""
     _, response = scipy.signal.freqz_sos(
         k_weighting(sample_rate), worN=frequencies_hz, fs=sample_rate
@@ -122,7 +120,7 @@ def digest_stems(stems: Sequence[FloatArray], *, sample_rate: int) -> Digest:
     ]
     _, scale = analysis_window(size)
 
-    def powers(block: list[int]) -> tuple[npt.NDArray[np.complex64], Float64]:
+    def powers(block: list[int]) -> tuple[npt.NDArray[np.complex64], Float64Array]:
         """Return what some style frames add to the cross-spectra, and each stem's own powers."""
         signals = np.empty((3 * count, len(block), bins), dtype=np.complex64)
         own = np.empty((count, len(block), bands.centre_hz.size))
@@ -141,7 +139,7 @@ def digest_stems(stems: Sequence[FloatArray], *, sample_rate: int) -> Digest:
                 added[band] = part @ part.conj().T
         return added, own
 
-    def envelope_and_loudness(stem: FloatArray) -> tuple[Float64, float]:
+    def envelope_and_loudness(stem: FloatArray) -> tuple[Float64Array, float]:
         envelope = band_envelope(stem, sample_rate=sample_rate)
         return envelope, integrated_loudness(stem, sample_rate=sample_rate)
 

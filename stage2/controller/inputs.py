@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 
 from pipeline.roles import Subgroup
-from pipeline.units import FloatArray, db_to_amplitude
+from pipeline.units import Float32Array, Float64Array, FloatArray, db_to_amplitude
 from stage2.console.statistics import Digest
 from stage2.style.envelopes import BAND_EDGES_HZ, RANGES_HZ, band_envelope, punch_db
 from stage2.style.measure import (
@@ -42,8 +42,6 @@ __all__ = [
     "style_figures",
 ]
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 _BANDS, _RANGES = len(THIRD_OCTAVES_HZ), len(RANGES_HZ)
 SHARES = 1 + _RANGES
@@ -76,9 +74,9 @@ class StemFigures:
         ``(stems,)``: index of the subgroup, 0 where it is not known.
     """
 
-    figures: Float32
-    windows: Float32
-    shares: Float32
+    figures: Float32Array
+    windows: Float32Array
+    shares: Float32Array
     roles: npt.NDArray[np.int64]
 
 
@@ -92,7 +90,7 @@ def style_figures(features: torch.Tensor) -> torch.Tensor:
     return features[..., :REFERENCE_FIGURES]
 
 
-def reference_figures(style: Style) -> Float32:
+def reference_figures(style: Style) -> Float32Array:
     """Return the figures of a style, ``(REFERENCE_FIGURES,)``, in the order of the features."""
     return np.asarray(
         [
@@ -107,7 +105,7 @@ def reference_figures(style: Style) -> Float32:
     )
 
 
-def reference_windows(audio: FloatArray, *, sample_rate: int) -> Float32:
+def reference_windows(audio: FloatArray, *, sample_rate: int) -> Float32Array:
     """Return the figures of windows spread over a whole recording.
 
     Parameters
@@ -133,7 +131,7 @@ def reference_windows(audio: FloatArray, *, sample_rate: int) -> Float32:
     return np.stack([_figures_of(piece, sample_rate) for piece in heard])
 
 
-def _figures_of(audio: FloatArray, sample_rate: int) -> Float32:
+def _figures_of(audio: FloatArray, sample_rate: int) -> Float32Array:
     bands = FineBands.at(sample_rate)
     powers = band_powers(audio, sample_rate=sample_rate)
     level, width, ranges, balance = style_from_powers(powers, bands)
@@ -143,13 +141,13 @@ def _figures_of(audio: FloatArray, sample_rate: int) -> Float32:
     return np.asarray([*level, width, *ranges, balance, *punch, *typical], dtype=np.float32)
 
 
-def _by_range() -> Float64:
+def _by_range() -> Float64Array:
     """Return which coarse bands each range holds, ``(ranges, coarse)``."""
     edges = np.asarray(BAND_EDGES_HZ[:-1])
     return np.stack([(edges >= low) & (edges < high) for low, high in RANGES_HZ]).astype(np.float64)
 
 
-def _punch(envelope: Float64) -> Float64:
+def _punch(envelope: Float64Array) -> Float64Array:
     """Return the punch in each range of an envelope ``(coarse, frames)``."""
     return np.asarray(punch_db(torch.from_numpy(_by_range() @ envelope)).numpy(), dtype=np.float64)
 
@@ -229,7 +227,7 @@ def encode_stems(
     )
 
 
-def _levels_over_time(digest: Digest) -> Float64:
+def _levels_over_time(digest: Digest) -> Float64Array:
     """Return each stem's level in windows of the song, relative to its mean, over 20 dB."""
     frames = digest.frames.shape[1]
     count = int(np.clip(frames * digest.frame_s / _WINDOW_S, 1, _MOST_WINDOWS))

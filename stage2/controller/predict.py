@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pipeline.console.parameters import BUS, STRIP, Aspect, Parameter
+from pipeline.units import Float32Array
 from stage2.console.action_space import Reach
 from stage2.console.band_model import BandModel
 from stage2.console.search_space import StemInput, as_dicts
@@ -24,7 +23,6 @@ from stage2.style.measure import Style
 
 __all__ = ["Prediction", "predict"]
 
-Float32 = npt.NDArray[np.float32]
 
 _HIGHEST_BAND = 0.4
 """Of the sample rate: bands of the bus above it stay flat."""
@@ -54,7 +52,7 @@ class Prediction:
 def predict(
     stems: Sequence[StemInput],
     reference: Style,
-    windows: Float32,
+    windows: Float32Array,
     *,
     sample_rate: int,
     match: frozenset[Aspect] = frozenset(Aspect),

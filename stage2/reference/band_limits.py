@@ -6,10 +6,9 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
 
-from pipeline.units import FloatArray, power_to_db
+from pipeline.units import Float64Array, FloatArray, power_to_db
 from stage2.style.measure import THIRD_OCTAVES_HZ
 
 __all__ = [
@@ -24,15 +23,14 @@ __all__ = [
     "upper_limit_hz",
 ]
 
-Float64 = npt.NDArray[np.float64]
 
 _WINDOW_S = 0.75
 _FRAMES_AT_ONCE = 32
 _EPSILON = 1e-20
 _THIRD = 2.0 ** (1.0 / 6.0)
 #: Edges of the third octaves.
-LOWER_HZ: Float64 = THIRD_OCTAVES_HZ / _THIRD
-UPPER_HZ: Float64 = THIRD_OCTAVES_HZ * _THIRD
+LOWER_HZ: Float64Array = THIRD_OCTAVES_HZ / _THIRD
+UPPER_HZ: Float64Array = THIRD_OCTAVES_HZ * _THIRD
 
 #: Too low to be heard, and too low for any instrument.
 INFRASONIC_HZ = (3.0, 16.0)
@@ -55,12 +53,12 @@ _LINE_DB = 15.0
 class RecordingPowers:
     """Mean power per bin of each channel and across, and per frame and third octave."""
 
-    left: Float64
-    right: Float64
-    cross: Float64
-    thirds: Float64
+    left: Float64Array
+    right: Float64Array
+    cross: Float64Array
+    thirds: Float64Array
 
-    def spread_db(self) -> Float64:
+    def spread_db(self) -> Float64Array:
         """Return how far each third octave's mean lies over its quiet moments, in dB."""
         quiet = np.percentile(self.thirds, 10.0, axis=0)
         ratio = (self.thirds.mean(axis=0) + _EPSILON) / (quiet + _EPSILON)
@@ -100,7 +98,7 @@ def measure_powers(audio: FloatArray, sample_rate: int) -> RecordingPowers:
     )
 
 
-def upper_limit_hz(density: Float64, frequency: Float64) -> float:
+def upper_limit_hz(density: Float64Array, frequency: Float64Array) -> float:
     """Return where a filter ends the spectrum; Nyquist's frequency where none does."""
     nyquist = float(frequency[-1])
     edges = 1000.0 * 2.0 ** np.arange(0.0, np.log2(nyquist / 1000.0), 1.0 / _STEPS_PER_OCTAVE)
@@ -126,7 +124,7 @@ def upper_limit_hz(density: Float64, frequency: Float64) -> float:
     return nyquist if nyquist > 20_000.0 else 0.9 * nyquist
 
 
-def stands_out(density: Float64, frequency: Float64, line_hz: float) -> bool:
+def stands_out(density: Float64Array, frequency: Float64Array, line_hz: float) -> bool:
     """Return whether a line stands out of its surroundings."""
     off_hz = np.abs(frequency - line_hz)
     line = density[off_hz < 2.0]
@@ -134,7 +132,7 @@ def stands_out(density: Float64, frequency: Float64, line_hz: float) -> bool:
     return bool(line.size and line.max() > np.median(around) * 10.0 ** (_LINE_DB / 10.0))
 
 
-def lower_limit(density: Float64, frequency: Float64) -> int | None:
+def lower_limit(density: Float64Array, frequency: Float64Array) -> int | None:
     """Return the lowest third octave over a filter that ends a spectrum below; None without one."""
     level_db = np.asarray(
         [
@@ -152,7 +150,7 @@ def lower_limit(density: Float64, frequency: Float64) -> int | None:
     return None
 
 
-def is_noise(density: Float64, frequency: Float64) -> bool:
+def is_noise(density: Float64Array, frequency: Float64Array) -> bool:
     """Return whether power falls evenly from the lowest octaves up, as that of noise does."""
     level_db = [
         power_to_db(float(density[(frequency >= low) & (frequency < high)].mean()))

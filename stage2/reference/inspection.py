@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.loudness.meter import integrated_loudness
-from pipeline.units import FloatArray, power_to_db
+from pipeline.units import Float64Array, FloatArray, power_to_db
 from stage2.reference.band_limits import (
     INFRASONIC_HZ,
     LOWER_HZ,
@@ -26,7 +26,6 @@ from stage2.style.measure import THIRD_OCTAVES_HZ, WIDTH_FLOOR_DB
 
 __all__ = ["inspect_reference"]
 
-Float64 = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 _EPSILON = 1e-20
@@ -224,7 +223,7 @@ class _Inspection:
             "both sides are measured as equally loud",
         )
 
-    def _leans(self) -> Float64:
+    def _leans(self) -> Float64Array:
         """Return right against left in dB in each octave that holds much of the power."""
         powers = self._powers()
         frequency = self._frequency(powers.left.size)
@@ -256,7 +255,7 @@ class _Inspection:
 
         return of(20.0, 200.0), of(20.0, np.inf)
 
-    def _frequency(self, bins: int) -> Float64:
+    def _frequency(self, bins: int) -> Float64Array:
         return np.linspace(0.0, self._rate / 2.0, bins)
 
     def loudness(self) -> None:
@@ -282,7 +281,9 @@ class _Inspection:
         self._bass(density, frequency)
         self._steady(density, frequency, powers)
 
-    def _rumble(self, density: Float64, frequency: Float64, powers: RecordingPowers) -> None:
+    def _rumble(
+        self, density: Float64Array, frequency: Float64Array, powers: RecordingPowers
+    ) -> None:
         def level_db(low: float, high: float) -> float:
             return power_to_db(float(density[(frequency >= low) & (frequency < high)].mean()))
 
@@ -304,7 +305,7 @@ class _Inspection:
                 f"nothing of it under {_RUMBLE_TOP_HZ:g} Hz is followed",
             )
 
-    def _treble(self, density: Float64, frequency: Float64) -> None:
+    def _treble(self, density: Float64Array, frequency: Float64Array) -> None:
         cutoff_hz = upper_limit_hz(density, frequency)
         rate = self._rate
         # Half of the top band is missing: what is left tells no level.
@@ -319,7 +320,7 @@ class _Inspection:
             "over that the treble goes on from there",
         )
 
-    def _bass(self, density: Float64, frequency: Float64) -> None:
+    def _bass(self, density: Float64Array, frequency: Float64Array) -> None:
         row = lower_limit(density, frequency)
         if row is None or not self._bands[:row].any():
             return
@@ -330,7 +331,9 @@ class _Inspection:
             "under that the mix keeps its own bass",
         )
 
-    def _steady(self, density: Float64, frequency: Float64, powers: RecordingPowers) -> None:
+    def _steady(
+        self, density: Float64Array, frequency: Float64Array, powers: RecordingPowers
+    ) -> None:
         """Look for hum and hiss: what is there all the time, while the music comes and goes."""
         spread_db = powers.spread_db()
         inside = self._bands & (self._rate / 2.0 > UPPER_HZ)
@@ -346,7 +349,7 @@ class _Inspection:
                 "over that the treble goes on from there",
             )
 
-    def _hum(self, steady: Mask, density: Float64, frequency: Float64) -> None:
+    def _hum(self, steady: Mask, density: Float64Array, frequency: Float64Array) -> None:
         for mains_hz in _HUM_HZ:
             lines = [hz for hz in mains_hz * np.arange(1, 5) if stands_out(density, frequency, hz)]
             filled = [

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import scipy.fft
 
 from pipeline.console.delivery import DEFAULT_LUFS
-from pipeline.units import FloatArray
+from pipeline.units import Float32Array, Float64Array, FloatArray
 from stage2.controller.inputs import REFERENCE_FIGURES
 from stage2.reference.faults import Trust
 from stage2.style.layout import IMBALANCE, PUNCH, RANGES, SPECTRUM, TYPICAL, WIDTH
@@ -24,8 +24,6 @@ from stage2.style.measure import SPECTRUM_FLOOR_DB, THIRD_OCTAVES_HZ, TYPICAL_FL
 
 __all__ = ["complete", "complete_windows", "wanted_style", "without_lost_bands"]
 
-Float32 = npt.NDArray[np.float32]
-Float64 = npt.NDArray[np.float64]
 
 # Bands beside a lost part that tell how a spectrum goes on: two octaves, of two songs that are in
 # different keys.
@@ -130,7 +128,7 @@ def _loosened(dense_db: float, plain_db: float, room_db: float) -> float:
     return max(dense_db, min(dense_db + room_db, plain_db)) if room_db > 0.0 else dense_db
 
 
-def complete_windows(windows: Float32, trust: Trust, donor: Style) -> Float32:
+def complete_windows(windows: Float32Array, trust: Trust, donor: Style) -> Float32Array:
     """Return what the controller hears in windows of a reference, completed in the same way.
 
     Parameters
@@ -158,7 +156,7 @@ def without_lost_bands(audio: FloatArray, trust: Trust, *, sample_rate: int) -> 
     return np.asarray(scipy.fft.irfft(spectrum, audio.shape[1], axis=1), np.float32)
 
 
-def _figures(style: Style) -> Float64:
+def _figures(style: Style) -> Float64Array:
     """Return a style's figures ``(REFERENCE_FIGURES,)`` in :mod:`stage2.style.layout`'s order."""
     figures = np.empty(REFERENCE_FIGURES)
     figures[SPECTRUM], figures[TYPICAL] = style.spectrum_db, style.typical_spectrum_db
@@ -167,7 +165,7 @@ def _figures(style: Style) -> Float64:
     return figures
 
 
-def _completed(figures: Float64, trust: Trust, donor: Float64) -> Float64:
+def _completed(figures: Float64Array, trust: Trust, donor: Float64Array) -> Float64Array:
     """Return figures with a donor's where they are not trusted."""
     completed = figures.copy()
     bands = np.asarray(trust.bands)
@@ -191,7 +189,9 @@ def _completed(figures: Float64, trust: Trust, donor: Float64) -> Float64:
     return completed
 
 
-def _gone_on(spectrum_db: Float64, trusted: npt.NDArray[np.bool_], donor_db: Float64) -> Float64:
+def _gone_on(
+    spectrum_db: Float64Array, trusted: npt.NDArray[np.bool_], donor_db: Float64Array
+) -> Float64Array:
     """Return a spectrum whose lost bands keep a donor's shape, at the level of their neighbours."""
     if not trusted.any():
         return donor_db.copy()

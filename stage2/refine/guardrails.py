@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.console.parameters import STRIP, Aspect
+from pipeline.units import Float64Array
 from stage2.console.search_space import Start, StemInput, blend_settings
 from stage2.console.statistics import Digest, digest_stems
 from stage2.refine.objective import RefineOptions
@@ -17,7 +17,6 @@ from stage2.style.measure import Style
 
 __all__ = ["settle_in_corridor"]
 
-Float64 = npt.NDArray[np.float64]
 
 _TURNS = 3
 _TOLERANCE_LU = 0.05
@@ -82,7 +81,7 @@ def settle_in_corridor(
     return replace(settled, history=tuple(history), predicted=history[0])
 
 
-def _inside(moved_lu: Float64, corridor_lu: float) -> Float64:
+def _inside(moved_lu: Float64Array, corridor_lu: float) -> Float64Array:
     """Return the nearest changes within the corridor whose mean is 0 again."""
     wanted = moved_lu
     for _ in range(50):

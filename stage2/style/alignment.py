@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import scipy.fft
 
-from pipeline.units import FloatArray
+from pipeline.units import Float64Array, FloatArray
 
 __all__ = ["Alignment", "find_alignment"]
 
-Float64 = npt.NDArray[np.float64]
 
 _HOP_S = 0.01
 _EDGES_HZ = np.asarray((40.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 14000.0))
@@ -54,7 +52,7 @@ class Alignment:
         return self.similarity >= _SAME_SONG and stands_out
 
 
-def _onsets(audio: FloatArray, sample_rate: int) -> Float64:
+def _onsets(audio: FloatArray, sample_rate: int) -> Float64Array:
     """Return rises of the band levels every 10 ms, each band of zero mean, ``(bands, frames)``."""
     hop = round(_HOP_S * sample_rate)
     size = 4 * hop
@@ -104,7 +102,7 @@ def find_alignment(
         known[:, first : first + piece.shape[1]] = 1.0
     size = scipy.fft.next_fast_len(end + other.shape[1] - 1, real=True)
 
-    def correlate(a: Float64, b: Float64) -> Float64:
+    def correlate(a: Float64Array, b: Float64Array) -> Float64Array:
         spectra = scipy.fft.rfft(a, size, axis=-1) * np.conj(scipy.fft.rfft(b, size, axis=-1))
         return np.asarray(scipy.fft.irfft(spectra, size, axis=-1))
 

@@ -14,7 +14,7 @@ import scipy.fft
 import torch
 
 from pipeline.console.delivery import CREST_WINDOW_S
-from pipeline.units import FloatArray
+from pipeline.units import Float64Array, FloatArray
 
 __all__ = [
     "BAND_EDGES_HZ",
@@ -26,7 +26,6 @@ __all__ = [
     "punch_db",
 ]
 
-Float64 = npt.NDArray[np.float64]
 
 BAND_EDGES_HZ = (0.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, math.inf)
 #: Frames of an envelope a second.
@@ -59,7 +58,7 @@ def analysis_window(size: int) -> tuple[npt.NDArray[np.float32], float]:
     return window, float(np.sum(np.square(window))) * size / 2.0
 
 
-def band_envelope(audio: FloatArray, *, sample_rate: int) -> Float64:
+def band_envelope(audio: FloatArray, *, sample_rate: int) -> Float64Array:
     """Return the mean power ``(left² + right²) / 2`` per control frame and band.
 
     Parameters
@@ -71,7 +70,7 @@ def band_envelope(audio: FloatArray, *, sample_rate: int) -> Float64:
 
     Returns
     -------
-    Float64
+    Float64Array
         ``(frames, bands)`` at :data:`CONTROL_RATE_HZ`; of audio over 24 s, six passages of 4 s.
     """
     hop = max(round(sample_rate / CONTROL_RATE_HZ), 1)
@@ -101,7 +100,7 @@ def band_envelope(audio: FloatArray, *, sample_rate: int) -> Float64:
     return np.concatenate(out)
 
 
-def loud_db(envelope: Float64) -> float:
+def loud_db(envelope: Float64Array) -> float:
     """Return the power of an envelope ``(frames, bands)`` in its loud moments, in dB."""
     power = envelope.sum(axis=1)
     playing = power[power >= 1e-3 * power.max()]

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from pipeline.console.delivery import median_crest_db, peak_to_loudness_db
 from pipeline.console.parameters import BUS_EQ_HZ
 from pipeline.loudness.meter import integrated_loudness
-from pipeline.units import FloatArray, power_to_db
+from pipeline.units import Float64Array, FloatArray, power_to_db
 from stage2.style.envelopes import (
     BAND_EDGES_HZ,
     RANGES_HZ,
@@ -47,9 +47,8 @@ __all__ = [
     "typical_spectrum",
 ]
 
-Float64 = npt.NDArray[np.float64]
 
-THIRD_OCTAVES_HZ: Float64 = np.asarray(BUS_EQ_HZ)
+THIRD_OCTAVES_HZ: Float64Array = np.asarray(BUS_EQ_HZ)
 # Below this, relative to the loudest band, music is masked and codecs leave nothing.
 SPECTRUM_FLOOR_DB = -60.0
 # Of a typical moment, relative to the mean of all: lower, since its loudest band may be as far down
@@ -89,9 +88,9 @@ class FineBands:
         Share of each FFT bin that falls into each third octave, ``(third octaves, bins)`` float32.
     """
 
-    centre_hz: Float64
+    centre_hz: Float64Array
     third_octave: npt.NDArray[np.intp]
-    weights: Float64
+    weights: Float64Array
     third_weights: npt.NDArray[np.float32]
 
     @classmethod
@@ -212,10 +211,10 @@ class BandPowers:
         Power ``(left² + right²) / 2`` of each window and third octave, ``(windows, bands)``.
     """
 
-    left: Float64
-    right: Float64
-    cross: Float64
-    windows: Float64
+    left: Float64Array
+    right: Float64Array
+    cross: Float64Array
+    windows: Float64Array
 
     def typical_spectrum_db(self) -> tuple[float, ...]:
         """Return the typical spectrum: see :class:`Style`."""
@@ -253,7 +252,7 @@ def band_powers(audio: FloatArray, *, sample_rate: int) -> BandPowers:
 
 def style_from_powers(
     powers: BandPowers, bands: FineBands
-) -> tuple[Float64, float, tuple[float, ...], float]:
+) -> tuple[Float64Array, float, tuple[float, ...], float]:
     """Return spectrum, width, width by range and imbalance."""
     left, right, cross = powers.left, powers.right, powers.cross
     middle = np.maximum((left + right + 2.0 * cross) / 4.0, 0.0)

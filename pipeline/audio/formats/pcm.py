@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from pipeline.audio.formats.containers import Header
 from pipeline.jit import kernel
+from pipeline.units import Float32Array
 
 __all__ = ["PcmLayout", "PcmReader", "pcm_layout"]
 
-Float32Array = npt.NDArray[np.float32]
 
 _BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 _DTYPES = {"PCM_16": "i2", "PCM_32": "i4", "FLOAT": "f4", "DOUBLE": "f8"}

@@ -24,6 +24,7 @@ from pipeline.roles import Role
 from pipeline.synth.drums import strike
 from pipeline.synth.score import compose
 from pipeline.synth.signals import Signal
+from pipeline.units import Float32Array
 from stage1.recognition.classifier import CLASS_OF
 from stage1.recognition.recognise import recognise
 from stage1.recognition.training.augment import augmented
@@ -50,8 +51,6 @@ VARIANTS = 18
 INSTRUMENT_EXAMPLES = 75
 SHOT_EXAMPLES = 26
 KIT_EXAMPLES = 220
-
-Float32Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

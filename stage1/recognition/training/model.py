@@ -12,6 +12,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.roles import SUBGROUP_OF, Subgroup
+from pipeline.units import Float64Array, IntArray
 from stage1.recognition.classifier import (
     CLASSES,
     SUBGROUPS,
@@ -27,8 +28,6 @@ from stage1.recognition.training.examples import TrainingSet
 
 __all__ = ["HeldOut", "calibrate", "fit", "held_out"]
 
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Arrays = dict[str, npt.NDArray[Any]]
 
 IMAGE = 3
