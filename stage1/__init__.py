@@ -1,13 +1,13 @@
 """Stage 1: analyse each track and balance the tracks of each subgroup, by rules.
 
-``features`` gathers in one decode what is measured of a track: ``levels`` and ``spectral``, then on
-passages ``f0`` (with ``pyin``, ``pesto_encoder`` and ``harmonicity``), ``narrowband`` and ``sones``
-(with ``zwicker``) for its loudness, and ``timbre``.
+:mod:`~stage1.features` gathers in one decode what is measured of a track: levels, spectra and
+segments (``signal``), fundamental frequency (``pitch``), ``timbre``, and ``loudness`` as it is
+heard. :mod:`~stage1.records` holds what is known of a track.
 
-``subgroups`` says what a track is, from its name (``vocabulary``, ``spelling``, ``names``,
-``role_choice``) and its sound (``sound``, weighed by ``hearing``); ``relations`` and ``sources``
-say which tracks are one source. ``balance`` (with ``ensemble`` and ``offsets``) and ``placement``
-(with ``mono``) decide gain and pan. ``sound_training`` makes the weights of ``sound``.
+``recognition`` says what a track is, by its name and its sound; ``sources`` says which tracks
+recorded the same source; ``exclusions`` says which are no part of the mix; ``balance`` decides
+gains, pans and the levels of stems.
 
-Stage 1 reads audio through ``pipeline`` and returns numbers; it never renders.
+Stage 1 reads audio through ``pipeline`` and returns numbers; it never renders. Gains are in dB,
+levels in LUFS or LU, times in seconds, frequencies in Hz; a missing f0 is NaN.
 """

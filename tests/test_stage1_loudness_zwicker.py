@@ -17,7 +17,6 @@ from stage1.loudness.zwicker import (
     band_powers,
     loudness,
     percentile_loudness,
-    phon_to_sone,
     sone_to_phon,
 )
 
@@ -128,9 +127,8 @@ def test_n5_is_exceeded_in_5_percent_of_the_time() -> None:
 
 
 @pytest.mark.parametrize("sone", [0.01, 0.5, 1.0, 8.0, 100.0])
-def test_phon_and_sone(sone: float) -> None:
+def test_phon_of_sone(sone: float) -> None:
     assert sone_to_phon(sone) == pytest.approx(mosqito_phon(sone))
-    assert phon_to_sone(sone_to_phon(sone)) == pytest.approx(sone)
 
 
 def test_what_cannot_be_measured_is_said() -> None:

@@ -41,7 +41,6 @@ __all__ = [
     "band_powers",
     "loudness",
     "percentile_loudness",
-    "phon_to_sone",
     "sone_to_phon",
 ]
 
@@ -381,8 +380,3 @@ def sone_to_phon(sone: float) -> float:
     if sone >= 1.0:
         return 40.0 + 10.0 * math.log2(sone)
     return max(40.0 * sone**0.35, 3.0)
-
-
-def phon_to_sone(phon: float) -> float:
-    """Return the loudness in sone of a loudness level."""
-    return 2.0 ** ((phon - 40.0) / 10.0) if phon >= 40.0 else (max(phon, 0.0) / 40.0) ** (1 / 0.35)
