@@ -13,6 +13,7 @@ from flows.cli.terminal import Screen
 from flows.dashboard.control import running_server, start_server
 from flows.dashboard.database import VARIABLE, chosen_database, password_aside
 from flows.dashboard.host_check import is_loopback
+from flows.extras import require
 
 __all__ = ["app", "start_without_password"]
 
@@ -41,6 +42,7 @@ def dashboard(
     ] = None,
 ) -> int:
     """Start a private Prefect server on this machine and watch runs in its pages; Ctrl-C stops."""
+    require("prefect", "dashboard")
     running = running_server()
 
     def present(url: str) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from flows.extras import require
 from pipeline.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def check_database(url: str) -> str:
     InputError
         If it is no PostgreSQL address, cannot be reached, or does not let the user make tables.
     """
+    require("team", "database")
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 

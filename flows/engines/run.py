@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 
 from flows.engines.base import Engine
 from flows.engines.local import LocalEngine
+from flows.extras import is_installed, require
 from flows.progress import Progress
 from flows.storage.locations import Place
 
@@ -33,11 +34,20 @@ def resolve_engine(
     ----------
     dask
         Address of a running Dask scheduler; it stands for the engine ``"dask"``.
+
+    Raises
+    ------
+    InputError
+        If the engine's packages are not installed.
     """
     if dask is not None:
-        return "dask"
+        name = "dask"
     if name != "auto":
+        if name != "local":
+            require(name, f"engine {name}")
         return name
+    if not is_installed("prefect"):
+        return "local"
     from flows.dashboard.control import running_server
 
     return "prefect" if os.environ.get("PREFECT_API_URL") or running_server() else "local"
@@ -71,6 +81,8 @@ def make_engine(
 
 def begin_engine(name: EngineName, dask: str | None = None) -> None:
     """Begin what an engine needs long for, in the background, before the recipe is imported."""
+    if name == "dask":
+        require(name, f"engine {name}")
     if name == "dask" and dask is None:
         from flows.engines.dask import begin_fork_server
 
