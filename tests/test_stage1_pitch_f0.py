@@ -16,7 +16,7 @@ import soundfile as sf
 import torch
 
 from pipeline.audio.samples import HeldSamples
-from stage1.pitch.f0 import estimate_f0, published_f0
+from stage1.pitch.f0 import estimate_f0
 from stage1.pitch.harmonicity import SPECTRUM_LENGTH, fit_pitches
 from stage1.pitch.pesto import SAMPLE_RATE, _import_pesto, load_pesto
 from stage1.pitch.pyin import pyin, pyin_track
@@ -337,15 +337,15 @@ def test_published_f0_is_the_larger_of_the_plain_means() -> None:
         torch.from_numpy(lower), SAMPLE_RATE, step_size=10.0, convert_to_freq=True
     )
     expected = max(np.nanmean(f0_hz), float(pesto_hz.mean()))
-    full = published_f0(held(signal), mode="full")
+    full = estimate_f0(held(signal), mode="full").published_hz
     # 1 %: PESTO's frames of noise follow the last bits of the resampler.
     assert full == pytest.approx(expected, rel=0.01)
 
 
 def test_published_f0_on_windows_is_near_that_of_all_frames() -> None:
     tone = held(glide())
-    windows = published_f0(tone)
-    assert windows == pytest.approx(published_f0(tone, mode="full"), rel=0.05)
+    windows = estimate_f0(tone).published_hz
+    assert windows == pytest.approx(estimate_f0(tone, mode="full").published_hz, rel=0.05)
 
 
 def test_an_unknown_mode_is_refused() -> None:

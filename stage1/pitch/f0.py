@@ -36,7 +36,7 @@ from stage1.pitch.pyin import pyin_track
 from stage1.pitch.windows import C8_HZ, GLIDE_SCORE, GLIDE_VOICED, WINDOW_S, Heard, hear, joined
 from stage1.signal.segments import Passages, measure_activity, window_middles
 
-__all__ = ["F0Estimate", "Mode", "estimate_f0", "published_f0"]
+__all__ = ["F0Estimate", "Mode", "estimate_f0"]
 
 Mode = Literal["windows", "full"]
 
@@ -94,7 +94,11 @@ class F0Estimate:
         Mean share of the spectrum's peaks that the pitch explains, about 0.2 (noise) to 1 (a
         harmonic tone).
     published_hz
-        What :func:`published_f0` returns.
+        f0 as the published method has it, the larger of two plain means: of pYIN's frames (C1 to
+        C8, without those it leaves NaN), and of all PESTO frames, whatever their confidence, on the
+        mean of the channels; NaN for silence. In mode ``"full"`` pYIN runs at the file's own rate
+        on every frame and PESTO every 10 ms, as in the original; in mode ``"windows"`` the means
+        are over the windows, at pYIN's 22.05 kHz.
     """
 
     f0_hz: float
@@ -310,36 +314,3 @@ def _published_full(samples: Samples) -> float:
         for i in range(0, centres.size, 4096):
             pesto.append(model.pitch(model.frames(signal, centres[i : i + 4096])[0]))
     return _larger_mean(frames.f0_hz[frames.voiced], np.concatenate(pesto))
-
-
-def published_f0(
-    samples: Samples,
-    *,
-    active: BoolArray | None = None,
-    mode: Mode = "windows",
-) -> float:
-    """Return f0 as the published method has it: the larger of the two plain means.
-
-    The mean of pYIN's frames (C1 to C8, without those it leaves NaN) and the mean of all PESTO
-    frames, whatever their confidence, on the mean of the channels. In mode ``"full"`` pYIN runs at
-    the file's own rate on every frame and PESTO every 10 ms, as in the original. In mode
-    ``"windows"`` the means are over the windows of :func:`estimate_f0`, at pYIN's 22.05 kHz.
-
-    Parameters
-    ----------
-    samples, active, mode
-        As for :func:`estimate_f0`.
-
-    Returns
-    -------
-    float
-        In Hz; NaN for silence.
-
-    Raises
-    ------
-    ValueError
-        If ``mode`` is unknown.
-    """
-    if mode == "full":
-        return _published_full(samples)
-    return estimate_f0(samples, active=active, mode=mode).published_hz
