@@ -14,9 +14,10 @@ import wavinfo
 
 from pipeline.audio.formats.containers import read_header
 from pipeline.audio.stream import FileFormat, write
-from pipeline.audio.tags import folder_tags, write_tags
+from pipeline.audio.tags import folder_tags
 from pipeline.loudness.meter import measure
 from pipeline.plan import Delivery
+from pipeline.render.delivered_file import tag_delivery
 
 RATE = 44_100
 AUDIO = (0.1 * np.random.default_rng(2).standard_normal((2, 2 * RATE + 1))).astype(np.float32)
@@ -28,7 +29,7 @@ def tagged(folder: Path, kind: FileFormat, **texts: str) -> Path:
     path = folder / f"mix.{kind}"
     write(path, AUDIO, sample_rate=RATE, format=kind, subtype="PCM_24", dither_seed=1)
     delivery = Delivery(format=kind, **texts)
-    write_tags(path, delivery, LOUDNESS, sample_rate=RATE)
+    tag_delivery(path, delivery, LOUDNESS, sample_rate=RATE)
     return path
 
 
@@ -68,7 +69,7 @@ def test_silence_and_no_texts_are_tagged_too(tmp_path: Path, kind: FileFormat) -
     path = tmp_path / f"mix.{kind}"
     silent = np.zeros((2, RATE), np.float32)
     write(path, silent, sample_rate=RATE, format=kind, subtype="PCM_16")
-    write_tags(path, Delivery(format=kind), measure(silent, sample_rate=RATE), sample_rate=RATE)
+    tag_delivery(path, Delivery(format=kind), measure(silent, sample_rate=RATE), sample_rate=RATE)
     assert not soundfile.read(path)[0].any()
 
 

@@ -15,12 +15,10 @@ import struct
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
+from pipeline.audio.writer import FileFormat, Subtype
 from pipeline.loudness.meter import Loudness
-
-if TYPE_CHECKING:
-    from pipeline.plan import Delivery
 
 __all__ = ["folder_tags", "write_tags"]
 
@@ -49,36 +47,37 @@ def folder_tags(name: str) -> dict[str, str]:
     return {"title": name.strip(), "artist": ""}
 
 
-def write_tags(path: Path, delivery: Delivery, loudness: Loudness, *, sample_rate: int) -> None:
+def write_tags(
+    path: Path,
+    tags: Mapping[str, str],
+    loudness: Loudness,
+    *,
+    sample_rate: int,
+    format: FileFormat,
+    subtype: Subtype,
+) -> None:
     """Write into a delivered file what it is and how loud.
 
     Parameters
     ----------
     path
         The file as :class:`pipeline.audio.writer.AudioWriter` left it, without tags.
-    delivery
-        How it was delivered, with its title, artist, album and date.
+    tags
+        Its title, artist, album and date, by these names; empty ones are left out.
     loudness
         Of the whole of it.
+    sample_rate, format, subtype
+        As it was written; the rate in Hz.
 
     Raises
     ------
     OSError
         When the file cannot be written.
     """
-    tags = {
-        name: _text(value)
-        for name, value in (
-            ("title", delivery.title),
-            ("artist", delivery.artist),
-            ("album", delivery.album),
-            ("date", delivery.date),
-        )
-        if _text(value)
-    }
+    tags = {name: _text(tags[name]) for name in _INFO if _text(tags.get(name, ""))}
     software = f"Stemwright {importlib.metadata.version('stemwright')}"
-    if delivery.format == "wav":
-        bits = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}[delivery.subtype]
+    if format == "wav":
+        bits = {"PCM_16": 16, "PCM_24": 24, "FLOAT": 32}[subtype]
         history = f"A=PCM,F={sample_rate},W={bits},M=stereo,T={software}\r\n"
         _append_chunks(
             path,
@@ -87,7 +86,7 @@ def write_tags(path: Path, delivery: Delivery, loudness: Loudness, *, sample_rat
         )
         return
     gains = _replay_gain(loudness)
-    if delivery.format == "flac":
+    if format == "flac":
         comments = {name.upper(): value for name, value in tags.items()}
         _rewrite(path, lambda source: _flac_head(source, comments | gains, software))
     else:

@@ -14,7 +14,7 @@ import os
 import uuid
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,6 @@ from pipeline.audio.formats.containers import WAV_HEADER_BYTES, wav_header
 from pipeline.errors import InputError, Problem
 from pipeline.jit import kernel
 from pipeline.units import FloatArray
-
-if TYPE_CHECKING:
-    from pipeline.plan import Delivery
 
 __all__ = ["AudioWriter", "FileFormat", "Subtype", "rate_problem", "write"]
 
@@ -187,18 +184,6 @@ class AudioWriter:
         except BaseException:
             self._temporary.unlink()
             raise
-
-    @classmethod
-    def of_delivery(cls, path: Path, delivery: Delivery, *, sample_rate: int) -> Self:
-        """Return a writer of a stereo mix, as its delivery is specified."""
-        return cls(
-            path,
-            sample_rate=sample_rate,
-            channels=2,
-            format=delivery.format,
-            subtype=delivery.subtype,
-            dither_seed=delivery.dither_seed,
-        )
 
     def __enter__(self) -> Self:
         return self

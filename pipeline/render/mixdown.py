@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.audio.stream import AudioWriter
-from pipeline.audio.tags import write_tags
 from pipeline.console.processors import Bus, GainReduction, Strip
 from pipeline.loudness.meter import Loudness, LoudnessMeter
 from pipeline.plan import Plan
+from pipeline.render.delivered_file import delivery_writer, tag_delivery
 from pipeline.render.tracks import (
     StemSum,
     allow_open_files,
@@ -344,7 +344,7 @@ def render_to_files(
                 )
             )
 
-        mix = AudioWriter.of_delivery(mix_path, delivery, sample_rate=rate)
+        mix = delivery_writer(mix_path, delivery, sample_rate=rate)
         stack.enter_context(mix)
         mix_meter = LoudnessMeter(sample_rate=rate, channels=2)
         mix_output = _Output(mix, mix_meter)
@@ -360,7 +360,7 @@ def render_to_files(
                 future.result()
             if on_progress is not None:
                 on_progress((block.start + block.mix.shape[1]) / plan.frames)
-    write_tags(mix_path, delivery, mix_meter.result(), sample_rate=rate)
+    tag_delivery(mix_path, delivery, mix_meter.result(), sample_rate=rate)
     limiter = renderer.bus.limiter
     return RenderSummary(
         mix_path=mix_path,

@@ -22,13 +22,13 @@ from flows.storage.locations import Place
 from flows.storage.step import Kept, Record, step
 from flows.storage.store import Store
 from pipeline.audio.stream import AudioStream, AudioWriter, read
-from pipeline.audio.tags import write_tags
 from pipeline.console.delivery import Delivered, Density, deliver_at, fit_delivery
 from pipeline.console.parameters import BUS
 from pipeline.console.processors import SIDES_DB, Bus, GainReduction, Strip
 from pipeline.loudness.meter import Loudness, LoudnessMeter, measure
 from pipeline.loudness.true_peak import true_peaks_dbtp
 from pipeline.plan import Delivery
+from pipeline.render.delivered_file import delivery_writer, tag_delivery
 from pipeline.render.mixdown import BLOCK_FRAMES
 from pipeline.report.masking import MaskingMeter
 from pipeline.report.stereo import StereoField, measure_stereo
@@ -310,7 +310,7 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
         style = pool.submit(measure_style, audio, sample_rate=rate)
         stereo = pool.submit(measure_stereo, audio, sample_rate=rate)
         hidden = pool.submit(masking.result)
-    write_tags(path, job.delivery, loudness.result(), sample_rate=rate)
+    tag_delivery(path, job.delivery, loudness.result(), sample_rate=rate)
     return {
         "ceiling_dbtp": ceiling_dbtp,
         "limited_lufs": fitted.loudness_lufs,
@@ -388,7 +388,7 @@ def _fitted(job: DeliverJob, driven: FloatArray, ceiling: float) -> Delivered:
 
 
 def _write(audio: FloatArray, path: Path, sample_rate: int, delivery: Delivery) -> None:
-    with AudioWriter.of_delivery(path, delivery, sample_rate=sample_rate) as mix:
+    with delivery_writer(path, delivery, sample_rate=sample_rate) as mix:
         mix.write(audio)
 
 
