@@ -13,7 +13,8 @@ from pipeline.audio.stream import AudioStream, read, write
 from pipeline.console.conditioning import ChannelUse, Conditioning
 from pipeline.errors import InputError
 from pipeline.plan import Plan, StemPlan, TrackPlan
-from pipeline.render.tracks import StemSum, place_tracks, render_stems
+from pipeline.render.stems import StemSum, render_stems
+from pipeline.render.tracks import place_tracks
 
 RATE = 44100
 
@@ -116,7 +117,7 @@ def test_a_plan_is_rendered_as_it_says_whole_and_in_excerpts(tmp_path: Path) -> 
         stems=(StemPlan(name="keys"),),
     )
     plan = Plan.model_validate_json(plan.model_dump_json())
-    whole = StemSum(place_tracks(plan, tmp_path)["keys"], sample_rate=RATE).read(plan.frames)
+    whole = StemSum([place_tracks(plan, tmp_path)["keys"]], sample_rate=RATE).read(plan.frames)[0]
     np.testing.assert_allclose(whole, np.stack([audio[0], audio[0]]), atol=1e-7)
     piece = render_stems(plan, tmp_path, start_frame=40_000, frames=1000)["keys"]
     assert np.array_equal(piece, whole[:, 40_000:41_000])

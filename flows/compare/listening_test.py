@@ -26,7 +26,7 @@ from flows.csv_table import as_cell
 from pipeline.audio.stream import read
 from pipeline.audio.writer import write
 from pipeline.loudness.meter import EnergyMeter, gated_lufs
-from pipeline.render.balances import HOPS_PER_SECOND
+from pipeline.render.activity import HOPS_PER_SECOND
 from pipeline.units import FloatArray, db_to_amplitude
 
 __all__ = ["Passage", "Trial", "busiest_passages", "write_listening_test"]

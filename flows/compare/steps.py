@@ -22,8 +22,9 @@ from pipeline.audio.stream import AudioWriter
 from pipeline.loudness.meter import EnergyMeter, LoudnessMeter, gated_lufs
 from pipeline.loudness.true_peak import TruePeakMeter
 from pipeline.plan import Plan
-from pipeline.render.balances import HOPS_PER_SECOND, PlayMeter, StemSums
+from pipeline.render.activity import HOPS_PER_SECOND, PlayMeter
 from pipeline.render.mixdown import BLOCK_FRAMES
+from pipeline.render.stems import StemSum
 from pipeline.render.tracks import allow_open_files, place_tracks
 from pipeline.units import FloatArray, amplitude_to_db, db_to_amplitude
 
@@ -125,7 +126,7 @@ def stems_step(job: StemsJob) -> RawStem:
             heard[index].process(block, start)
             gained.write(index, block)
 
-        stems = StemSums(placed, sample_rate=rate, on_block=on_block)
+        stems = StemSum(placed, sample_rate=rate, on_block=on_block)
         stack.callback(stems.close)
         for start in range(0, frames, BLOCK_FRAMES):
             blocks = stems.read(min(BLOCK_FRAMES, frames - start))

@@ -22,13 +22,8 @@ from pipeline.console.processors import Bus, GainReduction, Strip
 from pipeline.loudness.meter import Loudness, LoudnessMeter
 from pipeline.plan import Plan
 from pipeline.render.delivered_file import delivery_writer, tag_delivery
-from pipeline.render.tracks import (
-    StemSum,
-    allow_open_files,
-    place_tracks,
-    render_stems,
-    stem_file_names,
-)
+from pipeline.render.stems import StemSum, render_stems
+from pipeline.render.tracks import allow_open_files, place_tracks, stem_file_names
 from pipeline.units import FloatArray
 
 __all__ = [
@@ -77,7 +72,7 @@ class _Channel:
         self.strip = strip
 
     def render(self, frames: int) -> tuple[FloatArray, FloatArray]:
-        balanced = self.tracks.read(frames)
+        balanced = self.tracks.read(frames)[0]
         return balanced, self.strip.process(balanced)
 
 
@@ -133,7 +128,7 @@ class Renderer:
             trim_db=plan.delivery.trim_db,
         )
         self._channels = {
-            name: _Channel(StemSum(placed[name], sample_rate=plan.sample_rate), strip)
+            name: _Channel(StemSum([placed[name]], sample_rate=plan.sample_rate), strip)
             for name, strip in self.strips.items()
         }
 

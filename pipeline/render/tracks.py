@@ -1,10 +1,4 @@
-"""Raw tracks to stems: the tracks of a plan summed at their gains, pans and offsets.
-
-A mono track is given to both channels, a stereo one keeps its image; both are balanced by
-:func:`pipeline.console.processors.pan_gains`, after the file was set right as the plan says. Sums
-are float64 in the order of the plan and become float32 once, so the exported stems are exactly what
-the console processes.
-"""
+"""The tracks of a plan, checked and placed on the mix's time line, and the files of its stems."""
 
 from __future__ import annotations
 
@@ -12,29 +6,20 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-import numpy.typing as npt
-
-from pipeline.audio.stream import AudioStream, probe, read
+from pipeline.audio.stream import probe
 from pipeline.console.conditioning import Conditioning
 from pipeline.console.processors import pan_gains
 from pipeline.errors import InputError, Problem
-from pipeline.jit import kernel
 from pipeline.plan import Plan, TrackPlan
-from pipeline.units import FloatArray, db_to_amplitude
+from pipeline.units import db_to_amplitude
 
 __all__ = [
     "PlacedTrack",
-    "StemSum",
-    "TrackReader",
     "allow_open_files",
     "place_tracks",
-    "render_stems",
     "stem_file_names",
 ]
 
@@ -174,117 +159,3 @@ def stem_file_names(plan: Plan) -> dict[str, str]:
         taken.add(candidate.casefold())
         names[stem.name] = f"{candidate}.wav"
     return names
-
-
-@kernel
-def _add(
-    total: npt.NDArray[np.float64],
-    block: npt.NDArray[np.float32],
-    start: int,
-    gain_left: float,
-    gain_right: float,
-) -> None:
-    left, right = total[0], total[1]
-    first = block[0]
-    second = block[block.shape[0] - 1]
-    for n in range(first.size):
-        left[start + n] += gain_left * np.float64(first[n])
-        right[start + n] += gain_right * np.float64(second[n])
-
-
-class TrackReader:
-    """Tracks read together, block by block from the start of the mix.
-
-    A track's file is open only while it sounds.
-
-    Parameters
-    ----------
-    tracks
-        Where each lies.
-    sample_rate
-        Of the mix, in Hz.
-    """
-
-    def __init__(self, tracks: Sequence[PlacedTrack], *, sample_rate: int) -> None:
-        self._tracks = tracks
-        self._sample_rate = sample_rate
-        self._streams: dict[int, AudioStream] = {}
-        self._position = 0
-
-    def read(self, frames: int) -> Iterator[tuple[int, int, FloatArray]]:
-        """Yield index, first frame in the mix and samples of each track in the next block."""
-        start, stop = self._position, self._position + frames
-        self._position = stop
-        for index, track in enumerate(self._tracks):
-            first, last = max(start, track.start), min(stop, track.end)
-            if first >= last:
-                continue
-            if index not in self._streams:
-                self._streams[index] = AudioStream(
-                    track.path, sample_rate=self._sample_rate, conditioning=track.conditioning
-                )
-            yield index, first, self._streams[index].read(last - first)
-            if last == track.end:
-                self._streams.pop(index).close()
-
-    def close(self) -> None:
-        """Close the files that are still open."""
-        while self._streams:
-            self._streams.popitem()[1].close()
-
-
-class StemSum:
-    """The sum of a stem's tracks, block by block from the start of the mix."""
-
-    def __init__(self, tracks: Sequence[PlacedTrack], *, sample_rate: int) -> None:
-        self._tracks = tracks
-        self._reader = TrackReader(tracks, sample_rate=sample_rate)
-        self._position = 0
-
-    def read(self, frames: int) -> FloatArray:
-        """Return the next block, float32, shape (2, frames)."""
-        total = np.zeros((2, frames))
-        for index, first, block in self._reader.read(frames):
-            track = self._tracks[index]
-            _add(total, block, first - self._position, track.gain_left, track.gain_right)
-        self._position += frames
-        return total.astype(np.float32)
-
-    def close(self) -> None:
-        """Close the files that are still open."""
-        self._reader.close()
-
-
-def render_stems(
-    plan: Plan, session_root: Path, *, start_frame: int = 0, frames: int, workers: int = 1
-) -> dict[str, FloatArray]:
-    """Return an excerpt of the stems before the console, float32, each of shape (2, frames).
-
-    Sample for sample what the whole render feeds to the strips, but read from ``start_frame``.
-
-    Raises
-    ------
-    InputError
-        As :func:`place_tracks`.
-    """
-
-    def excerpt(tracks: tuple[PlacedTrack, ...]) -> FloatArray:
-        total = np.zeros((2, frames))
-        for track in tracks:
-            first = max(start_frame, track.start)
-            last = min(start_frame + frames, track.end)
-            if first >= last:
-                continue
-            block = read(
-                track.path,
-                sample_rate=plan.sample_rate,
-                start_s=(first - track.start) / plan.sample_rate,
-                duration_s=(last - first) / plan.sample_rate,
-                conditioning=track.conditioning,
-            )
-            _add(total, block, first - start_frame, track.gain_left, track.gain_right)
-        return total.astype(np.float32)
-
-    placed = place_tracks(plan, session_root)
-    with ThreadPoolExecutor(workers) as pool:
-        return dict(zip(placed, pool.map(excerpt, placed.values()), strict=True))

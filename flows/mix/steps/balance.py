@@ -21,7 +21,8 @@ from pipeline.audio.stream import AudioWriter
 from pipeline.loudness.meter import EnergyMeter
 from pipeline.plan import Plan, TrackPlan
 from pipeline.render.mixdown import BLOCK_FRAMES
-from pipeline.render.tracks import StemSum, place_tracks
+from pipeline.render.stems import StemSum
+from pipeline.render.tracks import place_tracks
 from pipeline.units import FloatArray
 
 __all__ = [
@@ -176,7 +177,7 @@ def balance_step(job: BalanceJob, folder: Path) -> Record:
 def _sum_tracks(plan: Plan, session: Path, folder: Path) -> float:
     """Write a subgroup's stem and its excerpt into a folder; return its loudness in LUFS."""
     rate = plan.sample_rate
-    stem = StemSum(place_tracks(plan, session)[plan.stems[0].name], sample_rate=rate)
+    stem = StemSum([place_tracks(plan, session)[plan.stems[0].name]], sample_rate=rate)
     meter = EnergyMeter(sample_rate=rate, channels=2)
     pieces = passages(plan.frames, rate)
     excerpt = np.zeros((2, sum(length for _, length in pieces)), dtype=np.float32)
@@ -184,7 +185,7 @@ def _sum_tracks(plan: Plan, session: Path, folder: Path) -> float:
         stack.callback(stem.close)
         writer = stack.enter_context(float_wav(folder / "whole.wav", rate))
         for start in range(0, plan.frames, BLOCK_FRAMES):
-            block = stem.read(min(BLOCK_FRAMES, plan.frames - start))
+            block = stem.read(min(BLOCK_FRAMES, plan.frames - start))[0]
             meter.process(block)
             writer.write(block)
             _keep(excerpt, block, start, pieces)
