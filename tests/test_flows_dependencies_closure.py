@@ -71,7 +71,7 @@ def stale(before: dict[str, str], tree: SourceTree) -> set[str]:
         ("pipeline/plan.py", "PLAN_VERSION: Final", ""),
         ("pipeline/console/limiter.py", "FAST_RELEASE_MS", "refine settle deliver"),
         ("pipeline/loudness/meter.py", "ABSOLUTE_GATE_LUFS", METERED),
-        ("pipeline/render/mixdown.py", "BLOCK_FRAMES", "balance console deliver"),
+        ("pipeline/render/stems.py", "BLOCK_FRAMES", "balance console deliver"),
         ("pipeline/report/stereo.py", "_FLOOR", "style deliver"),
         ("pipeline/synth/oscillators.py", "_NYQUIST_SHARE", "song"),
         ("pipeline/session/discovery.py", "SHORTEST_REFERENCE_S", ""),

@@ -21,7 +21,7 @@ from flows.mix.steps.balance import BalanceJob, balance_step, cut, passages
 from flows.mix.steps.tracks import TrackJob, check_step, examine_step
 from pipeline.audio.check import TrackCheck
 from pipeline.plan import Plan, StemPlan, TrackPlan
-from pipeline.render.mixdown import render_stems
+from pipeline.render.stems import render_stems
 
 Put = Callable[..., Path]
 RATE = 22_050

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from support.one_pass import render_blocks
 
 from flows.mix.steps.balance import BalanceJob, balance_step
 from flows.mix.steps.render import (
@@ -26,7 +27,6 @@ from flows.storage.output_folder import copy_file
 from pipeline.console.delivery import Density
 from pipeline.loudness.true_peak import true_peaks_dbtp
 from pipeline.plan import Delivery, Plan, StemPlan, TrackPlan
-from pipeline.render.mixdown import render_blocks
 from stage2.style.measure import measure_style
 
 Put = Callable[..., Path]
@@ -112,8 +112,8 @@ def test_what_is_rendered_is_found_again_with_all_its_figures(
     stems, done = rendered(plan, session, tmp_path)
     for name in (
         "flows.mix.steps.balance.StemSum",
-        "flows.mix.steps.render.Strip",
-        "flows.mix.steps.render.Bus",
+        "pipeline.render.strips.Strip",
+        "pipeline.render.mixdown.Bus",
     ):
         monkeypatch.setattr(name, never)
     again_stems, again = rendered(plan, session, tmp_path)

@@ -5,20 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from support.one_pass import (
+    Renderer,
+    apply_console,
+    render_blocks,
+    render_to_files,
+)
 
 from pipeline.console.parameters import BUS, STRIP, Parameter, default_settings
 from pipeline.console.processors import Bus, Strip
 from pipeline.errors import InputError
 from pipeline.plan import Delivery, Plan, StemPlan, TrackPlan
 from pipeline.plan_file import load_plan, plan_json
-from pipeline.render.mixdown import (
-    Renderer,
-    apply_console,
-    render_blocks,
-    render_stems,
-    render_to_files,
-    stem_file_names,
-)
+from pipeline.render.stems import render_stems
+from pipeline.render.tracks import stem_file_names
 from pipeline.units import FloatArray
 
 RATE = 44100

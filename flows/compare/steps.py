@@ -23,8 +23,7 @@ from pipeline.loudness.meter import EnergyMeter, LoudnessMeter, gated_lufs
 from pipeline.loudness.true_peak import TruePeakMeter
 from pipeline.plan import Plan
 from pipeline.render.activity import HOPS_PER_SECOND, PlayMeter
-from pipeline.render.mixdown import BLOCK_FRAMES
-from pipeline.render.stems import StemSum
+from pipeline.render.stems import BLOCK_FRAMES, StemSum
 from pipeline.render.tracks import allow_open_files, place_tracks
 from pipeline.units import FloatArray, amplitude_to_db, db_to_amplitude
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from flows.mix.result import MixOutcome
+from flows.mix.result import MixOutcome, StemSummary
 from flows.mix.steps.balance import BalancedStem
 from flows.mix.steps.render import Mixdown, RenderedStem
 from flows.storage.locations import Place, inside
 from flows.storage.output_folder import copy_file
 from flows.storage.store import Store
 from pipeline.plan import Plan
-from pipeline.render.mixdown import StemSummary, stem_file_names
+from pipeline.render.tracks import stem_file_names
 
 __all__ = ["copy_mix", "copy_rendered", "in_their_place"]
 

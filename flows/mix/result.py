@@ -24,10 +24,11 @@ from flows.storage.locations import Place, relative_url
 from flows.storage.mirror import named
 from flows.versions import versions
 from pipeline.console.parameters import Aspect
+from pipeline.console.processors import GainReduction
 from pipeline.dawproject.writer import write_dawproject
+from pipeline.loudness.meter import Loudness
 from pipeline.plan import Plan
 from pipeline.plan_file import plan_json
-from pipeline.render.mixdown import StemSummary
 from pipeline.report.findings import (
     Finding,
     Followed,
@@ -44,13 +45,28 @@ from pipeline.report.stereo import StereoField
 from pipeline.units import power_to_db
 from stage2.style.measure import THIRD_OCTAVES_HZ, Style, style_distance
 
-__all__ = ["MixOutcome", "track_rows", "write_outcome"]
+__all__ = ["MixOutcome", "StemSummary", "track_rows", "write_outcome"]
 
 _BRIEF = (
     "track", "role", "subgroup", "confidence", "unsure", "f0_hz", "centroid_hz", "loudness_lufs",
     "loudness_centroid", "loudness_p_lufs", "loudness_informed", "loudness_sones", "gain_db", "pan",
     "flags",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class StemSummary:
+    """What was rendered of one stem, after its strip.
+
+    ``path`` and ``balanced_path`` are None where the file was not asked for, ``sides_path``, what
+    width and spread add, where they add nothing.
+    """
+
+    loudness: Loudness
+    compression: GainReduction
+    path: Path | None
+    balanced_path: Path | None
+    sides_path: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,9 @@ from pipeline.plan import Plan
 from pipeline.render.tracks import PlacedTrack, place_tracks
 from pipeline.units import Float32Array, Float64Array, FloatArray
 
-__all__ = ["StemSum", "TrackReader", "render_stems"]
+__all__ = ["BLOCK_FRAMES", "StemSum", "TrackReader", "render_stems"]
+
+BLOCK_FRAMES = 65536
 
 OnBlock = Callable[[int, int, Float32Array], None]
 

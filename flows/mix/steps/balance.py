@@ -17,11 +17,10 @@ from flows.storage.mirror import FolderPlace, near_folder
 from flows.storage.source_files import SourceFiles
 from flows.storage.step import Kept, Record, step
 from flows.storage.store import Store
-from pipeline.audio.stream import AudioWriter
 from pipeline.loudness.meter import EnergyMeter
 from pipeline.plan import Plan, TrackPlan
-from pipeline.render.mixdown import BLOCK_FRAMES
-from pipeline.render.stems import StemSum
+from pipeline.render.stems import BLOCK_FRAMES, StemSum
+from pipeline.render.strips import float_wav
 from pipeline.render.tracks import place_tracks
 from pipeline.units import FloatArray
 
@@ -30,7 +29,6 @@ __all__ = [
     "BalancedStem",
     "balance_step",
     "cut",
-    "float_wav",
     "passages",
 ]
 
@@ -116,12 +114,6 @@ def _subgroup_plan(plan: Plan, subgroup: str) -> Plan:
             "stems": tuple(s for s in plan.stems if s.name == subgroup),
         }
     )
-
-
-def float_wav(path: Path, sample_rate: int) -> AudioWriter:
-    """Open a stereo file that keeps every sample as it is."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return AudioWriter(path, sample_rate=sample_rate, channels=2, format="wav", subtype="FLOAT")
 
 
 def _playing(job: BalanceJob) -> list[TrackPlan]:

@@ -7,32 +7,31 @@ output folder copies it there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flows.mix.steps.balance import BalancedStem, BalanceJob, balance_step, float_wav
+from flows.mix.steps.balance import BalancedStem, BalanceJob, balance_step
 from flows.storage.locations import Place
 from flows.storage.step import Kept, Record, step
 from flows.storage.store import Store
-from pipeline.audio.stream import AudioStream, AudioWriter, read
+from pipeline.audio.stream import read
 from pipeline.console.delivery import Delivered, Density, deliver_at, fit_delivery
 from pipeline.console.parameters import BUS
-from pipeline.console.processors import SIDES_DB, Bus, GainReduction, Strip
-from pipeline.loudness.meter import Loudness, LoudnessMeter, measure
+from pipeline.console.processors import GainReduction
+from pipeline.loudness.meter import Loudness, measure
 from pipeline.loudness.true_peak import true_peaks_dbtp
 from pipeline.plan import Delivery
 from pipeline.render.delivered_file import delivery_writer, tag_delivery
-from pipeline.render.mixdown import BLOCK_FRAMES
+from pipeline.render.mixdown import sum_through_bus
+from pipeline.render.strips import render_strip
 from pipeline.report.masking import MaskingMeter
 from pipeline.report.stereo import StereoField, measure_stereo
-from pipeline.units import FloatArray, db_to_amplitude
+from pipeline.units import FloatArray
 from stage2.style.measure import Style, measure_style
 
 __all__ = ["DeliverJob", "Drive", "Mixdown", "RenderedStem", "StemJob", "deliver_step", "stem_step"]
@@ -112,42 +111,20 @@ def _rendered_stem(_job: StemJob, kept: Kept) -> RenderedStem:
 def stem_step(job: StemJob, folder: Path) -> Record:
     """Render one balanced stem through its strip."""
     whole = Store(job.store).local(balance_step(job.balance).whole)
-    return _through_strip(job, whole, folder)
-
-
-def _through_strip(job: StemJob, balanced: Path, folder: Path) -> dict[str, Any]:
-    plan, settings = job.balance.plan, job.settings
-    rate = plan.sample_rate
-    strip = Strip(settings, sample_rate=rate)
-    meter = LoudnessMeter(sample_rate=rate, channels=2)
-    has_sides = settings["width"] != 1.0 or settings["spread"] != 0.0 or job.bus_width != 1.0
-    lower = np.float32(db_to_amplitude(SIDES_DB))
-    with ExitStack() as stack:
-        source = stack.enter_context(AudioStream(balanced))
-        writer = stack.enter_context(float_wav(folder / "stem.wav", rate))
-        sides_writer = (
-            stack.enter_context(
-                AudioWriter(
-                    folder / _SIDES, sample_rate=rate, channels=2, format="flac", subtype="PCM_24"
-                )
-            )
-            if has_sides
-            else None
-        )
-        for start in range(0, plan.frames, BLOCK_FRAMES):
-            balanced_block = source.read(min(BLOCK_FRAMES, plan.frames - start))
-            if sides_writer is None:
-                block = strip.process(balanced_block)
-            else:
-                block, sides = strip.process_apart(balanced_block, bus_width=job.bus_width)
-                sides_writer.write(lower * sides)
-            meter.process(block)
-            writer.write(block)
-    reduction = strip.compressor.gain_reduction
+    plan = job.balance.plan
+    done = render_strip(
+        whole,
+        job.settings,
+        frames=plan.frames,
+        sample_rate=plan.sample_rate,
+        stem=folder / "stem.wav",
+        sides=folder / _SIDES,
+        bus_width=job.bus_width,
+    )
     return {
-        "loudness": _loudness_record(meter.result()),
-        "compression": asdict(reduction),
-        "has_sides": has_sides,
+        "loudness": _loudness_record(done.loudness),
+        "compression": asdict(done.compression),
+        "has_sides": done.has_sides,
     }
 
 
@@ -276,34 +253,15 @@ def deliver_step(job: DeliverJob, folder: Path) -> Record:
 
 def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
     rate, store = job.sample_rate, Store(job.store)
-    bus = Bus({**job.bus, "gain_db": 0.0}, sample_rate=rate)
-    driven = np.zeros((2, job.frames))
-    before = LoudnessMeter(sample_rate=rate, channels=2)
     masking = MaskingMeter([str(row) for row in range(len(job.stems))], sample_rate=rate)
-    with ExitStack() as stack:
-        stems = [stack.enter_context(AudioStream(store.local(stem.path))) for stem in job.stems]
-        pool = stack.enter_context(ThreadPoolExecutor(_THREADS))
-
-        def read(row: int, frames: int) -> FloatArray:
-            heard = stems[row].read(frames)
-            masking.process(row, heard)
-            return heard
-
-        def read_all(start: int) -> Iterator[FloatArray]:
-            frames = min(BLOCK_FRAMES, job.frames - start)
-            return pool.map(read, range(len(stems)), repeat(frames))
-
-        coming = read_all(0)
-        for start in range(0, job.frames, BLOCK_FRAMES):
-            block = driven[:, start : start + BLOCK_FRAMES]
-            for heard in coming:
-                block += heard
-            if start + BLOCK_FRAMES < job.frames:
-                coming = read_all(start + BLOCK_FRAMES)  # while the bus works on this one
-            before.process(block)
-            block[:] = bus.process(block)
-    fitted, audio, ceiling_dbtp = _encoded(job, driven, path)
-    del driven
+    total = sum_through_bus(
+        [store.local(stem.path) for stem in job.stems],
+        job.bus,
+        frames=job.frames,
+        sample_rate=rate,
+        on_stem=masking.process,
+    )
+    fitted, audio, ceiling_dbtp = _encoded(job, total.audio, path)
     with ThreadPoolExecutor(_THREADS) as pool:
         peaks = pool.submit(true_peaks_dbtp, audio, sample_rate=rate)
         loudness = pool.submit(measure, audio, sample_rate=rate)
@@ -318,9 +276,9 @@ def _deliver(job: DeliverJob, path: Path) -> dict[str, Any]:
         "trim_db": fitted.trim_db,
         "loudness": _loudness_record(loudness.result()),
         "style": style.result().to_record(),
-        "bus_compression": asdict(bus.compressor.gain_reduction),
+        "bus_compression": asdict(total.compression),
         "limiting": asdict(fitted.limiting),
-        "stem_sum_lufs": before.integrated_lufs,
+        "stem_sum_lufs": total.sum_lufs,
         "true_peaks_dbtp": peaks.result(),
         "stereo": stereo.result().to_record(),
         "masking": hidden.result().to_record(),
