@@ -6,11 +6,19 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from flows.compare.listening_test import FOLDER, Passage, busiest_passages, write_listening_test
+from flows.compare.listening_test import (
+    FOLDER,
+    Passage,
+    Trial,
+    busiest_passages,
+    write_listening_test,
+)
 from flows.compare.methods import (
     MethodBalance,
     balance_plan,
@@ -244,18 +252,7 @@ def _balance_analysed(
             faded = faded_plan(plans[balanced.name], balanced.gain_db)
             (part / balanced.name / "plan.json").write_text(plan_json(faded), encoding="utf-8")
         passages = _passages(rendered, plan)
-        trials = (
-            write_listening_test(
-                part / FOLDER,
-                {method: part / method / "sum.wav" for method in methods},
-                passages,
-                title=title,
-                sample_rate=plan.sample_rate,
-                seed=settings.seed,
-            )
-            if len(methods) > 1
-            else ()
-        )
+        trials = _listening_test(part, methods, passages, title, plan, settings.seed)
         if not trials and len(methods) > 1:
             warnings.append("no listening test was written: a sum is silent in every passage")
         table, by_method = _track_table(analysed, judged), _method_table(judged)
@@ -266,12 +263,7 @@ def _balance_analysed(
         record = {
             "tracks": json.loads(table.to_json(orient="records")),
             "methods": json.loads(by_method.to_json(orient="records")),
-            "sum_lufs": {name: _finite(value) for name, value in sums.items()},
-            "stem_lufs": {
-                method: {name: _finite(stem.loudness_lufs) for name, stem in stems.items()}
-                for method, stems in rendered.stems.items()
-            },
-            "spread_lu": {method.name: _finite_spreads(method) for method in judged},
+            **_levels_record(judged, rendered),
             "skipped": [{"name": p.subject, "why": p.what} for p in analysed.session.skipped],
             "warnings": warnings,
             "versions": versions(),
@@ -298,6 +290,35 @@ def _balance_analysed(
         engine.log(warning, warning=True)
     engine.log(f"balances: {chosen}")
     return BalanceOutcome(chosen, table, by_method, sums, analysed, tuple(warnings))
+
+
+def _listening_test(
+    part: Path,
+    methods: Sequence[str],
+    passages: Sequence[Passage],
+    title: str,
+    plan: Plan,
+    seed: int,
+) -> tuple[Trial, ...]:
+    """Write the blind comparison of several methods; return its trials."""
+    if len(methods) < 2:
+        return ()
+    sums = {method: part / method / "sum.wav" for method in methods}
+    return write_listening_test(
+        part / FOLDER, sums, passages, title=title, sample_rate=plan.sample_rate, seed=seed
+    )
+
+
+def _levels_record(judged: Sequence[MethodBalance], rendered: RenderedBalances) -> dict[str, Any]:
+    """Return the loudness of sums and stems, and spreads, by method, for JSON."""
+    return {
+        "sum_lufs": {method.name: _finite(method.loudness_lufs) for method in judged},
+        "stem_lufs": {
+            method: {name: _finite(stem.loudness_lufs) for name, stem in stems.items()}
+            for method, stems in rendered.stems.items()
+        },
+        "spread_lu": {method.name: _finite_spreads(method) for method in judged},
+    }
 
 
 def _finite_spreads(method: MethodBalance) -> dict[str, dict[str, float | None]]:
