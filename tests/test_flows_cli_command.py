@@ -111,7 +111,8 @@ def test_how_work_ends_is_the_exit_status() -> None:
 
 
 def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
-    for name, (module, summary) in cli._COMMANDS.items():
+    for name, summary in cli._COMMANDS.items():
+        module = cli._MODULES.get(name, name)
         loaded: Any = typer.main.get_command(import_module(f"flows.cli.{module}").app)
         loaded = getattr(loaded, "commands", {}).get(name, loaded)
         assert " ".join(loaded.help.partition("\n\n")[0].split()) == summary

@@ -18,50 +18,24 @@ from typer.core import TyperGroup
 
 __all__ = ["app", "main"]
 
-# Of each command the module of this package that has it, and what the list of commands says of it.
+# Each command's first line of help; a module of this package has the command, by its name or here.
 _COMMANDS = {
-    "mix": (
-        "mix",
-        "Mix SESSION, in the style of the reference if one is given.",
-    ),
-    "render": (
-        "render",
-        "Render PLAN, as it is or edited, to a mix with stems, report and DAW session.",
-    ),
-    "balance": (
-        "balance",
-        "Balance SESSION by loudness: stems and sum of each method, equally loud, to listen "
-        "through.",
-    ),
-    "init": (
-        "init",
-        "Write a session.toml into SESSION with what each track was recognised as, to edit.",
-    ),
-    "demo": (
-        "demo",
-        "Synthesise a session of 112 tracks and a reference of other material; mix it if asked.",
-    ),
-    "dashboard": (
-        "dashboard",
-        "Start a private Prefect server on this machine and watch runs in its pages; Ctrl-C stops.",
-    ),
-    "catalogue": (
-        "catalogue",
-        "Mix many sessions in one run; a broken one is reported and stops none of the others.",
-    ),
-    "train": (
-        "train",
-        "Train a controller as CONFIG says, or go on with a run that was interrupted.",
-    ),
-    "model": (
-        "train",
-        "Say what a controller is: data, training, metrics, limits.",
-    ),
-    "cache": (
-        "cache",
-        "Show or tidy the cache of steps.",
-    ),
+    "mix": "Mix SESSION, in the style of the reference if one is given.",
+    "render": "Render PLAN, as it is or edited, to a mix with stems, report and DAW session.",
+    "balance": "Balance SESSION by loudness: stems and sum of each method, equally loud, to listen "
+    "through.",
+    "init": "Write a session.toml into SESSION with what each track was recognised as, to edit.",
+    "demo": "Synthesise a session of 112 tracks and a reference of other material; mix it if "
+    "asked.",
+    "dashboard": "Start a private Prefect server on this machine and watch runs in its pages; "
+    "Ctrl-C stops.",
+    "catalogue": "Mix many sessions in one run; a broken one is reported and stops none of the "
+    "others.",
+    "train": "Train a controller as CONFIG says, or go on with a run that was interrupted.",
+    "model": "Say what a controller is: data, training, metrics, limits.",
+    "cache": "Show or tidy the cache of steps.",
 }
+_MODULES = {"model": "train"}
 
 
 class _Commands(TyperGroup):
@@ -70,7 +44,7 @@ class _Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
         if name in _COMMANDS:
-            module = import_module(f"flows.cli.{_COMMANDS[name][0]}")
+            module = import_module(f"flows.cli.{_MODULES.get(name, name)}")
             command = typer.main.get_command(module.app)
             if isinstance(command, TyperGroup):
                 command = command.commands.get(name, command)
@@ -89,7 +63,7 @@ def _listed() -> None:
     """Stand in the list of commands for one that is loaded when it is typed."""
 
 
-for _name, (_, _summary) in _COMMANDS.items():
+for _name, _summary in _COMMANDS.items():
     app.command(_name, help=_summary)(_listed)
 
 
