@@ -27,7 +27,6 @@ OVER = {
     "stage1/features.py:result",
     "stage1/pitch/harmonicity.py:_fit",
     "stage1/pitch/pyin.py:_place",
-    "stage1/recognition/names.py:read_name",
     "stage2/console/band_model.py:__call__",
     "stage2/console/statistics.py:digest_stems",
     "stage2/corpus/lineup.py:_stems",

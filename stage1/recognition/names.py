@@ -6,7 +6,8 @@ The longest phrase wins; the words that speak for a role are left to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from typing import Literal
@@ -166,71 +167,101 @@ def read_name(name: str, context: Subgroup | None = None) -> Words:
             for phrase, entries in context_lexicon(context).items()
         }
     tokens = _without_index(split_name(name), words)
-    used: set[int] = set()
-    silent: set[int] = set()  # tokens that do not tell one source from another
-    hits: list[Hit] = []
-    kinds: set[str] = set()
-    sides: list[tuple[str, str]] = []
-    position = ""
-    conjunctions: list[int] = []
-    equipment: list[str] = []
+    reading = _Reading(tokens)
     for start, end, entries in _matches(tokens, words):
-        span = set(range(start, end))
-        by_kind = {entry.kind: entry for entry in entries}
-        roles = [entry for entry in entries if entry.kind == "role"]
-        used |= span
-        phrase = tuple(tokens[start:end])
-        is_tap = bool({"position", "equipment"} & set(by_kind))
-        hits.extend(
-            Hit(Role(entry.value), entry.strength, phrase, start, is_tap=is_tap) for entry in roles
-        )
-        kinds |= set(by_kind) - {"role", "position", "quality"}
-        if "left" in by_kind or "right" in by_kind:
-            sides.append(("left" if "left" in by_kind else "right", tokens[start]))
-        if not position:
-            position = by_kind["position"].value if "position" in by_kind else ""
-            position = position or _position_inside(tokens[start:end])
-        if "equipment" in by_kind:
-            equipment.extend(tokens[start:end])
-        if "conjunctions" in by_kind:
-            conjunctions.append(start)
-        if not {"quality"} & set(by_kind):
-            silent |= span
+        reading.add(start, end, entries)
     for index, token in enumerate(tokens):
-        if index not in used and (hit := _fuzzy_hit(token, index, words)):
-            hits.append(hit)
-            used.add(index)
-    hits.sort(key=lambda hit: hit.start)
-    joined = any(
-        first.start < where < second.start and first.role != second.role
-        for first, second in pairwise(hits)
-        for where in conjunctions
-    )
-    side, spelled = sides[-1] if sides else ("", "")
-    number = _number(tokens, used | _after_take(tokens))
-    rest = tuple(
-        token
-        for index, token in enumerate(tokens)
-        if index not in silent and not token.isdigit() and len(token) > (index == 0)
-    )
-    return Words(
-        hits=tuple(hits),
-        side="left" if side == "left" else "right" if side == "right" else "",
-        side_spelled=len(spelled) >= _SPELLED_SIDE,
-        position=position,
-        number=number,
-        is_double="double" in kinds,
-        is_wet="wet" in kinds,
-        is_lead="lead" in kinds,
-        is_backing="backing" in kinds,
-        is_guide="guide" in kinds,
-        is_take="take" in kinds,
-        # "vox comp" is a phrase of its own.
-        is_comp=not tokens_of_mark("comp").isdisjoint(tokens),
-        joined=joined,
-        equipment=" ".join(equipment),
-        rest=rest,
-    )
+        if index not in reading.used and (hit := _fuzzy_hit(token, index, words)):
+            reading.hits.append(hit)
+            reading.used.add(index)
+    return reading.words()
+
+
+@dataclass
+class _Reading:
+    """What is gathered of a name's tokens.
+
+    Parameters
+    ----------
+    used
+        Tokens that mean something.
+    silent
+        Tokens that do not tell one source from another.
+    kinds
+        Kinds of entries that were met.
+    sides
+        "left" or "right", and the token that says it.
+    conjunctions
+        Where tokens such as "and" stand.
+    """
+
+    tokens: list[str]
+    used: set[int] = field(default_factory=set)
+    silent: set[int] = field(default_factory=set)
+    hits: list[Hit] = field(default_factory=list)
+    kinds: set[str] = field(default_factory=set)
+    sides: list[tuple[str, str]] = field(default_factory=list)
+    position: str = ""
+    conjunctions: list[int] = field(default_factory=list)
+    equipment: list[str] = field(default_factory=list)
+
+    def add(self, start: int, end: int, entries: Sequence[Entry]) -> None:
+        """Take a phrase of the vocabulary that stands at some tokens."""
+        span, phrase = set(range(start, end)), self.tokens[start:end]
+        by_kind = {entry.kind: entry for entry in entries}
+        self.used |= span
+        is_tap = bool({"position", "equipment"} & set(by_kind))
+        self.hits.extend(
+            Hit(Role(entry.value), entry.strength, tuple(phrase), start, is_tap=is_tap)
+            for entry in entries
+            if entry.kind == "role"
+        )
+        self.kinds |= set(by_kind) - {"role", "position", "quality"}
+        if "left" in by_kind or "right" in by_kind:
+            self.sides.append(("left" if "left" in by_kind else "right", self.tokens[start]))
+        if not self.position:
+            position = by_kind["position"].value if "position" in by_kind else ""
+            self.position = position or _position_inside(phrase)
+        if "equipment" in by_kind:
+            self.equipment.extend(phrase)
+        if "conjunctions" in by_kind:
+            self.conjunctions.append(start)
+        if "quality" not in by_kind:
+            self.silent |= span
+
+    def words(self) -> Words:
+        """Return what the name means."""
+        tokens, kinds = self.tokens, self.kinds
+        hits = sorted(self.hits, key=lambda hit: hit.start)
+        joined = any(
+            first.start < where < second.start and first.role != second.role
+            for first, second in pairwise(hits)
+            for where in self.conjunctions
+        )
+        side, spelled = self.sides[-1] if self.sides else ("", "")
+        rest = tuple(
+            token
+            for index, token in enumerate(tokens)
+            if index not in self.silent and not token.isdigit() and len(token) > (index == 0)
+        )
+        return Words(
+            hits=tuple(hits),
+            side="left" if side == "left" else "right" if side == "right" else "",
+            side_spelled=len(spelled) >= _SPELLED_SIDE,
+            position=self.position,
+            number=_number(tokens, self.used | _after_take(tokens)),
+            is_double="double" in kinds,
+            is_wet="wet" in kinds,
+            is_lead="lead" in kinds,
+            is_backing="backing" in kinds,
+            is_guide="guide" in kinds,
+            is_take="take" in kinds,
+            # "vox comp" is a phrase of its own.
+            is_comp=not tokens_of_mark("comp").isdisjoint(tokens),
+            joined=joined,
+            equipment=" ".join(self.equipment),
+            rest=rest,
+        )
 
 
 def _position_inside(phrase: list[str]) -> str:
