@@ -793,7 +793,7 @@ def servers_of(sign: object) -> list[int]:
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
             told = (folder / "cmdline").read_text(errors="replace")
-            if "server.py" in told and str(sign) in told:
+            if "dashboard/process.py" in told and str(sign) in told:
                 found.append(int(folder.name))
     return found
 

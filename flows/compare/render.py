@@ -34,7 +34,7 @@ from pipeline.render.tracks import stem_file_names
 
 __all__ = ["RenderedBalances", "render_balances", "room_problems"]
 
-_FADER = next(parameter for parameter in STRIP if parameter.name == "gain_db")
+_FADER = STRIP.parameter("gain_db")
 _BYTES_PER_FRAME = 2 * (3 + 4)  # a stem of 24 bits, and its raw one of 32
 
 

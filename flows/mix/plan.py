@@ -14,7 +14,13 @@ from flows.mix.steps.search import ConsoleSettings
 from flows.storage.locations import Place
 from flows.storage.mirror import named
 from flows.storage.output_folder import relative_path
-from pipeline.console.parameters import BUS, BUS_EQ_BANDS, STRIP, Parameter, default_settings
+from pipeline.console.parameters import (
+    BUS,
+    BUS_EQ_BANDS,
+    STRIP,
+    ParameterTable,
+    default_settings,
+)
 from pipeline.loudness.meter import integrated_loudness
 from pipeline.plan import Plan, StemPlan, TrackPlan
 from pipeline.roles import CENTRED_ROLES, CENTRED_SUBGROUPS, Presence, Role, Subgroup
@@ -143,7 +149,8 @@ def start_gains(
     A stem that plays only where all play can be louder, gated, than the whole song: it is held
     under the sum, as far as rounds of correction get.
     """
-    low, high = STRIP[0].low, STRIP[0].high
+    fader = STRIP.parameter("gain_db")
+    low, high = fader.low, fader.high
     gains_db = {
         stem.name: 0.0
         if stem.silent
@@ -287,7 +294,7 @@ def _bus_updates(found: ConsoleSettings, strength: float) -> dict[str, object]:
 def _predicted(
     settings: Mapping[str, float],
     spread: Mapping[str, float],
-    table: tuple[Parameter, ...],
+    table: ParameterTable,
     strength: float,
     start: Mapping[str, float],
 ) -> tuple[dict[str, float], dict[str, float]]:

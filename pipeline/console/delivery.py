@@ -86,7 +86,8 @@ _PASSES = 4
 # More than this off a typical peak is heard as distortion; a crest that needs it is not chased.
 _MAX_CREST_LIMITING_DB = 8.0
 # What the console accepts: a plan with another drive could not be rendered again.
-_DRIVE_RANGE_DB = next((p.low, p.high) for p in BUS if p.name == "gain_db")
+_DRIVE = BUS.parameter("gain_db")
+_DRIVE_RANGE_DB = (_DRIVE.low, _DRIVE.high)
 
 
 def parse_target(text: str) -> Target:

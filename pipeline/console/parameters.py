@@ -7,10 +7,10 @@ documentation, the torch console and the time-domain processors follow them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, Self
 
 from pipeline.errors import suggest
 
@@ -24,6 +24,7 @@ __all__ = [
     "Aspect",
     "EqBand",
     "Parameter",
+    "ParameterTable",
     "complete_settings",
     "default_settings",
     "known_settings",
@@ -84,6 +85,46 @@ class EqBand:
     gain_name: str
     frequency_hz: float | str
     q: float | str
+
+
+class ParameterTable(tuple[Parameter, ...]):
+    """Parameters in the order of their columns, with the equaliser that some of them drive.
+
+    Parameters
+    ----------
+    parameters
+        Each name stands once.
+    eq_bands
+        The bands of the equaliser.
+
+    Attributes
+    ----------
+    columns
+        Column of each name.
+    eq_gains
+        Columns of the bands' gains, in the order of the bands.
+
+    Examples
+    --------
+    >>> STRIP.parameter("ratio").high, STRIP.columns["gain_db"], len(BUS.eq_gains)
+    (20.0, 0, 29)
+    """
+
+    eq_bands: tuple[EqBand, ...]
+    columns: dict[str, int]
+    eq_gains: list[int]
+
+    def __new__(cls, parameters: Iterable[Parameter], eq_bands: Iterable[EqBand]) -> Self:
+        """Make a table, and look up its columns."""
+        table = super().__new__(cls, parameters)
+        table.eq_bands = tuple(eq_bands)
+        table.columns = {parameter.name: column for column, parameter in enumerate(table)}
+        table.eq_gains = [table.columns[band.gain_name] for band in table.eq_bands]
+        return table
+
+    def parameter(self, name: str) -> Parameter:
+        """Return a parameter by its name; ``KeyError`` if there is none."""
+        return self[self.columns[name]]
 
 
 def _eq_parameters(
@@ -159,7 +200,7 @@ STRIP_EQ_BANDS: tuple[EqBand, ...] = tuple(
     for name, shape, *_ in _STRIP_EQ
 )
 
-STRIP: tuple[Parameter, ...] = (
+_STRIP: tuple[Parameter, ...] = (
     Parameter(
         "gain_db", -48.0, 24.0, 0.0, -36.0, 24.0, "linear", Aspect.LEVEL, "fader, before the EQ"
     ),
@@ -188,6 +229,8 @@ STRIP: tuple[Parameter, ...] = (
     ),
 )
 
+STRIP = ParameterTable(_STRIP, STRIP_EQ_BANDS)
+
 # Third-octave centres (IEC 61260 nominal): as fine as the ear's critical bands, so a bus can follow
 # a reference's tilt where six bands a strip leave about 2 dB.
 BUS_EQ_HZ: tuple[float, ...] = (
@@ -207,7 +250,7 @@ BUS_EQ_BANDS: tuple[EqBand, ...] = tuple(
     EqBand("peak", _bus_eq_name(frequency), frequency, BUS_EQ_Q) for frequency in BUS_EQ_HZ
 )
 
-BUS: tuple[Parameter, ...] = (
+_BUS: tuple[Parameter, ...] = (
     *(
         Parameter(
             _bus_eq_name(frequency),
@@ -230,6 +273,9 @@ BUS: tuple[Parameter, ...] = (
         "gain_db", -24.0, 36.0, 0.0, -24.0, 36.0, "linear", Aspect.LEVEL, "drive into the limiter"
     ),
 )
+
+
+BUS = ParameterTable(_BUS, BUS_EQ_BANDS)
 
 
 def default_settings(table: tuple[Parameter, ...]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pipeline.console.parameters import BUS, STRIP, Aspect, Parameter
+from pipeline.console.parameters import BUS, BUS_EQ_HZ, STRIP, Aspect, Parameter
 
 __all__ = ["MOST_LEVEL_DB", "Reach"]
 
@@ -83,7 +83,11 @@ class Reach:
                 own["width"] = (0.0, 1.0, 1.0)
             rows.append(_bounds(STRIP, own, match))
         own = {**_BUS_REACH, "threshold_db": _around(_BUS_LEVEL_DB, _BUS_THRESHOLD_DB)}
-        own |= {p.name: (0.0, 0.0, 0.0) for p in BUS if _out_of_reach(p, highest_hz)}
+        own |= {
+            BUS[column].name: (0.0, 0.0, 0.0)
+            for frequency_hz, column in zip(BUS_EQ_HZ, BUS.eq_gains, strict=True)
+            if frequency_hz > highest_hz
+        }
         own["gain_db"] = (0.0, 0.0, 0.0)
         self._strips = torch.tensor(rows, dtype=torch.float64).permute(2, 0, 1)
         self._bus = torch.tensor(_bounds(BUS, own, match), dtype=torch.float64).T
@@ -116,15 +120,9 @@ class Reach:
         return self._strips[2] > self._strips[0], self._bus[2] > self._bus[0]
 
 
-def _out_of_reach(parameter: Parameter, highest_hz: float) -> bool:
-    if not parameter.name.startswith("eq_"):
-        return False
-    frequency = parameter.name.removeprefix("eq_").removesuffix("hz_gain_db").replace("_", ".")
-    return float(frequency) > highest_hz
-
-
 def _within(gain_db: float, reach_db: float) -> tuple[float, float, float]:
-    low, high = STRIP[0].low, STRIP[0].high
+    fader = STRIP.parameter("gain_db")
+    low, high = fader.low, fader.high
     return max(gain_db - reach_db, low), gain_db, min(gain_db + reach_db, high)
 
 

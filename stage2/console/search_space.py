@@ -12,9 +12,15 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from pipeline.console.parameters import BUS, STRIP, Aspect, Parameter, default_settings
+from pipeline.console.parameters import (
+    BUS,
+    BUS_EQ_HZ,
+    STRIP,
+    Aspect,
+    ParameterTable,
+    default_settings,
+)
 from pipeline.units import Float64Array, FloatArray
-from stage2.style.measure import THIRD_OCTAVES_HZ
 
 __all__ = [
     "Space",
@@ -81,8 +87,9 @@ class Start:
 class Space:
     """Maps normalised 0..1 vectors to settings within the safe ranges."""
 
-    def __init__(self, table: tuple[Parameter, ...], count: int) -> None:
-        self.names = [p.name for p in table]
+    def __init__(self, table: ParameterTable, count: int) -> None:
+        self.names = list(table.columns)
+        self._columns = table.columns
         self.low = np.tile([p.safe_low for p in table], (count, 1)).astype(np.float64)
         self.high = np.tile([p.safe_high for p in table], (count, 1)).astype(np.float64)
         self.start = np.tile([p.default for p in table], (count, 1)).astype(np.float64)
@@ -91,7 +98,7 @@ class Space:
 
     def column(self, name: str) -> int:
         """Return the index of a parameter."""
-        return self.names.index(name)
+        return self._columns[name]
 
     def hold(self, name: str, row: int | slice = slice(None), value: float | None = None) -> None:
         """Keep a parameter where it starts, or at ``value``."""
@@ -146,7 +153,7 @@ class Space:
         return low, high, torch.from_numpy(self.log)
 
 
-def as_dicts(values: torch.Tensor, table: tuple[Parameter, ...]) -> tuple[dict[str, float], ...]:
+def as_dicts(values: torch.Tensor, table: ParameterTable) -> tuple[dict[str, float], ...]:
     """Return rows of settings by name, held within what the console accepts."""
     rows = np.atleast_2d(values.detach().numpy())
     return tuple(
@@ -166,11 +173,12 @@ def strip_space(
         Power of each balanced stem in its loud moments, in dB.
     """
     space = Space(STRIP, len(stems))
+    fader = STRIP.parameter("gain_db")
     for row, stem in enumerate(stems):
         gain = space.column("gain_db")
         space.start[row, gain] = stem.gain_db
-        space.low[row, gain] = max(stem.gain_db - 12.0, STRIP[0].low)
-        space.high[row, gain] = min(stem.gain_db + 12.0, STRIP[0].high)
+        space.low[row, gain] = max(stem.gain_db - 12.0, fader.low)
+        space.high[row, gain] = min(stem.gain_db + 12.0, fader.high)
         spread = space.column("spread")
         space.high[row, spread] = stem.max_spread
         # off zero, where a decorrelated side has no gradient
@@ -216,9 +224,9 @@ def bus_space(match: frozenset[Aspect], sample_rate: int, loud_db: float) -> Spa
     space = Space(BUS, 1)
     _bound_threshold(space, 0, loud_db, _BUS_THRESHOLD_DB, 2.0)
     space.start[0, space.column("attack_ms")] = 30.0
-    for frequency, parameter in zip(THIRD_OCTAVES_HZ, BUS, strict=False):
+    for frequency, column in zip(BUS_EQ_HZ, BUS.eq_gains, strict=True):
         if frequency > 0.4 * sample_rate:
-            space.hold(parameter.name)
+            space.hold(BUS[column].name)
     space.hold("gain_db")
     space.hold("makeup_db")
     space.hold("knee_db")
@@ -226,7 +234,7 @@ def bus_space(match: frozenset[Aspect], sample_rate: int, loud_db: float) -> Spa
     return space
 
 
-def _hold_aspects(space: Space, table: tuple[Parameter, ...], match: frozenset[Aspect]) -> None:
+def _hold_aspects(space: Space, table: ParameterTable, match: frozenset[Aspect]) -> None:
     for parameter in table:
         if parameter.aspect not in match:
             value = None if parameter.aspect is Aspect.LEVEL else parameter.default
@@ -234,7 +242,7 @@ def _hold_aspects(space: Space, table: tuple[Parameter, ...], match: frozenset[A
 
 
 def tidy(
-    settings: dict[str, float], table: tuple[Parameter, ...], reduction_db: float
+    settings: dict[str, float], table: ParameterTable, reduction_db: float
 ) -> dict[str, float]:
     """Return readable settings: what does nothing goes back to neutral."""
     neutral = default_settings(table)
@@ -242,19 +250,18 @@ def tidy(
     if reduction_db < _LEAST_REDUCTION_DB:
         for name in ("threshold_db", "ratio", "attack_ms", "release_ms", "knee_db"):
             tidy[name] = neutral[name]
-    for name in tidy:
-        if name.endswith("_gain_db") and abs(tidy[name]) < 0.05:
-            tidy[name] = 0.0
-            stem = name.removesuffix("_gain_db")
-            for part in (f"{stem}_frequency_hz", f"{stem}_q"):
-                if part in tidy:
+    for band in table.eq_bands:
+        if abs(tidy[band.gain_name]) < 0.05:
+            tidy[band.gain_name] = 0.0
+            for part in (band.frequency_hz, band.q):
+                if isinstance(part, str):
                     tidy[part] = neutral[part]
     return tidy
 
 
 def blend_settings(
     settings: Mapping[str, float],
-    table: tuple[Parameter, ...],
+    table: ParameterTable,
     strength: float,
     *,
     start: Mapping[str, float] | None = None,
@@ -277,9 +284,9 @@ def blend_settings(
         raise ValueError(f"strength is {strength:g}: use a value from 0 to 1")
     neutral = default_settings(table) | dict(start or {})
     out = dict(settings)
+    gains = {band.gain_name for band in table.eq_bands}
     for name in settings:
-        moves = name.endswith("gain_db") or name in {"width", "spread", "pan", "makeup_db"}
-        if moves:
+        if name in gains | {"gain_db", "makeup_db", "width", "spread", "pan"}:
             out[name] = neutral[name] + strength * (settings[name] - neutral[name])
     out["ratio"] = settings["ratio"] ** strength
     return out

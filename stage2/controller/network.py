@@ -237,11 +237,10 @@ class Controller(nn.Module):
 
     def _start_as_an_equaliser(self) -> None:
         """Let the bus move each band by what the mix lacks there, before anything is learned."""
-        columns = [i for i, p in enumerate(BUS) if p.name.startswith("eq_")]
         same = torch.eye(_BANDS) - 1.0 / _BANDS
         with torch.no_grad():
             weight = self.bus_head.weight
-            weight[columns, self.size.width : self.size.width + _BANDS] = _FIRST_EQ * same
+            weight[BUS.eq_gains, self.size.width : self.size.width + _BANDS] = _FIRST_EQ * same
 
     def forward(self, scene: Scene, strips: Tensor, bus: Tensor, mix: Tensor, turn: int) -> Moves:
         """Look once.

@@ -20,7 +20,7 @@ __all__ = ["settle_in_corridor"]
 
 _TURNS = 3
 _TOLERANCE_LU = 0.05
-_COMPRESSOR_DB = {p.name: p for p in STRIP if p.name in ("gain_db", "threshold_db")}
+_COMPRESSOR_DB = {name: STRIP.parameter(name) for name in ("gain_db", "threshold_db")}
 
 
 def settle_in_corridor(

@@ -56,9 +56,6 @@ _STRIP_REDUCTION_DB, _BUS_REDUCTION_DB = 8.0, 4.0
 _REDUCTION_EFFORT = 0.1
 #: No stem may be louder than this against the sum of all: a part is not the whole.
 HIGHEST_STEM_LU = -0.5
-_STRIP_COLUMN = {p.name: i for i, p in enumerate(STRIP)}
-_STRIP_EQ = [i for name, i in _STRIP_COLUMN.items() if name.endswith("_gain_db")]
-_BUS_EQ = [i for i, p in enumerate(BUS) if p.name.startswith("eq_")]
 
 
 #: Rounds, steps in each, and the rate of the first.
@@ -259,12 +256,12 @@ class Objective:
 
     def _effort(self, strips: torch.Tensor, bus: torch.Tensor) -> torch.Tensor:
         """Return the price of settings: of two ways to one sound, the smaller move."""
-        column = _STRIP_COLUMN
+        column = STRIP.columns
         ratio = strips[:, column["ratio"]] / self.origin[0][:, column["ratio"]]
         moved = strips - self.origin[0]
-        bus_eq = (bus - self.origin[1])[_BUS_EQ]
+        bus_eq = (bus - self.origin[1])[BUS.eq_gains]
         return (
-            (moved[:, _STRIP_EQ] / 6.0).square().mean() * _STRIP_EQ_EFFORT
+            (moved[:, STRIP.eq_gains] / 6.0).square().mean() * _STRIP_EQ_EFFORT
             + (bus_eq / 6.0).square().mean() * 0.03
             + (bus_eq.diff() / 6.0).square().mean() * _ROUGH_EQ
             + torch.log(ratio).square().mean() * 0.01

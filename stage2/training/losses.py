@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from pipeline.console.parameters import BUS, STRIP
+from pipeline.console.parameters import BUS, STRIP, ParameterTable
 from stage2.console.band_model import ModelledMix
 from stage2.controller.inputs import style_figures
 from stage2.controller.network import Moves, floored
@@ -29,9 +29,6 @@ __all__ = ["Heard", "Lesson", "errors_of", "lesson_loss"]
 
 _AUDIBLE_DB = 55.0
 _FREE_LEVEL_LU = 1.5
-_STRIP_COLUMN = {p.name: i for i, p in enumerate(STRIP)}
-_BUS_COLUMN = {p.name: i for i, p in enumerate(BUS)}
-_EQ = [i for name, i in _STRIP_COLUMN.items() if name.endswith("_gain_db")]
 
 
 @dataclass(frozen=True)
@@ -133,17 +130,18 @@ def _settings_loss(parts: Tensor, truth: Tensor, log_spread: Tensor, weight: Ten
     return (loss * spread.detach() * weight).sum() / weight.sum().clamp_min(1.0)
 
 
-def _tells(settings: Tensor, column: dict[str, int], free: Tensor) -> Tensor:
+def _tells(settings: Tensor, table: ParameterTable, free: Tensor) -> Tensor:
     """Return how much each true setting can be heard, 0 to 1: what a flat band is tuned to, not."""
+    column = table.columns
     weight = torch.ones_like(settings)
     ratio = (settings[..., column["ratio"]] - 1.0).clamp(0.0, 1.0)
     for name in ("threshold_db", "attack_ms", "release_ms"):
         weight[..., column[name]] = ratio
-    for name, index in column.items():
-        if name.endswith("_frequency_hz") or name.endswith("_q"):
-            band = name.removesuffix("_frequency_hz").removesuffix("_q")
-            gain = settings[..., column[f"{band}_gain_db"]]
-            weight[..., index] = (gain.abs() / 3.0).clamp(max=1.0)
+    for band in table.eq_bands:
+        gain = settings[..., column[band.gain_name]]
+        for driven in (band.frequency_hz, band.q):
+            if isinstance(driven, str):
+                weight[..., column[driven]] = (gain.abs() / 3.0).clamp(max=1.0)
     return weight * free
 
 
@@ -179,15 +177,15 @@ def lesson_loss(example: Example, told: Lesson, index: int) -> Heard:
         wanted = example.reach.parts(truth.strips, truth.bus)
         free = example.reach.free()
         told_by = (
-            _tells(truth.strips, _STRIP_COLUMN, free[0].double()),
-            _tells(truth.bus, _BUS_COLUMN, free[1].double()),
+            _tells(truth.strips, STRIP, free[0].double()),
+            _tells(truth.bus, BUS, free[1].double()),
         )
         for k in range(2):
             loss = loss + 0.3 * _settings_loss(parts[k], wanted[k], leaves[2 + k], told_by[k])
     else:
         outside = torch.relu(level.abs() - _FREE_LEVEL_LU)
         loss = loss + 0.5 * outside.square().mean() + 0.02 * level.square().mean()
-    loss = loss + 0.1 * (strips[:, _EQ] / 6.0).square().mean()
+    loss = loss + 0.1 * (strips[:, STRIP.eq_gains] / 6.0).square().mean()
     loss.backward()
     gradient = [
         torch.nan_to_num(leaf.grad, 0.0, 0.0, 0.0).float()

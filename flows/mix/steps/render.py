@@ -40,7 +40,7 @@ _THREADS = 2  # that read stems, write and measure the mix; sums are made in the
 _SIDES = "sides.flac"
 # Of one mix at most; each lowers the ceiling by what was over it, and a little.
 _ENCODINGS, _SPARE_DB, _LOWEST_CEILING_DBTP = 5, 0.02, -20.0
-_LOWEST_DRIVE_DB = next(p.low for p in BUS if p.name == "gain_db")
+_LOWEST_DRIVE_DB = BUS.parameter("gain_db").low
 # Under it a loudness is what was wanted; under the second it is the one that was measured.
 _TOLERANCE_LU, _SAME_LU = 0.06, 0.02
 _LIBRARIES = ("numpy", "scipy", "numba", "soundfile")
