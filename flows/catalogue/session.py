@@ -66,6 +66,7 @@ class SessionJob:
 
 def mix_in_this_process(job: SessionJob) -> None:
     """Mix a session with the engine of its settings."""
+    # It takes seconds to load, which the process that only hands out sessions need not wait for.
     from flows.mix.recipe import mix_session
 
     mix_session(

@@ -11,8 +11,10 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from flows.dependencies.version import packages_version
 from flows.engines.threads import limit_torch, one_blas_thread
 from flows.storage.lookups import Lookup, looked_up
+from flows.versions import versions
 
 __all__ = [
     "SCRATCH",
@@ -60,9 +62,6 @@ def work(step: Callable[[A], B], item: A) -> tuple[B, list[Lookup]]:
 
 def told_versions() -> dict[str, str]:
     """Return the versions that results depend on, and a hash of this project's code."""
-    from flows.dependencies.version import packages_version
-    from flows.versions import versions
-
     code = packages_version("pipeline", "stage1", "stage2", "flows")
     return {**versions(), "code": code[:12]}
 

@@ -48,6 +48,7 @@ def resolve_engine(
         return name
     if not is_installed("prefect"):
         return "local"
+    # Loaded only where its answer is wanted, as the engines below.
     from flows.dashboard.control import running_server
 
     return "prefect" if os.environ.get("PREFECT_API_URL") or running_server() else "local"
@@ -69,6 +70,7 @@ def make_engine(
     """
     resolved = resolve_engine(name, dask)
     if resolved == "prefect":
+        # Prefect takes a second to import.
         from flows.engines.prefect import PrefectEngine
 
         return PrefectEngine(workers=workers, progress=progress)

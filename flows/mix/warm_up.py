@@ -20,6 +20,7 @@ __all__: list[str] = []
 
 def _warm_up() -> None:
     """Take a second of noise through the steps that are run by the hundred."""
+    # Inside, so that what fails is suppressed with the rest, and the fork server goes on.
     import numpy as np
     import torch
 

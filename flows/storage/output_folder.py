@@ -16,6 +16,7 @@ from pathlib import Path
 from flows.interrupts import lost_interrupts
 from flows.storage.disk_space import space_told
 from flows.storage.locations import Place, inside, parse_place
+from flows.storage.uploads import new_remote_folder, remote_folder_problems, staging
 from pipeline.errors import InputError, Problem
 
 __all__ = [
@@ -51,8 +52,6 @@ def new_folder(folder: Place) -> Iterator[Path]:
         If ``folder`` exists: nothing is ever overwritten.
     """
     if isinstance(folder, str):
-        from flows.storage.uploads import new_remote_folder
-
         with new_remote_folder(folder) as part:
             yield part
         return
@@ -134,8 +133,6 @@ def _copied_by_kernel(source: int, target: int) -> bool:
 def folder_problems(folder: Place) -> tuple[Problem, ...]:
     """Return what keeps a new output folder from being written, if anything does."""
     if isinstance(folder, str):
-        from flows.storage.uploads import remote_folder_problems
-
         return remote_folder_problems(folder)
     remedy = "name another folder with --output"
     if folder.is_symlink() or folder.exists():
@@ -229,8 +226,6 @@ def written_through(named: Place | None, session: Place) -> tuple[Path, ...]:
     except InputError:
         return ()  # told with all else that is wrong
     if isinstance(place, str):
-        from flows.storage.uploads import staging
-
         return (staging(),)
     if named is None:
         return ()

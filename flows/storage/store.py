@@ -24,19 +24,16 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from flows.dependencies.content import CLOCK_TICK_S, DIGEST_BYTES, content_hash
 from flows.storage.disk_space import space_told
 from flows.storage.locations import Place, cache_root, is_url, parse_place
+from flows.storage.lookups import note_lookup
 from flows.storage.manifest import Manifest, is_intact, list_files
 from flows.storage.output_folder import place_problems
+from flows.storage.remote_store import FarStore
 from pipeline.errors import InputError, Problem, StemwrightError
-
-if TYPE_CHECKING:
-    from flows.storage.remote_store import FarStore
-
-from flows.storage.lookups import note_lookup
 
 __all__ = [
     "DamagedEntryError",
@@ -456,8 +453,6 @@ def _near_root(url: str) -> Path:
 
 @functools.lru_cache(maxsize=8)
 def _far_store(url: str, process: int) -> FarStore:
-    from flows.storage.remote_store import FarStore
-
     return FarStore(url)
 
 
