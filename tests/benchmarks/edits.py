@@ -1,6 +1,6 @@
 """What ``session.toml`` asks for against what is in the mix, through the real command.
 
-    python tests/benchmarks/edits.py SESSION [REFERENCE]
+    python tests/benchmarks/edits.py SESSION [REFERENCE [QUALITY]]
 
 Mixes a copy of the session without and with each request, and prints what was asked and what the
 stems and the results say; the requests are for its first stem and its first stem of several tracks.
@@ -25,7 +25,7 @@ def _mix(session: Path, text: str, out: Path, reference: str | None) -> dict[str
     (session / "session.toml").write_text(text, encoding="utf-8")
     command = [Path(sys.executable).with_name("stemwright"), "mix", session, "-q", "-o", out]
     if reference:
-        command += ["--reference", reference, "--quality", "fast"]
+        command += ["--reference", reference, "--quality", (sys.argv[3:] or ["fast"])[0]]
     subprocess.run([str(part) for part in command], check=True)
     results: dict[str, Any] = json.loads((out / "results.json").read_text(encoding="utf-8"))
     return results
