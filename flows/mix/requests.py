@@ -30,8 +30,6 @@ __all__ = [
     "with_requests",
 ]
 
-_STRIP = {p.name: p for p in STRIP}
-_BUS = {p.name: p for p in BUS}
 _LEAST_DB = 1e-9
 # A measured level that is this near is the one that was asked for.
 _KEPT_DB, _KEPT_PAN = 0.1, 0.02
@@ -187,7 +185,7 @@ def with_requests(plan: Plan, requests: LevelRequests, panned: Mapping[str, bool
     predicted = dict(plan.bus_predicted)
     for settings in (bus, predicted):
         if settings and settings["ratio"] > 1.0 and requests.bus_db:
-            limits = _BUS["threshold_db"]
+            limits = BUS.parameter("threshold_db")
             moved = settings["threshold_db"] + requests.bus_db
             settings["threshold_db"] = round(min(max(moved, limits.low), limits.high), 4)
     return plan.model_copy(update={"stems": stems, "bus": bus, "bus_predicted": predicted})
@@ -221,14 +219,14 @@ def _moved(settings: Mapping[str, float], fader_db: float, change_db: float) -> 
     moved = dict(settings)
     moved["gain_db"] += fader_db
     if settings["ratio"] > 1.0:
-        limits = _STRIP["threshold_db"]
+        limits = STRIP.parameter("threshold_db")
         wanted = settings["threshold_db"] + fader_db + change_db
         moved["threshold_db"] = min(max(wanted, limits.low), limits.high)
         over = wanted - moved["threshold_db"]
         moved["gain_db"] -= over
         moved["makeup_db"] += over
     for name in ("gain_db", "threshold_db", "makeup_db"):
-        limits = _STRIP[name]
+        limits = STRIP.parameter(name)
         moved[name] = round(min(max(moved[name], limits.low), limits.high), 4)
     return moved
 

@@ -97,8 +97,8 @@ class BandModel:
             ).astype(np.float64)
         )
         self._offset = torch.from_numpy(digest.level_offset_lu)
-        self._strip_index = {p.name: i for i, p in enumerate(STRIP)}
-        self._bus_index = {p.name: i for i, p in enumerate(BUS)}
+        self._strip_index = STRIP.columns
+        self._bus_index = BUS.columns
         edges = np.asarray(BAND_EDGES_HZ[:-1])
         self._coarse_ranges = torch.from_numpy(
             np.stack([(edges >= lo) & (edges < hi) for lo, hi in RANGES_HZ]).astype(np.float64)

@@ -20,7 +20,6 @@ __all__ = ["Settings", "draw_settings"]
 
 Settings = dict[str, float]
 
-_BANDS = ("low_shelf", "low_peak", "low_mid_peak", "high_mid_peak", "high_peak", "high_shelf")
 _LEVEL_SPREAD_DB = 2.2
 _EQ_SPREAD_DB = 2.4
 _WORKING_DB = -20.0
@@ -120,12 +119,12 @@ def _strip(
 ) -> Settings:
     settings = default_settings(STRIP)
     settings["gain_db"] = gain_db + float(rng.normal(0.0, _LEVEL_SPREAD_DB))
-    for band, centre, general in zip(_BANDS, habit.eq_db, taste, strict=True):
+    for band, centre, general in zip(STRIP.eq_bands, habit.eq_db, taste, strict=True):
         gain = strength * (centre + 0.5 * general + rng.normal(0.0, _EQ_SPREAD_DB))
-        default = settings[f"{band}_frequency_hz"]
-        settings[f"{band}_gain_db"] = float(gain) if rng.random() < 0.75 else 0.0
-        settings[f"{band}_frequency_hz"] = _log_normal(rng, default, 1.4)
-        settings[f"{band}_q"] = _log_normal(rng, settings[f"{band}_q"], 1.3)
+        frequency, q = str(band.frequency_hz), str(band.q)
+        settings[band.gain_name] = float(gain) if rng.random() < 0.75 else 0.0
+        settings[frequency] = _log_normal(rng, settings[frequency], 1.4)
+        settings[q] = _log_normal(rng, settings[q], 1.3)
     if rng.random() < habit.compressed:
         reduction = strength * habit.reduction_db * _log_normal(rng, 1.0, 1.5)
         ratio = float(np.clip(_log_normal(rng, 2.5, 1.4), 1.3, 4.0))
@@ -147,9 +146,8 @@ def _strip(
 def _bus(rng: np.random.Generator, strength: float) -> Settings:
     settings = default_settings(BUS)
     curve = strength * _smooth_curve(rng)
-    for frequency, gain in zip(BUS_EQ_HZ, curve, strict=True):
-        name = f"eq_{frequency:g}hz_gain_db".replace(".", "_")
-        settings[name] = float(gain)
+    for band, gain in zip(BUS.eq_bands, curve, strict=True):
+        settings[band.gain_name] = float(gain)
     if rng.random() < 0.7:
         ratio = float(np.clip(_log_normal(rng, 1.8, 1.3), 1.2, 3.0))
         settings["ratio"] = ratio

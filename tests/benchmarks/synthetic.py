@@ -109,7 +109,8 @@ class Example:
 def start_gains(stems: Stems) -> dict[str, float]:
     """Return the fader of each stem that gives the balance intended for the ensemble."""
     intended = stem_targets({name: TYPICAL_ROLES.get(name, (Role.UNKNOWN,)) for name in stems})
-    low, high = STRIP[0].low, STRIP[0].high
+    fader = STRIP.parameter("gain_db")
+    low, high = fader.low, fader.high
     return {
         name: float(np.clip(WORKING_LUFS + intended[name] - _lufs(audio), low, high))
         for name, audio in stems.items()
