@@ -53,3 +53,11 @@ def amplitude_to_db(amplitude: float) -> float:
 def power_to_db(power: float) -> float:
     """Return the level in dB of a power; 0 is ``-inf`` dB."""
     return 10.0 * math.log10(power) if power > 0.0 else -math.inf
+
+
+#: Nominal third-octave centres (IEC 61260) that spectra are told in.
+THIRD_OCTAVES_HZ: tuple[float, ...] = (
+    25.0, 31.5, 40.0, 50.0, 63.0, 80.0, 100.0, 125.0, 160.0, 200.0, 250.0, 315.0, 400.0, 500.0,
+    630.0, 800.0, 1000.0, 1250.0, 1600.0, 2000.0, 2500.0, 3150.0, 4000.0, 5000.0, 6300.0, 8000.0,
+    10000.0, 12500.0, 16000.0,
+)  # fmt: skip

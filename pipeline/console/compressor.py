@@ -20,6 +20,7 @@ __all__ = [
     "Course",
     "Float64Array",
     "GainReduction",
+    "LOWEST_LEVEL_LUFS",
     "as_float64",
     "smoothing_coefficient",
 ]
@@ -27,6 +28,9 @@ __all__ = [
 
 DETECTOR_MS = 5.0
 """Time constant of the mean-square detector."""
+
+LOWEST_LEVEL_LUFS = -100.0
+"""What a silent signal's level counts as, so that a threshold is a number."""
 
 POWER_FLOOR = 1e-12
 """Added to the detected power: the level of silence is -120 dB, not -inf."""
@@ -59,6 +63,11 @@ class GainReduction:
     max_db: float
     mean_db: float
     course_db: tuple[float, ...] = field(default=(), repr=False)
+
+    @property
+    def p95_db(self) -> float:
+        """The 95th percentile of the course; 0 where there is none."""
+        return float(np.percentile(self.course_db, 95.0)) if self.course_db else 0.0
 
 
 class Course:
@@ -168,15 +177,19 @@ class Compressor:
     Parameters
     ----------
     settings
-        ``threshold_db``, ``ratio``, ``attack_ms``, ``release_ms``, ``knee_db``, ``makeup_db``.
+        ``threshold_lu``, ``ratio``, ``attack_ms``, ``release_ms``, ``knee_db``, ``makeup_db``.
+    level_lufs
+        What the threshold is relative to; ``-inf`` for a silent signal.
     sample_rate
         In Hz.
     """
 
     latency = 0
 
-    def __init__(self, settings: Mapping[str, float], *, sample_rate: int) -> None:
-        self._threshold_db = float(settings["threshold_db"])
+    def __init__(
+        self, settings: Mapping[str, float], *, level_lufs: float, sample_rate: int
+    ) -> None:
+        self._threshold_db = max(level_lufs, LOWEST_LEVEL_LUFS) + settings["threshold_lu"]
         self._slope = 1.0 - 1.0 / settings["ratio"]
         self._knee_db = float(settings["knee_db"])
         self._makeup = db_to_amplitude(settings["makeup_db"])

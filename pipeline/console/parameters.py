@@ -17,10 +17,10 @@ from pipeline.errors import suggest
 __all__ = [
     "BUS",
     "BUS_EQ_BANDS",
-    "BUS_EQ_HZ",
-    "BUS_EQ_Q",
+    "HIGH_PASS_OFF_HZ",
     "STRIP",
     "STRIP_EQ_BANDS",
+    "WORKING_LUFS",
     "Aspect",
     "EqBand",
     "Parameter",
@@ -107,7 +107,7 @@ class ParameterTable(tuple[Parameter, ...]):
     Examples
     --------
     >>> STRIP.parameter("ratio").high, STRIP.columns["gain_db"], len(BUS.eq_gains)
-    (20.0, 0, 29)
+    (20.0, 31, 5)
     """
 
     eq_bands: tuple[EqBand, ...]
@@ -128,146 +128,162 @@ class ParameterTable(tuple[Parameter, ...]):
 
 
 def _eq_parameters(
-    prefix: str, label: str, low_hz: float, default_hz: float, high_hz: float, *, shelf: bool
+    band: EqBand, hertz: tuple[float, float, float], *, gain_db: float, q: float
 ) -> tuple[Parameter, ...]:
-    q_high = 1.0 if shelf else 6.0
-    q_default = math.sqrt(0.5) if shelf else 1.0
+    """Return a band's gain, frequency and Q.
+
+    Parameters
+    ----------
+    hertz
+        Lowest, default and highest frequency.
+    gain_db, q
+        Largest gain, up or down, and largest Q that automatic decisions use.
+    """
+    is_shelf = band.shape != "peak"
+    name = band.gain_name.removesuffix("_gain_db")
+    label = name.replace("_", " ")
+    low_hz, default_hz, high_hz = hertz
+    q_default = math.sqrt(0.5) if is_shelf else min(1.0, q)
+    eq = Aspect.EQ
     return (
         Parameter(
-            f"{prefix}_gain_db", -15.0, 15.0, 0.0, -9.0, 9.0, "linear", Aspect.EQ, f"{label} gain"
+            f"{name}_gain_db", -15.0, 15.0, 0.0, -gain_db, gain_db, "linear", eq, f"{label} gain"
         ),
         Parameter(
-            f"{prefix}_frequency_hz",
-            low_hz,
-            high_hz,
-            default_hz,
-            low_hz,
-            high_hz,
-            "log",
-            Aspect.EQ,
+            f"{name}_frequency_hz", low_hz, high_hz, default_hz, low_hz, high_hz, "log", eq,
             f"{label} frequency",
         ),
         Parameter(
-            f"{prefix}_q",
-            0.3,
-            q_high,
-            q_default,
-            0.4,
-            min(q_high, 3.0),
-            "log",
-            Aspect.EQ,
-            f"{label} quality factor",
+            f"{name}_q", 0.3, 1.0 if is_shelf else 6.0, q_default, 0.5 if is_shelf else 0.3, q,
+            "log", eq, f"{label} quality factor",
         ),
-    )
+    )  # fmt: skip
 
 
-def _compressor_parameters(*, safe_ratio: float, safe_attack_ms: float) -> tuple[Parameter, ...]:
-    D = Aspect.DYNAMICS
+def _compressor_parameters(
+    *, level: str, ratio: float, attack_ms: float, release_ms: float
+) -> tuple[Parameter, ...]:
+    """Return a compressor's parameters.
+
+    Parameters
+    ----------
+    level
+        What the threshold is relative to.
+    ratio, attack_ms, release_ms
+        Largest ratio and shortest times that automatic decisions use.
+    """
+    dynamics = Aspect.DYNAMICS
     return (
         Parameter(
-            "threshold_db",
-            -60.0,
-            0.0,
-            0.0,
-            -60.0,
-            0.0,
-            "linear",
-            D,
-            "mean-square level in dBFS above which the compressor works",
+            "threshold_lu", -40.0, 30.0, 0.0, -24.0, 12.0, "linear", dynamics,
+            f"mean-square level above which the compressor works, against {level}",
         ),
-        Parameter("ratio", 1.0, 20.0, 1.0, 1.0, safe_ratio, "log", D, "compression ratio"),
+        Parameter("ratio", 1.0, 20.0, 1.0, 1.0, ratio, "log", dynamics, "compression ratio"),
         Parameter(
-            "attack_ms", 0.1, 200.0, 20.0, safe_attack_ms, 80.0, "log", D, "time to reduce gain"
+            "attack_ms", 0.1, 200.0, 20.0, attack_ms, 80.0, "log", dynamics, "time to reduce gain"
         ),
-        Parameter("release_ms", 10.0, 2000.0, 200.0, 40.0, 800.0, "log", D, "time to recover"),
-        Parameter("knee_db", 0.0, 24.0, 6.0, 0.0, 12.0, "linear", D, "width of the soft knee"),
-        Parameter("makeup_db", -12.0, 24.0, 0.0, 0.0, 12.0, "linear", D, "gain after it"),
+        Parameter(
+            "release_ms", 10.0, 2000.0, 200.0, release_ms, 800.0, "log", dynamics, "time to recover"
+        ),
+        Parameter(
+            "knee_db", 0.0, 24.0, 6.0, 0.0, 12.0, "linear", dynamics, "width of the soft knee"
+        ),
+        Parameter("makeup_db", -12.0, 24.0, 0.0, 0.0, 12.0, "linear", dynamics, "gain after it"),
+    )  # fmt: skip
+
+
+def _bands(*names: str) -> tuple[EqBand, ...]:
+    """Return bands of three parameters each, their shape told by the name's end."""
+    shapes: dict[str, Literal["low_shelf", "peak", "high_shelf"]]
+    shapes = {"low_shelf": "low_shelf", "high_shelf": "high_shelf"}
+    return tuple(
+        EqBand(shapes.get(name, "peak"), f"{name}_gain_db", f"{name}_frequency_hz", f"{name}_q")
+        for name in names
     )
 
 
-_STRIP_EQ: tuple[tuple[str, Literal["low_shelf", "peak", "high_shelf"], float, float, float], ...]
-_STRIP_EQ = (
-    ("low_shelf", "low_shelf", 30.0, 100.0, 250.0),
-    ("low_peak", "peak", 60.0, 180.0, 450.0),
-    ("low_mid_peak", "peak", 250.0, 500.0, 1200.0),
-    ("high_mid_peak", "peak", 800.0, 1800.0, 4000.0),
-    ("high_peak", "peak", 2500.0, 5000.0, 10000.0),
-    ("high_shelf", "high_shelf", 4000.0, 9000.0, 16000.0),
-)
+#: Loudness that stems sum to before the bus, whose threshold is relative to it: leaves headroom.
+WORKING_LUFS = -20.0
 
-STRIP_EQ_BANDS: tuple[EqBand, ...] = tuple(
-    EqBand(shape, f"{name}_gain_db", f"{name}_frequency_hz", f"{name}_q")
-    for name, shape, *_ in _STRIP_EQ
+#: A high-pass at its lowest frequency is switched off.
+HIGH_PASS_OFF_HZ = 10.0
+
+STRIP_EQ_BANDS = _bands(
+    "low_shelf", "low_peak", "low_mid_peak", "high_mid_peak", "high_peak", "high_shelf"
+)
+_STRIP_HZ = (
+    (30.0, 100.0, 250.0),
+    (60.0, 180.0, 450.0),
+    (250.0, 500.0, 1200.0),
+    (800.0, 1800.0, 4000.0),
+    (2500.0, 5000.0, 10000.0),
+    (4000.0, 9000.0, 16000.0),
 )
 
 _STRIP: tuple[Parameter, ...] = (
     Parameter(
-        "gain_db", -48.0, 24.0, 0.0, -36.0, 24.0, "linear", Aspect.LEVEL, "fader, before the EQ"
+        "high_pass_hz", HIGH_PASS_OFF_HZ, 1000.0, HIGH_PASS_OFF_HZ, HIGH_PASS_OFF_HZ, 300.0, "log",
+        Aspect.EQ, f"high-pass, 12 dB an octave; off at {HIGH_PASS_OFF_HZ:g} Hz",
     ),
     *(
         parameter
-        for name, shape, low, default, high in _STRIP_EQ
+        for band, hertz in zip(STRIP_EQ_BANDS, _STRIP_HZ, strict=True)
         for parameter in _eq_parameters(
-            name, name.replace("_", " "), low, default, high, shelf=shape != "peak"
+            band, hertz, gain_db=6.0, q=math.sqrt(0.5) if band.shape != "peak" else 2.0
         )
     ),
-    *_compressor_parameters(safe_ratio=4.0, safe_attack_ms=2.0),
-    Parameter("width", 0.0, 2.0, 1.0, 0.0, 2.0, "linear", Aspect.WIDTH, "gain of the side signal"),
     Parameter(
-        "spread",
-        0.0,
-        1.0,
-        0.0,
-        0.0,
-        1.0,
-        "linear",
-        Aspect.WIDTH,
+        "deess_db", 0.0, 24.0, 0.0, 0.0, 6.0, "linear", Aspect.DYNAMICS,
+        "most that the de-esser takes off the sibilants; 0 for off",
+    ),
+    Parameter(
+        "deess_hz", 2000.0, 12000.0, 6000.0, 4000.0, 9000.0, "log", Aspect.DYNAMICS,
+        "frequency above which it works",
+    ),
+    Parameter(
+        "deess_threshold_lu", -60.0, 20.0, 0.0, -30.0, 10.0, "linear", Aspect.DYNAMICS,
+        "level above that frequency where it begins, against the stem's loudness",
+    ),
+    *_compressor_parameters(
+        level="the stem's loudness", ratio=4.0, attack_ms=2.0, release_ms=40.0
+    ),
+    Parameter("width", 0.0, 2.0, 1.0, 0.0, 1.5, "linear", Aspect.WIDTH, "gain of the side signal"),
+    Parameter(
+        "spread", 0.0, 1.0, 0.0, 0.0, 0.3, "linear", Aspect.WIDTH,
         "decorrelated side made from the mid above 200 Hz; vanishes in mono",
     ),
     Parameter(
         "pan", -1.0, 1.0, 0.0, -1.0, 1.0, "linear", Aspect.PAN, "constant-power, -1 left, 1 right"
     ),
-)
+    Parameter(
+        "gain_db", -48.0, 24.0, 0.0, -36.0, 24.0, "linear", Aspect.LEVEL, "fader, last of all"
+    ),
+)  # fmt: skip
 
 STRIP = ParameterTable(_STRIP, STRIP_EQ_BANDS)
 
-# Third-octave centres (IEC 61260 nominal): as fine as the ear's critical bands, so a bus can follow
-# a reference's tilt where six bands a strip leave about 2 dB.
-BUS_EQ_HZ: tuple[float, ...] = (
-    25.0, 31.5, 40.0, 50.0, 63.0, 80.0, 100.0, 125.0, 160.0, 200.0, 250.0, 315.0, 400.0, 500.0,
-    630.0, 800.0, 1000.0, 1250.0, 1600.0, 2000.0, 2500.0, 3150.0, 4000.0, 5000.0, 6300.0, 8000.0,
-    10000.0, 12500.0, 16000.0,
-)  # fmt: skip
-
-BUS_EQ_Q = 3.0
-
-
-def _bus_eq_name(frequency_hz: float) -> str:
-    return f"eq_{frequency_hz:g}hz_gain_db".replace(".", "_")
-
-
-BUS_EQ_BANDS: tuple[EqBand, ...] = tuple(
-    EqBand("peak", _bus_eq_name(frequency), frequency, BUS_EQ_Q) for frequency in BUS_EQ_HZ
+BUS_EQ_BANDS = _bands("low_shelf", "low_peak", "mid_peak", "high_mid_peak", "high_shelf")
+_BUS_HZ = (
+    (40.0, 90.0, 200.0),
+    (100.0, 220.0, 450.0),
+    (400.0, 800.0, 1600.0),
+    (1500.0, 3000.0, 6000.0),
+    (5000.0, 9000.0, 14000.0),
 )
 
 _BUS: tuple[Parameter, ...] = (
     *(
-        Parameter(
-            _bus_eq_name(frequency),
-            -15.0,
-            15.0,
-            0.0,
-            -9.0,
-            9.0,
-            "linear",
-            Aspect.EQ,
-            f"bus EQ gain at {frequency:g} Hz",
+        parameter
+        for band, hertz in zip(BUS_EQ_BANDS, _BUS_HZ, strict=True)
+        for parameter in _eq_parameters(
+            band, hertz, gain_db=4.0, q=math.sqrt(0.5) if band.shape != "peak" else 1.2
         )
-        for frequency in BUS_EQ_HZ
     ),
-    *_compressor_parameters(safe_ratio=3.0, safe_attack_ms=10.0),
+    *_compressor_parameters(
+        level="the sum's working level", ratio=2.0, attack_ms=10.0, release_ms=60.0
+    ),
     Parameter(
-        "width", 0.0, 2.0, 1.0, 0.5, 1.6, "linear", Aspect.WIDTH, "gain of the bus's side signal"
+        "width", 0.0, 2.0, 1.0, 0.7, 1.4, "linear", Aspect.WIDTH, "gain of the bus's side signal"
     ),
     Parameter(
         "gain_db", -24.0, 36.0, 0.0, -24.0, 36.0, "linear", Aspect.LEVEL, "drive into the limiter"

@@ -4,8 +4,9 @@ Each processor keeps its state from one ``process`` call to the next, so the siz
 never changes the output, not by one bit. States and coefficients are float64; a block comes back
 in the dtype that it came in. ``latency`` is in frames; only the limiter has any.
 
-The chain of a strip: gain, 6-band EQ, compressor, makeup, width and spread, pan. Of the bus:
-29-band EQ, compressor, makeup, width, gain, and with a ceiling the true-peak limiter and trim.
+The chain of a strip: high-pass and 6-band EQ, de-esser, compressor, makeup, width and spread, pan,
+fader. Of the bus: 5-band EQ, compressor, makeup, width, gain, and with a ceiling the true-peak
+limiter and trim.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.console.compressor import Compressor, GainReduction, as_float64
+from pipeline.console.deesser import DeEsser
 from pipeline.console.limiter import TruePeakLimiter
-from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand
+from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS, WORKING_LUFS, EqBand
 from pipeline.console.response import Sections, decorrelator_sections, eq_sections
 from pipeline.jit import kernel
 from pipeline.units import Float64Array, FloatArray, db_to_amplitude
@@ -290,26 +292,32 @@ class StereoImage:
 
 
 class Strip:
-    """One stem's channel: gain, EQ, compressor and makeup, width and spread, pan.
+    """One stem's channel: EQ, de-esser, compressor and makeup, width and spread, pan, fader.
 
     Parameters
     ----------
     settings
         Values of every parameter of :data:`pipeline.console.parameters.STRIP`.
+    level_lufs
+        Loudness of the stem as it comes in, which the thresholds are relative to.
     sample_rate
         In Hz.
     """
 
     latency = 0
 
-    def __init__(self, settings: Mapping[str, float], *, sample_rate: int) -> None:
-        self._gain = db_to_amplitude(settings["gain_db"])
+    def __init__(
+        self, settings: Mapping[str, float], *, level_lufs: float, sample_rate: int
+    ) -> None:
         self._equaliser = Equaliser(settings, STRIP_EQ_BANDS, sample_rate=sample_rate)
-        self.compressor = Compressor(settings, sample_rate=sample_rate)
+        self.deesser = DeEsser(settings, level_lufs=level_lufs, sample_rate=sample_rate)
+        self.compressor = Compressor(settings, level_lufs=level_lufs, sample_rate=sample_rate)
         self._image = StereoImage(
             width=settings["width"], spread=settings["spread"], sample_rate=sample_rate
         )
-        self._pan = pan_gains(settings["pan"])
+        fader = db_to_amplitude(settings["gain_db"])
+        left, right = pan_gains(settings["pan"])
+        self._gains = (fader * left, fader * right)
 
     def process(self, x: FloatArray) -> FloatArray:
         """Return the processed block, shape (2, frames)."""
@@ -337,7 +345,7 @@ class Strip:
         y = as_float64(x)
         self._through_devices(y)
         plain = y.copy()
-        self._pan_over(plain)
+        self._pan_and_fade(plain)
         self._place(y)
         half = 0.5 * (bus_width - 1.0) * (y[0] - y[1])
         sides = y - plain
@@ -346,19 +354,18 @@ class Strip:
         return y.astype(x.dtype, copy=False), sides.astype(x.dtype, copy=False)
 
     def _through_devices(self, y: Float64Array) -> None:
-        if self._gain != 1.0:
-            y *= self._gain
         self._equaliser.run(y)
+        self.deesser.run(y)
         self.compressor.run(y)
 
     def _place(self, y: Float64Array) -> None:
         self._image.run(y)
-        self._pan_over(y)
+        self._pan_and_fade(y)
 
-    def _pan_over(self, y: Float64Array) -> None:
-        if self._pan != (1.0, 1.0):
-            y[0] *= self._pan[0]
-            y[1] *= self._pan[1]
+    def _pan_and_fade(self, y: Float64Array) -> None:
+        if self._gains != (1.0, 1.0):
+            y[0] *= self._gains[0]
+            y[1] *= self._gains[1]
 
 
 class Bus:
@@ -385,7 +392,7 @@ class Bus:
         trim_db: float = 0.0,
     ) -> None:
         self._equaliser = Equaliser(settings, BUS_EQ_BANDS, sample_rate=sample_rate)
-        self.compressor = Compressor(settings, sample_rate=sample_rate)
+        self.compressor = Compressor(settings, level_lufs=WORKING_LUFS, sample_rate=sample_rate)
         self._image = StereoImage(width=settings["width"], sample_rate=sample_rate)
         self._gain = db_to_amplitude(settings["gain_db"])
         self.limiter: TruePeakLimiter | None = None

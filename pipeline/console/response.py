@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.console.parameters import EqBand
+from pipeline.console.parameters import HIGH_PASS_OFF_HZ, EqBand
 
 __all__ = [
     "DECORRELATOR_HIGH_PASS_HZ",
@@ -115,8 +115,18 @@ def band_values(band: EqBand, settings: Mapping[str, float]) -> tuple[float, flo
 def eq_sections(
     settings: Mapping[str, float], bands: Sequence[EqBand], *, sample_rate: int
 ) -> Sections:
-    """Return the biquads of an equaliser, shape (sections, 6); bands at 0 dB are left out."""
+    """Return the biquads of an equaliser, shape (sections, 6); what is switched off is left out.
+
+    A high-pass comes first where the settings have one.
+    """
     rows = []
+    high_pass_hz = settings.get("high_pass_hz", HIGH_PASS_OFF_HZ)
+    if high_pass_hz > HIGH_PASS_OFF_HZ:
+        rows.append(
+            biquad(
+                "high_pass", frequency_hz=high_pass_hz, q=math.sqrt(0.5), sample_rate=sample_rate
+            )
+        )
     for band in bands:
         gain_db, frequency_hz, q = band_values(band, settings)
         if gain_db != 0.0:

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.fft
 import scipy.signal
 
-from pipeline.console.parameters import BUS_EQ_HZ
+from pipeline.units import THIRD_OCTAVES_HZ
 from pipeline.loudness.energy import k_weighting
 from pipeline.units import Float64Array, FloatArray, power_to_db
 
@@ -101,9 +101,9 @@ def measure_stereo(audio: FloatArray, *, sample_rate: int) -> StereoField:
         _correlation(float(a), float(b), float(c)) if a + b > _FLOOR * loudest else math.nan
         for a, b, c in zip(left, right, cross, strict=True)
     ]
-    low = np.asarray(BUS_EQ_HZ) <= 125.0
+    low = np.asarray(THIRD_OCTAVES_HZ) <= 125.0
     return StereoField(
-        bands_hz=tuple(float(hz) for hz in BUS_EQ_HZ),
+        bands_hz=tuple(float(hz) for hz in THIRD_OCTAVES_HZ),
         correlation_by_band=tuple(round(v, 3) for v in correlations),
         level_by_band_db=tuple(round(power_to_db(max(float(p) / loudest, 1e-12)), 1) for p in both),
         correlation=round(_correlation(left.sum(), right.sum(), cross.sum()), 3),
@@ -154,10 +154,10 @@ def _powers(audio: FloatArray, sample_rate: int) -> tuple[Float64Array, Float64A
         k_weighting(sample_rate).copy(), worN=2.0 * math.pi * frequency / sample_rate
     )
     sums *= np.square(np.abs(response))
-    edges = np.append(np.asarray(BUS_EQ_HZ) * 2.0 ** (-1.0 / 6.0), BUS_EQ_HZ[-1] * 2.0 ** (1 / 6))
+    edges = np.append(np.asarray(THIRD_OCTAVES_HZ) * 2.0 ** (-1.0 / 6.0), THIRD_OCTAVES_HZ[-1] * 2.0 ** (1 / 6))
     band = np.searchsorted(edges, frequency, side="right") - 1
-    inside = (band >= 0) & (band < len(BUS_EQ_HZ))
-    by_band = np.zeros((3, len(BUS_EQ_HZ)))
+    inside = (band >= 0) & (band < len(THIRD_OCTAVES_HZ))
+    by_band = np.zeros((3, len(THIRD_OCTAVES_HZ)))
     for row, powers in zip(by_band, sums, strict=True):
         np.add.at(row, band[inside], powers[inside])
     return by_band[0], by_band[1], by_band[2]

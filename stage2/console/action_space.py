@@ -1,43 +1,26 @@
 """How far the controller may move each setting, and from where.
 
-Its units are unbounded: 0 is where a mix starts, and any number maps into the reach by a logistic
-curve, so that a prediction is always a setting that makes sense. Thresholds start at the level of
-what they see, so they follow a stem that is turned up, down or split.
+Its units are unbounded: 0 is what engineers usually do, and any number maps into the safe range by
+a logistic curve, so that a prediction is always a setting that makes sense.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from pipeline.console.parameters import BUS, BUS_EQ_HZ, STRIP, Aspect, Parameter
+from pipeline.console.parameters import BUS, STRIP, Aspect, Parameter
+from stage2.console.search_space import HELD, StemGuard
 
 __all__ = ["MOST_LEVEL_DB", "Reach"]
 
-MOST_LEVEL_DB = 8.0
+MOST_LEVEL_DB = 6.0
 """How far a fader may move from the balance, up or down."""
-_STRIP_THRESHOLD_DB, _BUS_THRESHOLD_DB = 14.0, 12.0
-_BUS_LEVEL_DB = -20.0
+_MOST_PAN = 0.5
 _INSIDE = 0.04
-# low, start, high where they are not the table's own safe range and default
-_STRIP_REACH = {
-    "ratio": (1.0, 1.3, 4.0),
-    "attack_ms": (2.0, 10.0, 80.0),
-    "release_ms": (40.0, 150.0, 800.0),
-    "width": (0.0, 1.0, 2.0),
-    "pan": (-0.5, 0.0, 0.5),
-}
-_BUS_REACH = {
-    "ratio": (1.0, 1.2, 3.0),
-    "attack_ms": (10.0, 30.0, 80.0),
-    "release_ms": (40.0, 150.0, 800.0),
-    "width": (0.5, 1.0, 1.6),
-}
-_HELD = ("knee_db", "makeup_db")
-_LEAST_SPREAD = 0.05
 
 
 class Reach:
@@ -47,50 +30,40 @@ class Reach:
     ----------
     gains_db
         Fader of each stem in the intended balance.
-    loud_db
-        Power of each balanced stem in its loud moments, in dB, before the fader.
-    centred, max_spread
+    guards
         The guardrails of each stem.
+    typical
+        Complete settings of each strip, and last of the bus, where no move is made.
     match
-        Aspects to follow; the settings of others stay where they start.
-    highest_hz
-        Bus bands above it stay flat: out of the sample rate's reach.
+        Aspects to follow; the settings of others stay neutral.
     """
 
     def __init__(
         self,
         *,
         gains_db: Sequence[float],
-        loud_db: Sequence[float],
-        centred: Sequence[bool],
-        max_spread: Sequence[float],
+        guards: Sequence[StemGuard],
+        typical: Sequence[Mapping[str, float]],
         match: frozenset[Aspect] = frozenset(Aspect),
-        highest_hz: float = math.inf,
     ) -> None:
         self.stems = len(gains_db)
         rows = []
-        for gain, loud, middle, spread in zip(gains_db, loud_db, centred, max_spread, strict=True):
-            level = min(max(loud + gain - 3.0, -58.0), -2.0)
-            own = {
-                **_STRIP_REACH,
-                "gain_db": _within(gain, MOST_LEVEL_DB),
-                "threshold_db": _around(level, _STRIP_THRESHOLD_DB),
-                "spread": (0.0, min(_LEAST_SPREAD, spread), spread),
-            }
-            if middle:
-                own["pan"] = (0.0, 0.0, 0.0)
-            if spread == 0.0:
-                own["width"] = (0.0, 1.0, 1.0)
-            rows.append(_bounds(STRIP, own, match))
-        own = {**_BUS_REACH, "threshold_db": _around(_BUS_LEVEL_DB, _BUS_THRESHOLD_DB)}
-        own |= {
-            BUS[column].name: (0.0, 0.0, 0.0)
-            for frequency_hz, column in zip(BUS_EQ_HZ, BUS.eq_gains, strict=True)
-            if frequency_hz > highest_hz
-        }
-        own["gain_db"] = (0.0, 0.0, 0.0)
+        fader, high_pass = STRIP.parameter("gain_db"), STRIP.parameter("high_pass_hz")
+        for gain, guard, settings in zip(gains_db, guards, typical[:-1], strict=True):
+            limits = {
+                "gain_db": (max(gain - MOST_LEVEL_DB, fader.low), min(gain + MOST_LEVEL_DB, fader.high)),
+                "pan": (0.0, 0.0) if guard.centred else (-_MOST_PAN, _MOST_PAN),
+                "spread": (0.0, guard.max_spread),
+                "high_pass_hz": (
+                    high_pass.low, min(guard.highest_high_pass_hz, high_pass.safe_high)
+                ),
+            }  # fmt: skip
+            if guard.max_spread == 0.0:
+                limits["width"] = (0.0, 1.0)
+            rows.append(_bounds(STRIP, {**settings, "gain_db": gain}, limits, match))
+        bus = _bounds(BUS, typical[-1], {"gain_db": (0.0, 0.0)}, match)
         self._strips = torch.tensor(rows, dtype=torch.float64).permute(2, 0, 1)
-        self._bus = torch.tensor(_bounds(BUS, own, match), dtype=torch.float64).T
+        self._bus = torch.tensor(bus, dtype=torch.float64).T
         self._strip_log = torch.tensor([p.scale == "log" for p in STRIP])
         self._bus_log = torch.tensor([p.scale == "log" for p in BUS])
 
@@ -120,33 +93,22 @@ class Reach:
         return self._strips[2] > self._strips[0], self._bus[2] > self._bus[0]
 
 
-def _within(gain_db: float, reach_db: float) -> tuple[float, float, float]:
-    fader = STRIP.parameter("gain_db")
-    low, high = fader.low, fader.high
-    return max(gain_db - reach_db, low), gain_db, min(gain_db + reach_db, high)
-
-
-def _around(level_db: float, reach_db: float) -> tuple[float, float, float]:
-    return max(level_db - reach_db, -60.0), level_db, min(level_db + 0.7 * reach_db, 0.0)
-
-
 def _bounds(
     table: Sequence[Parameter],
-    own: dict[str, tuple[float, float, float]],
+    start: Mapping[str, float],
+    limits: Mapping[str, tuple[float, float]],
     match: frozenset[Aspect],
 ) -> list[tuple[float, float, float]]:
     """Return low, start and high of each parameter, logarithms where the scale is one."""
     out = []
     for parameter in table:
-        low, start, high = own.get(
-            parameter.name, (parameter.safe_low, parameter.default, parameter.safe_high)
-        )
-        if parameter.name in _HELD:
-            low = start = high = parameter.default
-        if parameter.aspect not in match:
-            start = start if parameter.aspect is Aspect.LEVEL else parameter.default
-            low = high = start
-        values = (low, start, high)
+        low, high = limits.get(parameter.name, (parameter.safe_low, parameter.safe_high))
+        middle = min(max(start[parameter.name], low), high)
+        if parameter.aspect not in match and parameter.aspect is not Aspect.LEVEL:
+            middle = parameter.default
+        if parameter.name in HELD or parameter.aspect not in match:
+            low = high = middle
+        values = (low, middle, high)
         out.append(tuple(math.log(v) for v in values) if parameter.scale == "log" else values)
     return out  # type: ignore[return-value]
 

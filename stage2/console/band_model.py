@@ -12,15 +12,17 @@ compression, the correlation of compressed stems) is corrected from real renders
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from pipeline.console.parameters import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS
+from pipeline.console.compressor import LOWEST_LEVEL_LUFS
+from pipeline.console.parameters import BUS, BUS_EQ_BANDS, STRIP, STRIP_EQ_BANDS, WORKING_LUFS
 from stage2.console.functional import compressor_reduction_db, eq_response
 from stage2.console.statistics import Digest, k_power
+from stage2.style.broad import broad_bands
 from stage2.style.envelopes import BAND_EDGES_HZ, CONTROL_RATE_HZ, RANGES_HZ, punch_db
 from stage2.style.measure import THIRD_OCTAVES_HZ, typical_spectrum
 
@@ -40,7 +42,8 @@ class ModelledMix:
     their sum before the bus, not gated; ``frames`` the power per style frame and fine band,
     ``(frames, bands)``, or None where it was not asked for; ``reductions_db`` what the compressor
     of each strip, and last the bus's, takes off on average while something plays,
-    ``(stems + 1,)``.
+    ``(stems + 1,)``; ``stem_bands_db`` each stem's level after its strip in broad bands, against
+    its own power, ``(stems, broad bands)``.
     """
 
     features: torch.Tensor
@@ -48,6 +51,7 @@ class ModelledMix:
     sum_lufs: torch.Tensor
     frames: torch.Tensor | None
     reductions_db: torch.Tensor
+    stem_bands_db: torch.Tensor
 
 
 class BandModel:
@@ -57,14 +61,20 @@ class BandModel:
     ----------
     digest
         Of the stems.
+    levels_lufs
+        Loudness of each whole stem, which its thresholds are relative to; by default that of what
+        was digested.
 
     Notes
     -----
     Settings are tensors in the units and the order of the plan's tables ``STRIP`` and ``BUS``.
     """
 
-    def __init__(self, digest: Digest) -> None:
+    def __init__(self, digest: Digest, levels_lufs: Sequence[float] | None = None) -> None:
         self.digest = digest
+        levels = digest.loudness_lufs if levels_lufs is None else np.asarray(levels_lufs)
+        self._level = torch.from_numpy(np.maximum(levels, LOWEST_LEVEL_LUFS))
+        self._working = torch.tensor([WORKING_LUFS], dtype=torch.float64)
         bands = digest.bands
         self._frequency = torch.from_numpy(bands.centre_hz)
         self._cross = torch.from_numpy(digest.cross)
@@ -116,15 +126,16 @@ class BandModel:
     )
 
     def _compress(
-        self, power: torch.Tensor, settings: Mapping[str, torch.Tensor]
+        self, power: torch.Tensor, settings: Mapping[str, torch.Tensor], level: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the power gain per control frame, ``(channels, frames)``, without make-up.
 
+        Thresholds are relative to ``level``, ``(channels,)`` in LUFS.
         And what that takes off on average where the power is within 30 dB of its highest, in dB.
         """
         reduction = compressor_reduction_db(
             power,
-            threshold_db=settings["threshold_db"],
+            threshold_db=settings["threshold_lu"] + level,
             ratio=settings["ratio"],
             attack_ms=settings["attack_ms"],
             release_ms=settings["release_ms"],
@@ -162,9 +173,9 @@ class BandModel:
         fader = torch.pow(10.0, strip["gain_db"] / 10.0)
         eq_power = response.real.square() + response.imag.square()
         coarse_eq = torch.einsum("csb,sb->cs", self._share, eq_power)
-        coarse_gain = fader * coarse_eq  # (coarse, stems)
-        envelope = self._envelope * coarse_gain[:, :, None]  # (coarse, stems, frames)
-        reduced, taken = self._compress(envelope.sum(dim=0), strip)  # (stems, frames), (stems,)
+        envelope = self._envelope * coarse_eq[:, :, None]  # (coarse, stems, frames)
+        # (stems, frames), (stems,)
+        reduced, taken = self._compress(envelope.sum(dim=0), strip, self._level)
         makeup = torch.pow(10.0, strip["makeup_db"] / 10.0)
         # a stem that rests in every passage is taken as not compressed
         kept = torch.where(
@@ -192,6 +203,9 @@ class BandModel:
         stem_left = self._own_power(left, count)
         stem_right = self._own_power(right, count)
         weighted = torch.einsum("b,bs->s", self._k_power, stem_left + stem_right)
+        in_thirds = (self._third @ (stem_left + stem_right)).T + _EPSILON
+        in_thirds = in_thirds / in_thirds.sum(dim=1, keepdim=True)
+        stem_bands_db = broad_bands(10.0 * torch.log10(in_thirds))
         stem_lufs = 10.0 * torch.log10(weighted + _EPSILON) - 0.691 + self._offset
         sum_lufs = 10.0 * torch.log10(weighted.sum() + _EPSILON) - 0.691
 
@@ -211,7 +225,7 @@ class BandModel:
         unit = torch.where(self._rests, torch.zeros_like(unit), unit)
         mixed = torch.einsum("csf,cs,sf->cf", self._envelope, unit, reduced)  # (coarse, frames)
         whole = mixed.sum(dim=0)
-        bus_gain, bus_taken = self._compress(whole[None], master)
+        bus_gain, bus_taken = self._compress(whole[None], master, self._working)
         bus_reduced = bus_gain[0]
         bus_kept = (mixed * bus_reduced).sum(dim=1) / (mixed.sum(dim=1) + _EPSILON)
         bus_power = bus_eq * bus_kept[self._coarse_of]
@@ -228,7 +242,8 @@ class BandModel:
         if with_frames:
             own = self._frames.mean(dim=1).T + _EPSILON  # (bands, stems)
             frames = torch.einsum("sfb,bs->fb", self._frames, stem_power / own)
-        return ModelledMix(features, stem_lufs, sum_lufs, frames, torch.cat((taken, bus_taken)))
+        reductions = torch.cat((taken, bus_taken))
+        return ModelledMix(features, stem_lufs, sum_lufs, frames, reductions, stem_bands_db)
 
     def _own_power(self, weights: torch.Tensor, count: int) -> torch.Tensor:
         """Return each stem's own power per band, ``(bands, stems)``."""

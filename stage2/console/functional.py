@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from pipeline.console.compressor import DETECTOR_MS, POWER_FLOOR, smoothing_coefficient
-from pipeline.console.parameters import EqBand
+from pipeline.console.parameters import HIGH_PASS_OFF_HZ, EqBand
 from pipeline.console.response import HIGHEST_BAND, decorrelator_response
 from pipeline.jit import kernel
 
@@ -39,7 +39,7 @@ __all__ = [
 Array = npt.NDArray[np.float64]
 
 EQ_TAIL_S = 1.5
-"""Zeros after the signal: the slowest band (25 Hz, Q 3, +15 dB) has rung out by 140 dB."""
+"""Zeros after the signal: the slowest band (30 Hz, Q 6, +15 dB) has rung out by 140 dB."""
 
 DECORRELATOR_TAIL_S = 0.25
 
@@ -85,6 +85,18 @@ def eq_sections(
         sections.append(_shelves(cos_w[..., shelves], alpha[..., shelves], A[..., shelves], sign))
     order = np.argsort(peaks + shelves).tolist()
     return torch.cat(sections, dim=-2)[..., order, :]  # (..., bands, 6)
+
+
+def _high_pass(frequency_hz: Tensor, sample_rate: int) -> Tensor:
+    """Return Butterworth high-passes ``(..., 6)``; those that are switched off pass all."""
+    w = 2.0 * math.pi * torch.clamp(frequency_hz / sample_rate, max=HIGHEST_BAND)
+    cos_w, alpha = torch.cos(w), torch.sin(w) / math.sqrt(2.0)
+    b = (1.0 + cos_w) / 2.0
+    one = torch.ones_like(b)
+    rows = [b, -2.0 * b, b, 1.0 + alpha, -2.0 * cos_w, 1.0 - alpha]
+    section = torch.stack(rows, dim=-1) / rows[3][..., None]
+    none = torch.stack([one, 0.0 * one, 0.0 * one, one, 0.0 * one, 0.0 * one], dim=-1)
+    return torch.where((frequency_hz > HIGH_PASS_OFF_HZ)[..., None], section, none)
 
 
 def _peaks(cos_w: Tensor, alpha: Tensor, A: Tensor) -> Tensor:
@@ -206,6 +218,9 @@ def eq_response(
         complex128, shape (..., bins).
     """
     sections = eq_sections(settings, bands, sample_rate=sample_rate)
+    if "high_pass_hz" in settings:
+        cut = _high_pass(settings["high_pass_hz"].to(torch.float64), sample_rate)
+        sections = torch.cat((cut[..., None, :], sections), dim=-2)
     angle = frequencies_hz.detach().to(torch.float64) * (-2.0 * math.pi / sample_rate)
     z = torch.polar(torch.ones_like(angle), angle)
     response = _CascadeResponse.apply(sections.reshape(-1, *sections.shape[-2:]), z)
@@ -420,12 +435,17 @@ def compressor_reduction_db(
     return reduction.reshape(shape)
 
 
-def compress(x: Tensor, settings: Mapping[str, Tensor], *, sample_rate: int) -> Tensor:
-    """Compress ``x`` (..., 2, frames) and make up its gain, with settings of shape (...)."""
+def compress(
+    x: Tensor, settings: Mapping[str, Tensor], *, level_lufs: Tensor | float, sample_rate: int
+) -> Tensor:
+    """Compress ``x`` (..., 2, frames) and make up its gain, with settings of shape (...).
+
+    ``level_lufs``, of shape (...) too, is what the thresholds are relative to.
+    """
     power = x.to(torch.float64).square().mean(dim=-2)
     reduction_db = compressor_reduction_db(
         power,
-        threshold_db=settings["threshold_db"],
+        threshold_db=settings["threshold_lu"] + level_lufs,
         ratio=settings["ratio"],
         attack_ms=settings["attack_ms"],
         release_ms=settings["release_ms"],

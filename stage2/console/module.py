@@ -18,6 +18,7 @@ from pipeline.console.parameters import (
     BUS_EQ_BANDS,
     STRIP,
     STRIP_EQ_BANDS,
+    WORKING_LUFS,
     Parameter,
     default_settings,
 )
@@ -115,26 +116,35 @@ class Console(nn.Module):
         super().__init__()
         self.sample_rate = sample_rate
 
-    def strip(self, stems: Tensor, settings: Mapping[str, Tensor]) -> Tensor:
-        """Process stems (..., 2, frames) with settings of shape (...)."""
-        x = stems * _amplitude(settings["gain_db"], stems)
-        x = functional.equalise(x, settings, STRIP_EQ_BANDS, sample_rate=self.sample_rate)
-        x = functional.compress(x, settings, sample_rate=self.sample_rate)
+    def strip(
+        self, stems: Tensor, settings: Mapping[str, Tensor], *, level_lufs: Tensor
+    ) -> Tensor:
+        """Process stems (..., 2, frames) with settings and levels of shape (...).
+
+        The de-esser, which is set by rule and not by gradient, is left out.
+        """
+        x = functional.equalise(stems, settings, STRIP_EQ_BANDS, sample_rate=self.sample_rate)
+        x = functional.compress(x, settings, level_lufs=level_lufs, sample_rate=self.sample_rate)
         x = functional.stereo_image(
             x, width=settings["width"], spread=settings["spread"], sample_rate=self.sample_rate
         )
-        return functional.pan(x, settings["pan"])
+        x = functional.pan(x, settings["pan"])
+        return x * _amplitude(settings["gain_db"], x)
 
     def bus(self, mix: Tensor, settings: Mapping[str, Tensor]) -> Tensor:
         """Process a sum of stems (..., 2, frames) up to the limiter, settings of shape (...)."""
         x = functional.equalise(mix, settings, BUS_EQ_BANDS, sample_rate=self.sample_rate)
-        x = functional.compress(x, settings, sample_rate=self.sample_rate)
+        x = functional.compress(
+            x, settings, level_lufs=WORKING_LUFS, sample_rate=self.sample_rate
+        )
         x = functional.stereo_image(
             x, width=settings["width"], spread=None, sample_rate=self.sample_rate
         )
         return x * _amplitude(settings["gain_db"], x)
 
-    def forward(self, stems: Tensor, strip_params: Tensor, bus_params: Tensor) -> ConsoleOutput:
+    def forward(
+        self, stems: Tensor, strip_params: Tensor, bus_params: Tensor, *, levels_lufs: Tensor
+    ) -> ConsoleOutput:
         """Mix stems.
 
         Parameters
@@ -145,6 +155,8 @@ class Console(nn.Module):
             Values from 0 to 1, shape (batch, stems, len(STRIP)).
         bus_params
             Values from 0 to 1, shape (batch, len(BUS)).
+        levels_lufs
+            Loudness of each stem, shape (batch, stems): thresholds are relative to it.
 
         Raises
         ------
@@ -160,7 +172,8 @@ class Console(nn.Module):
                 raise ValueError(f"{name} has shape {tuple(vector.shape)}: pass {shape}")
             if not bool(((vector >= 0.0) & (vector <= 1.0)).all()):
                 raise ValueError(f"{name} leaves 0..1: squash it first, e.g. by a sigmoid")
-        processed = self.strip(stems, denormalise(strip_params, STRIP))
+        settings = denormalise(strip_params, STRIP)
+        processed = self.strip(stems, settings, level_lufs=levels_lufs)
         mix = self.bus(processed.sum(dim=1), denormalise(bus_params, BUS))
         return ConsoleOutput(mix=mix, stems=processed)
 

@@ -14,32 +14,67 @@ import torch
 
 from pipeline.console.parameters import (
     BUS,
-    BUS_EQ_HZ,
+    HIGH_PASS_OFF_HZ,
     STRIP,
     Aspect,
     ParameterTable,
     default_settings,
 )
 from pipeline.units import Float64Array, FloatArray
+from stage2.console.statistics import Digest
 
 __all__ = [
+    "HELD",
     "Space",
     "Start",
+    "StemGuard",
     "StemInput",
     "as_dicts",
     "blend_settings",
     "bus_space",
+    "stem_guards",
     "strip_space",
     "tidy",
 ]
 
 
 # A compressor that never takes off this much is not worth a place in the plan.
-_LEAST_REDUCTION_DB = 0.1
-# How far a threshold lies under and over the loud moments of what it sees: under them all the time
-# a compressor is a volume control.
-_STRIP_THRESHOLD_DB = (-16.0, 8.0)
-_BUS_THRESHOLD_DB = (-10.0, 8.0)
+_LEAST_REDUCTION_DB, _LEAST_RATIO = 0.5, 1.05
+# Less than this nobody sets.
+_LEAST_EQ_DB, _LEAST_HIGH_PASS_HZ, _LEAST_SPREAD = 0.1, 18.0, 0.01
+_MOST_LEVEL_DB = 12.0
+_UNDER_THE_LOWEST = 0.8
+#: Settings that rules decide, or nobody: no gradient moves them.
+HELD = ("knee_db", "makeup_db", "deess_db", "deess_hz", "deess_threshold_lu")
+
+
+@dataclass(frozen=True)
+class StemGuard:
+    """What must not be done to a stem.
+
+    Parameters
+    ----------
+    centred
+        Whether its pan must stay in the middle.
+    max_spread
+        How much decorrelated side it may get, 0 to 1.
+    highest_high_pass_hz
+        A high-pass over it would cut what the stem plays.
+    """
+
+    centred: bool = False
+    max_spread: float = 0.3
+    highest_high_pass_hz: float = HIGH_PASS_OFF_HZ
+
+
+def stem_guards(
+    digest: Digest, *, centred: Sequence[bool], max_spread: Sequence[float]
+) -> tuple[StemGuard, ...]:
+    """Return the guardrails of stems, whose high-passes stay under what they play."""
+    return tuple(
+        StemGuard(middle, spread, max(_UNDER_THE_LOWEST * float(lowest_hz), HIGH_PASS_OFF_HZ))
+        for middle, spread, lowest_hz in zip(centred, max_spread, digest.lowest_hz(), strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -54,17 +89,15 @@ class StemInput:
         The balanced stem, ``(2, frames)``; all stems of one length.
     gain_db
         Fader that gives the intended balance; refinement starts there.
-    centred
-        Whether its pan must stay in the middle.
-    max_spread
-        How much decorrelated side it may get, 0 to 1.
+    level_lufs
+        Loudness of the whole stem, which its thresholds are relative to.
     """
 
     name: str
     audio: FloatArray
     gain_db: float
-    centred: bool = False
-    max_spread: float = 0.7
+    level_lufs: float
+    guard: StemGuard = StemGuard()
 
 
 @dataclass(frozen=True)
@@ -163,73 +196,46 @@ def as_dicts(values: torch.Tensor, table: ParameterTable) -> tuple[dict[str, flo
 
 
 def strip_space(
-    stems: Sequence[StemInput], match: frozenset[Aspect], loud_db: Sequence[float]
+    stems: Sequence[StemInput], match: frozenset[Aspect], typical: Sequence[Mapping[str, float]]
 ) -> Space:
     """Return the space of the strips: one row a stem, its guardrails as bounds.
 
     Parameters
     ----------
-    loud_db
-        Power of each balanced stem in its loud moments, in dB.
+    typical
+        Settings of each strip where nothing is known of the session: the search begins there.
     """
     space = Space(STRIP, len(stems))
-    fader = STRIP.parameter("gain_db")
-    for row, stem in enumerate(stems):
-        gain = space.column("gain_db")
-        space.start[row, gain] = stem.gain_db
-        space.low[row, gain] = max(stem.gain_db - 12.0, fader.low)
-        space.high[row, gain] = min(stem.gain_db + 12.0, fader.high)
-        spread = space.column("spread")
-        space.high[row, spread] = stem.max_spread
-        # off zero, where a decorrelated side has no gradient
-        space.start[row, spread] = min(0.1, stem.max_spread)
-        pan = space.column("pan")
+    fader, pan, spread, width, high_pass = (
+        space.column(name) for name in ("gain_db", "pan", "spread", "width", "high_pass_hz")
+    )
+    for row, (stem, settings) in enumerate(zip(stems, typical, strict=True)):
+        space.start[row] = [settings[name] for name in space.names]
+        space.start[row, fader] = stem.gain_db
+        space.low[row, fader] = max(stem.gain_db - _MOST_LEVEL_DB, STRIP[fader].low)
+        space.high[row, fader] = min(stem.gain_db + _MOST_LEVEL_DB, STRIP[fader].high)
+        space.high[row, spread] = min(stem.guard.max_spread, space.high[row, spread])
+        space.high[row, high_pass] = min(stem.guard.highest_high_pass_hz, space.high[row, high_pass])
         space.low[row, pan], space.high[row, pan] = -0.5, 0.5
-        # a threshold under the loud moments, so that the ratio has a gradient from the start
-        _bound_threshold(space, row, loud_db[row] + stem.gain_db, _STRIP_THRESHOLD_DB, -3.0)
-        # some compression, fast enough to tell on peaks: neutral settings have no gradient in time
-        space.start[row, space.column("ratio")] = 1.5
-        space.start[row, space.column("attack_ms")] = 6.0
-        space.start[row, space.column("release_ms")] = 120.0
-        if stem.centred:
-            space.hold("pan", row)
-        if stem.max_spread == 0.0:
-            space.high[row, space.column("width")] = 1.0
-    space.hold("makeup_db")
-    space.hold("knee_db")
+        if stem.guard.centred:
+            space.hold("pan", row, 0.0)
+        if stem.guard.max_spread == 0.0:
+            space.high[row, width] = 1.0
+    space.start = np.clip(space.start, space.low, space.high)
+    for name in HELD:
+        space.hold(name)
     _hold_aspects(space, STRIP, match)
     return space
 
 
-def _bound_threshold(
-    space: Space, row: int, loud_db: float, within_db: tuple[float, float], start_db: float
-) -> None:
-    """Keep a threshold near the level of the loud moments that its compressor sees."""
-    column = space.column("threshold_db")
-    low, high, start = (
-        min(max(loud_db + value, space.low[row, column]), -1.0) for value in (*within_db, start_db)
-    )
-    space.low[row, column], space.high[row, column] = low, high
-    space.start[row, column] = start
-
-
-def bus_space(match: frozenset[Aspect], sample_rate: int, loud_db: float) -> Space:
-    """Return the space of the bus, bands out of the sample rate's reach held flat.
-
-    Parameters
-    ----------
-    loud_db
-        Power of the sum of the balanced stems in its loud moments, in dB.
-    """
+def bus_space(match: frozenset[Aspect], typical: Mapping[str, float]) -> Space:
+    """Return the space of the bus, which begins at typical settings."""
     space = Space(BUS, 1)
-    _bound_threshold(space, 0, loud_db, _BUS_THRESHOLD_DB, 2.0)
-    space.start[0, space.column("attack_ms")] = 30.0
-    for frequency, column in zip(BUS_EQ_HZ, BUS.eq_gains, strict=True):
-        if frequency > 0.4 * sample_rate:
-            space.hold(BUS[column].name)
-    space.hold("gain_db")
-    space.hold("makeup_db")
-    space.hold("knee_db")
+    space.start[0] = np.clip([typical[name] for name in space.names], space.low[0], space.high[0])
+    space.hold("gain_db", value=0.0)
+    for name in HELD:
+        if name in BUS.columns:
+            space.hold(name)
     _hold_aspects(space, BUS, match)
     return space
 
@@ -247,11 +253,15 @@ def tidy(
     """Return readable settings: what does nothing goes back to neutral."""
     neutral = default_settings(table)
     tidy = {name: round(value, 4) for name, value in settings.items()}
-    if reduction_db < _LEAST_REDUCTION_DB:
-        for name in ("threshold_db", "ratio", "attack_ms", "release_ms", "knee_db"):
+    if reduction_db < _LEAST_REDUCTION_DB or tidy["ratio"] < _LEAST_RATIO:
+        for name in ("threshold_lu", "ratio", "attack_ms", "release_ms", "knee_db"):
             tidy[name] = neutral[name]
+    if tidy.get("high_pass_hz", HIGH_PASS_OFF_HZ) < _LEAST_HIGH_PASS_HZ:
+        tidy |= {"high_pass_hz": HIGH_PASS_OFF_HZ} if "high_pass_hz" in tidy else {}
+    if tidy.get("spread", 1.0) < _LEAST_SPREAD:
+        tidy["spread"] = 0.0
     for band in table.eq_bands:
-        if abs(tidy[band.gain_name]) < 0.05:
+        if abs(tidy[band.gain_name]) < _LEAST_EQ_DB:
             tidy[band.gain_name] = 0.0
             for part in (band.frequency_hz, band.q):
                 if isinstance(part, str):
@@ -275,8 +285,9 @@ def blend_settings(
     table
         ``STRIP`` or ``BUS``.
     strength
-        0 to 1. Gains, pan and widths move in their own unit, ratios geometrically; frequencies,
-        qualities and times stay, since they do nothing where the gain or ratio is neutral.
+        0 to 1. Gains, pan and widths move in their own unit, ratios and high-passes geometrically;
+        other frequencies, qualities and times stay, since they do nothing where the gain or ratio
+        is neutral.
     start
         Where strength 0 lies, for parameters that do not start at the table's default.
     """
@@ -285,8 +296,10 @@ def blend_settings(
     neutral = default_settings(table) | dict(start or {})
     out = dict(settings)
     gains = {band.gain_name for band in table.eq_bands}
+    linear = gains | {"gain_db", "makeup_db", "deess_db", "width", "spread", "pan"}
     for name in settings:
-        if name in gains | {"gain_db", "makeup_db", "width", "spread", "pan"}:
+        if name in linear:
             out[name] = neutral[name] + strength * (settings[name] - neutral[name])
-    out["ratio"] = settings["ratio"] ** strength
+        elif name in ("ratio", "high_pass_hz"):
+            out[name] = neutral[name] * (settings[name] / neutral[name]) ** strength
     return out

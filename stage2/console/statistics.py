@@ -22,6 +22,8 @@ from stage2.style.measure import FineBands, fft_size
 __all__ = ["Digest", "digest_stems", "frame_powers", "k_power"]
 
 _THREADS = 2
+# What a high-pass may take of a stem's power.
+_RUMBLE_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,21 @@ class Digest:
     frames: Float64Array
     level_offset_lu: Float64Array
     frame_s: float
+
+    @property
+    def loudness_lufs(self) -> Float64Array:
+        """Integrated loudness of each stem, ``(stems,)``; very low for silence."""
+        weights = k_power(self.bands.centre_hz, self.sample_rate)
+        mean = 2.0 * self.frames.mean(axis=1) @ weights
+        level: Float64Array = 10.0 * np.log10(mean + 1e-12) - 0.691 + self.level_offset_lu
+        return level
+
+    def lowest_hz(self) -> Float64Array:
+        """Return under which frequency each stem has nearly nothing, ``(stems,)`` in Hz."""
+        power = self.frames.mean(axis=1)  # (stems, bands)
+        share = np.cumsum(power, axis=1) / np.maximum(power.sum(axis=1, keepdims=True), 1e-20)
+        first = np.minimum((share < _RUMBLE_SHARE).sum(axis=1), self.bands.centre_hz.size - 1)
+        return np.asarray(self.bands.centre_hz[first])
 
     @property
     def stems(self) -> int:

@@ -18,13 +18,13 @@ import torch
 
 from pipeline.roles import Subgroup
 from pipeline.units import Float32Array, Float64Array, FloatArray, db_to_amplitude
+from stage2.console.search_space import StemGuard
 from stage2.console.statistics import Digest
 from stage2.style.envelopes import BAND_EDGES_HZ, RANGES_HZ, band_envelope, punch_db
+from stage2.style.layout import FIGURES
 from stage2.style.measure import (
     THIRD_OCTAVES_HZ,
-    WIDTH_FLOOR_DB,
     FineBands,
-    Style,
     band_powers,
     style_from_powers,
 )
@@ -36,19 +36,18 @@ __all__ = [
     "WINDOW_FIGURES",
     "StemFigures",
     "encode_stems",
-    "reference_figures",
     "reference_windows",
     "role_index",
-    "style_figures",
 ]
 
 
 _BANDS, _RANGES = len(THIRD_OCTAVES_HZ), len(RANGES_HZ)
 SHARES = 1 + _RANGES
 """Shares of a stem in the mix: of the whole, and of each range."""
-STEM_FIGURES = 2 * _BANDS + SHARES + 1 + SHARES + 2
+STEM_FIGURES = 2 * _BANDS + SHARES + 1 + SHARES + 3
 WINDOW_FIGURES = SHARES
-REFERENCE_FIGURES = _BANDS + SHARES + 1 + _RANGES + _BANDS
+REFERENCE_FIGURES = FIGURES - 2
+"""Features of a reference: all but crest and peak, which the limiter makes."""
 _WINDOW_S = 7.0
 _MOST_WINDOWS = 12
 _FLOOR_DB = -60.0
@@ -64,7 +63,7 @@ class StemFigures:
     ----------
     figures
         ``(stems, STEM_FIGURES)``: spectrum, agreement with the mix in each third octave, widths,
-        imbalance, punch, and the guardrails (whether centred, most spread).
+        imbalance, punch, and the guardrails (whether centred, most spread, highest high-pass).
     windows
         ``(stems, windows, WINDOW_FIGURES)``: level in each window of the song against the stem's
         own mean, of the whole and by range.
@@ -83,26 +82,6 @@ class StemFigures:
 def role_index(subgroup: str) -> int:
     """Return the index of a subgroup's name, 0 for one of the user's own."""
     return _ROLES.get(subgroup, 0)
-
-
-def style_figures(features: torch.Tensor) -> torch.Tensor:
-    """Return what the controller sees of features ``(..., n)``: all but what the limiter makes."""
-    return features[..., :REFERENCE_FIGURES]
-
-
-def reference_figures(style: Style) -> Float32Array:
-    """Return the figures of a style, ``(REFERENCE_FIGURES,)``, in the order of the features."""
-    return np.asarray(
-        [
-            *style.spectrum_db,
-            max(style.width_db, WIDTH_FLOOR_DB),
-            *style.width_by_range_db,
-            style.imbalance_db,
-            *style.punch_by_range_db,
-            *style.typical_spectrum_db,
-        ],
-        dtype=np.float32,
-    )
 
 
 def reference_windows(audio: FloatArray, *, sample_rate: int) -> Float32Array:
@@ -157,8 +136,7 @@ def encode_stems(
     *,
     gains_db: Sequence[float],
     subgroups: Sequence[str],
-    centred: Sequence[bool],
-    max_spread: Sequence[float],
+    guards: Sequence[StemGuard],
 ) -> StemFigures:
     """Return the figures of stems that are balanced by their faders.
 
@@ -170,7 +148,7 @@ def encode_stems(
         Fader of each stem that gives the intended balance.
     subgroups
         Name of each stem; one that is no subgroup of ours is taken as unknown.
-    centred, max_spread
+    guards
         The guardrails of each stem.
     """
     count, bands = digest.stems, digest.bands
@@ -214,8 +192,9 @@ def encode_stems(
             per_stem[0].T / 20.0,
             per_stem[1].T / 10.0,
             punch / 10.0,
-            np.asarray(centred, dtype=np.float64)[:, None],
-            np.asarray(max_spread, dtype=np.float64)[:, None],
+            np.asarray([float(guard.centred) for guard in guards])[:, None],
+            np.asarray([guard.max_spread for guard in guards])[:, None],
+            np.log([[guard.highest_high_pass_hz / 100.0] for guard in guards]),
         ),
         axis=1,
     )

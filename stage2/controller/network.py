@@ -21,14 +21,12 @@ from pipeline.roles import Subgroup
 from stage2.console.action_space import Reach
 from stage2.console.band_model import BandModel
 from stage2.controller.inputs import (
-    REFERENCE_FIGURES,
     SHARES,
     STEM_FIGURES,
     WINDOW_FIGURES,
     StemFigures,
-    style_figures,
 )
-from stage2.style.measure import THIRD_OCTAVES_HZ, WIDTH_FLOOR_DB
+from stage2.style.broad import HEARD_FIGURES, Broad, before_limiter
 
 __all__ = [
     "Controller",
@@ -36,23 +34,26 @@ __all__ = [
     "Moves",
     "Scene",
     "batch_scenes",
-    "floored",
     "predict_settings",
 ]
 
 _STRIP, _BUS = len(STRIP), len(BUS)
 _ROLES = len(Subgroup) + 1
 _LEAST_SHARE = 1e-6
-_BANDS = len(THIRD_OCTAVES_HZ)
-_PUNCHES = REFERENCE_FIGURES - 2 * _BANDS - SHARES - 1
-_SCALE = torch.tensor([6.0] * (_BANDS + SHARES) + [1.0] + [3.0] * _PUNCHES + [6.0] * _BANDS)
-_CENTRE = torch.tensor(
-    [-20.0] * _BANDS + [-12.0] * SHARES + [0.0] + [6.0] * _PUNCHES + [-25.0] * _BANDS
-)
 _MOST_MOVE = 4.0
-# Moves of a bus band per 6 dB that are lacking, in Reach's units: bands overlap, so with their
-# neighbours' help about half of the gap.
-_FIRST_EQ = 0.6
+
+
+def _by_figure(spectrum: float, width: float, imbalance: float, punch: float, typical: float) -> Tensor:
+    """Return one number for each group of broad figures, ``(HEARD_FIGURES,)``."""
+    out = torch.empty(HEARD_FIGURES)
+    out[Broad.SPECTRUM], out[Broad.TYPICAL] = spectrum, typical
+    out[Broad.WIDTH], out[Broad.RANGES] = width, width
+    out[Broad.IMBALANCE], out[Broad.PUNCH] = imbalance, punch
+    return out
+
+
+_SCALE = _by_figure(4.0, 6.0, 1.0, 3.0, 5.0)
+_CENTRE = _by_figure(-12.0, -12.0, 0.0, 6.0, -17.0)
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,9 @@ class Scene:
     window_heard
         ``(batch, windows)``.
     reference
-        ``(batch, REFERENCE_FIGURES)``: of the whole reference.
+        ``(batch, HEARD_FIGURES)``: of the whole reference.
     reference_windows
-        ``(batch, windows, REFERENCE_FIGURES)``.
+        ``(batch, windows, HEARD_FIGURES)``.
     reference_heard
         ``(batch, windows)``.
     """
@@ -216,9 +217,9 @@ class Controller(nn.Module):
         self.settings = nn.Linear(_STRIP, width)
         self.bus_settings = nn.Linear(_BUS, width)
         self.heard_reference = nn.Sequential(
-            nn.Linear(REFERENCE_FIGURES, width), nn.GELU(), nn.Linear(width, width)
+            nn.Linear(HEARD_FIGURES, width), nn.GELU(), nn.Linear(width, width)
         )
-        self.lack = nn.Linear(REFERENCE_FIGURES, width)
+        self.lack = nn.Linear(HEARD_FIGURES, width)
         self.bus_token = nn.Parameter(torch.zeros(width))
         self.pass_token = nn.Embedding(8, width)
         self.blocks = nn.ModuleList(
@@ -226,21 +227,13 @@ class Controller(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.strip_head = nn.Linear(width, 2 * _STRIP)
-        self.bus_head = nn.Linear(width + REFERENCE_FIGURES, 2 * _BUS)
+        self.bus_head = nn.Linear(width + HEARD_FIGURES, 2 * _BUS)
         for head in (self.strip_head, self.bus_head):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
-        self._start_as_an_equaliser()
         ranges = [h % SHARES for h in range(self.size.heads)]
         self.range_of_head: Tensor
         self.register_buffer("range_of_head", torch.tensor(ranges), persistent=False)
-
-    def _start_as_an_equaliser(self) -> None:
-        """Let the bus move each band by what the mix lacks there, before anything is learned."""
-        same = torch.eye(_BANDS) - 1.0 / _BANDS
-        with torch.no_grad():
-            weight = self.bus_head.weight
-            weight[BUS.eq_gains, self.size.width : self.size.width + _BANDS] = _FIRST_EQ * same
 
     def forward(self, scene: Scene, strips: Tensor, bus: Tensor, mix: Tensor, turn: int) -> Moves:
         """Look once.
@@ -252,7 +245,7 @@ class Controller(nn.Module):
         strips, bus
             Settings so far, in :class:`Reach`'s units, 0 where the pass began.
         mix
-            Figures of the mix that they make, ``(batch, REFERENCE_FIGURES)``.
+            Figures of the mix that they make, ``(batch, HEARD_FIGURES)``.
         turn
             Which pass this is, from 0.
         """
@@ -325,16 +318,8 @@ def predict_settings(
     bus = torch.zeros(1, _BUS)
     for turn in range(controller.size.passes):
         mixed = model(*reach.settings(strips[0], bus[0]))
-        figures = floored(style_figures(mixed.features)).float()[None]
+        figures = before_limiter(mixed.features).float()[None]
         moves = controller(scene, strips, bus, figures, turn)
         strips, bus = strips + moves.strips, bus + moves.bus
     settings, master = reach.settings(strips[0], bus[0])
     return settings, master, moves.strips_log_spread[0].exp(), moves.bus_log_spread[0].exp()
-
-
-def floored(figures: Tensor) -> Tensor:
-    """Return modelled figures as a meter of style would: widths not under its floor."""
-    low = torch.full_like(figures, -torch.inf)
-    low[..., :_BANDS] = figures.detach()[..., :_BANDS].amax(dim=-1, keepdim=True) - 60.0
-    low[..., _BANDS : _BANDS + SHARES] = WIDTH_FLOOR_DB
-    return torch.maximum(figures, low)

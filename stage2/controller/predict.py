@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,17 +16,14 @@ from stage2.console.action_space import Reach
 from stage2.console.band_model import BandModel
 from stage2.console.search_space import StemInput, as_dicts
 from stage2.console.statistics import Digest, digest_stems
-from stage2.controller.inputs import encode_stems, reference_figures
+from stage2.controller.inputs import encode_stems
 from stage2.controller.network import Controller, batch_scenes, predict_settings
 from stage2.controller.weights_file import shipped_controller
-from stage2.style.envelopes import loud_db
-from stage2.style.measure import Style
+from stage2.priors.engineers import bus_prior, strip_prior
+from stage2.style.broad import HEARD_FIGURES, broadened
+from stage2.style.target import StyleTarget
 
 __all__ = ["Prediction", "predict"]
-
-
-_HIGHEST_BAND = 0.4
-"""Of the sample rate: bands of the bus above it stay flat."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Prediction:
 
 def predict(
     stems: Sequence[StemInput],
-    reference: Style,
+    target: StyleTarget,
     windows: Float32Array,
     *,
     sample_rate: int,
@@ -65,10 +63,10 @@ def predict(
     ----------
     stems
         Balanced stems, or excerpts of them, one or more; silent ones must be left out.
-    reference
-        The style of the whole reference, measured or blended.
+    target
+        The style that is wanted.
     windows
-        ``(windows, REFERENCE_FIGURES)``, from :func:`stage2.controller.inputs.reference_windows`;
+        ``(windows, REFERENCE_FIGURES)``: segments of the reference, from :func:`stage2.controller.inputs.reference_windows`;
         of several references one after the other.
     sample_rate
         Of the stems, in Hz.
@@ -82,28 +80,21 @@ def predict(
     controller = controller or shipped_controller()
     digest = digest or digest_stems([stem.audio for stem in stems], sample_rate=sample_rate)
     gains_db = [stem.gain_db for stem in stems]
-    centred = [stem.centred for stem in stems]
-    max_spread = [stem.max_spread for stem in stems]
-    figures = encode_stems(
-        digest,
-        gains_db=gains_db,
-        subgroups=[stem.name for stem in stems],
-        centred=centred,
-        max_spread=max_spread,
-    )
+    guards = [stem.guard for stem in stems]
+    names = [stem.name for stem in stems]
+    figures = encode_stems(digest, gains_db=gains_db, subgroups=names, guards=guards)
+    typical = [strip_prior(name).typical() for name in names]
     reach = Reach(
         gains_db=gains_db,
-        loud_db=[loud_db(envelope) for envelope in digest.envelope],
-        centred=centred,
-        max_spread=max_spread,
+        guards=guards,
+        typical=[*typical, bus_prior().typical()],
         match=match,
-        highest_hz=_HIGHEST_BAND * sample_rate,
     )
-    whole = torch.from_numpy(reference_figures(reference))
-    scene = batch_scenes([figures], [(whole, torch.from_numpy(windows))])
-    strips, bus, strips_spread, bus_spread = predict_settings(
-        controller, BandModel(digest), scene, reach
-    )
+    whole = torch.from_numpy(target.figures()[:HEARD_FIGURES]).float()
+    segments = broadened(torch.from_numpy(windows.astype(np.float64))).float()
+    scene = batch_scenes([figures], [(whole, segments)])
+    model = BandModel(digest, [stem.level_lufs for stem in stems])
+    strips, bus, strips_spread, bus_spread = predict_settings(controller, model, scene, reach)
     spans = reach.spans()
     return Prediction(
         strips=as_dicts(strips, STRIP),

@@ -13,20 +13,20 @@ from stage2.console.search_space import Start, StemInput, blend_settings
 from stage2.console.statistics import Digest, digest_stems
 from stage2.refine.objective import RefineOptions
 from stage2.refine.search import Refined, settle
-from stage2.style.measure import Style
+from stage2.style.target import StyleTarget
 
 __all__ = ["settle_in_corridor"]
 
 
 _TURNS = 3
 _TOLERANCE_LU = 0.05
-_COMPRESSOR_DB = {name: STRIP.parameter(name) for name in ("gain_db", "threshold_db")}
+_FADER = STRIP.parameter("gain_db")
 
 
 def settle_in_corridor(
     stems: Sequence[StemInput],
     start: Start,
-    reference: Style,
+    target: StyleTarget,
     *,
     sample_rate: int,
     target_lufs: float,
@@ -37,8 +37,7 @@ def settle_in_corridor(
 ) -> Refined:
     """Settle a prediction, and where a stem's rendered loudness leaves the corridor, hold it there.
 
-    A fader is moved together with the threshold after it, so that the compressor does what was
-    predicted. Where levels are not to be matched the faders stay, and the strip does less.
+    Where levels are not to be matched the faders stay, and the strip does less.
 
     Parameters
     ----------
@@ -57,7 +56,7 @@ def settle_in_corridor(
         settled = settle(
             stems,
             start,
-            reference,
+            target,
             sample_rate=sample_rate,
             target_lufs=target_lufs,
             ceiling_dbtp=ceiling_dbtp,
@@ -90,9 +89,5 @@ def _inside(moved_lu: Float64Array, corridor_lu: float) -> Float64Array:
 
 
 def _turned(settings: dict[str, float], change_db: float) -> dict[str, float]:
-    moved = {
-        name: min(max(settings[name] + change_db, p.low), p.high)
-        for name, p in _COMPRESSOR_DB.items()
-        if name == "gain_db" or settings["ratio"] > 1.0
-    }
-    return settings | moved
+    moved = min(max(settings["gain_db"] + change_db, _FADER.low), _FADER.high)
+    return settings | {"gain_db": moved}

@@ -21,10 +21,11 @@ from pipeline.console.delivery import (
     peak_to_loudness_db,
 )
 from pipeline.console.parameters import BUS, STRIP, Aspect, default_settings
-from pipeline.console.processors import Bus, Strip
+from pipeline.console.processors import Bus, GainReduction, Strip
 from pipeline.loudness.meter import integrated_loudness
 from pipeline.units import FloatArray
 from stage2.console.search_space import Start, StemInput
+from stage2.priors.engineers import reduction_limits
 from stage2.style.measure import Style, measure_style
 
 __all__ = ["Trial", "Trials", "passages"]
@@ -49,8 +50,8 @@ class Trial:
         Loudness of each stem after its strip; ``-inf`` where it rests.
     sum_lufs
         Of their sum before the bus.
-    reductions_db
-        The most that each strip's compressor took off, and last the bus's.
+    reductions
+        What each strip's compressor took off, and last the bus's.
     """
 
     style: Style
@@ -58,7 +59,7 @@ class Trial:
     peak_to_loudness_db: float
     stem_lufs: tuple[float, ...]
     sum_lufs: float
-    reductions_db: tuple[float, ...]
+    reductions: tuple[GainReduction, ...]
 
 
 def passages(audio: FloatArray, sample_rate: int) -> FloatArray:
@@ -135,6 +136,7 @@ class Trials:
             target_lufs=self._target,
             ceiling_dbtp=self._ceiling,
             density=self._density,
+            most_limiting_db=reduction_limits().limiter_p95_db,
         )
         return Trial(
             style=measure_style(delivered.audio, sample_rate=self._rate),
@@ -144,16 +146,16 @@ class Trials:
             ),
             stem_lufs=tuple(lufs for _, lufs, _ in outs),
             sum_lufs=integrated_loudness(total, sample_rate=self._rate),
-            reductions_db=(
+            reductions=(
                 *(reduction for _, _, reduction in outs),
-                chain.compressor.gain_reduction.max_db,
+                chain.compressor.gain_reduction,
             ),
         )
 
     def _strip(
         self, stem: StemInput, settings: Mapping[str, float]
-    ) -> tuple[FloatArray, float, float]:
-        strip = Strip(settings, sample_rate=self._rate)
+    ) -> tuple[FloatArray, float, GainReduction]:
+        strip = Strip(settings, level_lufs=stem.level_lufs, sample_rate=self._rate)
         out = strip.process(stem.audio)
         lufs = integrated_loudness(out, sample_rate=self._rate)
-        return out, lufs, strip.compressor.gain_reduction.max_db
+        return out, lufs, strip.compressor.gain_reduction

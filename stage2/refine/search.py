@@ -1,10 +1,9 @@
-"""Find the console settings that bring a set of stems to the style of a reference.
+"""Refinement: console settings as a maximum a posteriori estimate, checked on rendered sound.
 
-Settings start neutral, or where a prediction puts them, and are optimised by gradient through the
-band model; after each round passages of the excerpt are rendered for real, and the difference
-between the rendered and the modelled figures is added to the model. Guardrails keep it music: stem
-levels stay in a corridor around the intended balance, EQ and ratios within the tables' safe ranges,
-compressors at the level of what they see, and bass, kick and lead vocal centred.
+Settings start where the controller's prediction puts them, or where engineers usually have them,
+and follow the gradient of their price through the band model; after each round passages of the
+excerpt are rendered for real, and the difference between the rendered and the modelled figures is
+added to the model. Whatever wins is then held to smooth curves and modest gain reduction.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pipeline.console.parameters import BUS, STRIP, Aspect
-from pipeline.units import FloatArray, db_to_amplitude
+from pipeline.units import FloatArray
 from stage2.console.band_model import BandModel, ModelledMix
 from stage2.console.search_space import (
-    Space,
     Start,
     StemInput,
     as_dicts,
@@ -29,11 +28,13 @@ from stage2.console.search_space import (
     tidy,
 )
 from stage2.console.statistics import Digest, digest_stems, frame_powers
+from stage2.console.tame import smooth_equaliser, softer
+from stage2.priors.engineers import bus_prior, reduction_limits, strip_prior
 from stage2.refine.adam import Descent
-from stage2.refine.objective import HIGHEST_STEM_LU, LONG, SHORT, Objective, RefineOptions
+from stage2.refine.objective import HIGHEST_STEM_LU, Objective, RefineOptions
 from stage2.refine.render_check import Trial, Trials, passages
-from stage2.style.envelopes import band_envelope, loud_db
-from stage2.style.measure import SCALES, Style, StyleDistance, style_distance
+from stage2.style.measure import StyleDistance, style_distance
+from stage2.style.target import StyleTarget
 
 __all__ = [
     "HIGHEST_STEM_LU",
@@ -44,19 +45,23 @@ __all__ = [
     "blend_settings",
     "refine",
     "settle",
+    "typical_settings",
 ]
 
-# A total distance by which it is worth going on.
-_FAR = 0.12
 # The rate falls by so much from one round to the next.
 _COOLING = 0.6
 # After the last render, which is of the whole excerpt: to go where that shows that it lies.
 _LAST_STEPS, _LAST_RATE = 25, 0.2
+# Turns in which thresholds are raised until compressors take off little enough.
+_SOFTER_TURNS = 5
+# The whole song may be louder than the passages are: reductions are held this far within limits.
+_MARGIN = 0.9
+_BUS_EQ_DB, _STRIP_EQ_DB = 3.9, 5.9
 
 
 @dataclass(frozen=True)
 class Refined:
-    """What refinement found.
+    """Refined settings, and what they do.
 
     Parameters
     ----------
@@ -84,20 +89,30 @@ class Refined:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """Settings that were tried, and how good they are; the lower the price the better."""
+class _Candidate:
+    """Settings that were tried, and their price."""
 
     price: float
-    strips: torch.Tensor
-    bus: torch.Tensor
-    trial: Trial
-    distance: StyleDistance
-    moved_lu: torch.Tensor
+    strips: Tensor
+    bus: Tensor
+
+
+def typical_settings(stems: Sequence[StemInput]) -> Start:
+    """Return what engineers usually do, on the balance, within each stem's guardrails."""
+    strips = []
+    for stem in stems:
+        settings = strip_prior(stem.name).typical() | {"gain_db": stem.gain_db}
+        settings["spread"] = min(settings["spread"], stem.guard.max_spread)
+        settings["high_pass_hz"] = min(settings["high_pass_hz"], stem.guard.highest_high_pass_hz)
+        if stem.guard.max_spread == 0.0:
+            settings["width"] = min(settings["width"], 1.0)
+        strips.append(settings)
+    return Start(tuple(strips), bus_prior().typical())
 
 
 def refine(
     stems: Sequence[StemInput],
-    reference: Style,
+    target: StyleTarget,
     *,
     sample_rate: int,
     target_lufs: float,
@@ -108,23 +123,21 @@ def refine(
     options: RefineOptions | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Refined:
-    """Find the settings that bring ``stems`` to the style ``reference``.
+    """Find the most likely settings of ``stems`` under the style ``target``.
 
     Parameters
     ----------
     stems
         The balanced stems of an excerpt; silent ones must be left out.
-    reference
-        The wanted style, measured or blended.
+    target
+        The wanted style.
     sample_rate
         Of the stems, in Hz.
     target_lufs, ceiling_dbtp
         The delivery that the style is judged after.
     start
-        Predicted settings to begin at, clamped into what the guardrails allow; None for neutral.
-        The corridor of the levels lies around the intended balance all the same. With ``aligned``
-        it is judged and left: a mix of this very song tells more, and is followed more closely
-        from the balanced mix.
+        Predicted settings to begin at, clamped into what the guardrails allow; None for what
+        engineers usually do.
     digest
         Of the stems, where it is known already.
     aligned
@@ -138,7 +151,7 @@ def refine(
     Returns
     -------
     Refined
-        The best of the settings that were rendered.
+        The best of the settings that were tried.
 
     Raises
     ------
@@ -148,7 +161,7 @@ def refine(
     options = options or RefineOptions()
     search = _Search(
         stems,
-        reference,
+        target,
         options,
         sample_rate=sample_rate,
         target_lufs=target_lufs,
@@ -157,35 +170,25 @@ def refine(
         digest=digest,
         aligned=aligned,
     )
-    rounds, steps, rate = _effort(options, search)
-    most = LONG[0] if options.rounds is None else rounds
-    search.judge()
-    if search.is_aligned and search.begins_predicted:
-        search.start_over()
     descent = Descent(search.points)
-    turn = 0
-    while turn < rounds:
+    rounds, steps = options.rounds, options.steps
+    for turn in range(rounds):
+        search.judge()
         for step in range(steps):
-            descent.step(search.loss, rate * _COOLING**turn)
+            descent.step(search.loss, options.rate * _COOLING**turn)
             if on_step is not None:
                 on_step(turn * steps + step + 1, rounds * steps)
-        turn += 1
-        if turn == rounds < most and search.distance().total > _FAR:
-            rounds += 1
-        if turn < rounds or search.is_short:
-            search.judge()
-    if search.judge_whole():
-        descent = Descent(search.points)
-        for _ in range(_LAST_STEPS):
-            descent.step(search.loss, rate * _LAST_RATE)
-        search.take()
+    search.judge_whole()
+    descent = Descent(search.points)
+    for _ in range(_LAST_STEPS):
+        descent.step(search.loss, options.rate * _LAST_RATE)
     return search.result()
 
 
 def settle(
     stems: Sequence[StemInput],
     start: Start,
-    reference: Style,
+    target: StyleTarget,
     *,
     sample_rate: int,
     target_lufs: float,
@@ -204,7 +207,7 @@ def settle(
     """
     search = _Search(
         stems,
-        reference,
+        target,
         RefineOptions(match=match),
         sample_rate=sample_rate,
         target_lufs=target_lufs,
@@ -217,26 +220,13 @@ def settle(
     return search.result()
 
 
-def _effort(options: RefineOptions, search: _Search) -> tuple[int, int, float]:
-    """Return the rounds, the steps in each, and the rate of the first."""
-    from_afar = search.is_aligned or not search.begins_predicted
-    rounds, steps, rate = LONG if from_afar else SHORT
-    if search.is_short and not from_afar:
-        rounds += 2  # there is no last render of the whole to go on from, and it costs little
-    return (
-        rounds if options.rounds is None else options.rounds,
-        steps if options.steps is None else options.steps,
-        rate if options.rate is None else options.rate,
-    )
-
-
 class _Search:
     """One refinement: where it stands, and the best of what it tried."""
 
     def __init__(
         self,
         stems: Sequence[StemInput],
-        reference: Style,
+        target: StyleTarget,
         options: RefineOptions,
         *,
         sample_rate: int,
@@ -246,30 +236,33 @@ class _Search:
         digest: Digest | None,
         aligned: FloatArray | None,
     ) -> None:
-        self._reference = reference
+        self._target, self._rate, self._stems = target, sample_rate, stems
+        self._match = options.match
         digest = digest or digest_stems([s.audio for s in stems], sample_rate=sample_rate)
-        self._whole = self._cut = BandModel(digest)
+        levels = [stem.level_lufs for stem in stems]
+        self._whole = self._cut = BandModel(digest, levels)
         some = _cut(stems, sample_rate)
         if some is not stems:
             audio = [stem.audio for stem in some]
-            self._cut = BandModel(digest_stems(audio, sample_rate=sample_rate))
-        self._strips, self._bus = _spaces(some, options.match, sample_rate)
-        if start is None:
-            self.points = [self._strips.normalised_start(), self._bus.normalised_start()]
-        else:
-            strips, bus = self._strips.normalised(start.strips), self._bus.normalised([start.bus])
-            self.points = [strips, bus]
+            self._cut = BandModel(digest_stems(audio, sample_rate=sample_rate), levels)
+        typical = typical_settings(stems)
+        self._strips = strip_space(some, options.match, typical.strips)
+        self._bus = bus_space(options.match, typical.bus)
+        begin = start or typical
+        self.points = [
+            self._strips.normalised(begin.strips), self._bus.normalised([begin.bus])
+        ]  # fmt: skip
         for point in self.points:
             point.requires_grad_(True)
         truth = None
         if aligned is not None:
             powers = frame_powers(aligned, sample_rate=sample_rate, bands=digest.bands)
             truth = torch.from_numpy(powers)
-        self.is_aligned = truth is not None
+        self._is_aligned = truth is not None
         self._some, self._all = (
             Trials(
                 chosen,
-                reference,
+                target.style,
                 sample_rate=sample_rate,
                 target_lufs=target_lufs,
                 ceiling_dbtp=ceiling_dbtp,
@@ -279,92 +272,124 @@ class _Search:
         )
         if some is stems:
             self._all = self._some
-        self.begins_predicted = start is not None
+        self._begins_predicted = start is not None
         self._history: list[StyleDistance] = []
-        self._best: _Found | None = None
+        self._best: _Candidate | None = None
 
         before = self._some.neutral()
         strips, bus = _tensors(self._some.neutral_settings())
         whole, cut = self._whole(strips, bus), self._cut(strips, bus)
-        heard = torch.tensor(before.stem_lufs, dtype=torch.float64) - cut.stem_lufs
-        self._intended = whole.stem_lufs + torch.where(torch.isfinite(heard), heard, 0.0)
-        self._neutral = origin = strips, bus
-        if start is not None:
-            with torch.no_grad():
-                origin = self._settings()
+        rendered = torch.tensor(before.stem_lufs, dtype=torch.float64) - cut.stem_lufs
+        self._intended = whole.stem_lufs + torch.where(torch.isfinite(rendered), rendered, 0.0)
         self._objective = Objective(
-            reference, options, intended_lufs=self._intended, aligned=truth, origin=origin
+            target,
+            options,
+            subgroups=[stem.name for stem in stems],
+            before=whole,
+            intended_lufs=self._intended,
+            aligned=truth,
         )
         self._objective.correct(cut, before)
-        self._before = style_distance(self._objective.style(whole, before), reference)
+        self._trial = before
+        self._before = self._distance(whole)
 
-    def _settings(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def _settings(self) -> tuple[Tensor, Tensor]:
         return self._strips.settings(self.points[0]), self._bus.settings(self.points[1])[0]
 
-    def loss(self) -> torch.Tensor:
+    def loss(self) -> Tensor:
         """Return the objective where the search stands, with its gradient."""
         strips, bus = self._settings()
-        modelled = self._whole(strips, bus, with_frames=self.is_aligned)
+        modelled = self._whole(strips, bus, with_frames=self._is_aligned)
         return self._objective(modelled, strips, bus)
-
-    @property
-    def is_short(self) -> bool:
-        """Whether the passages are all of the excerpt."""
-        return self._some is self._all
 
     def judge(self) -> None:
         """Render passages where the search stands, correct the model, and keep what is best."""
         self._judge(self._some, self._cut)
 
-    def start_over(self) -> None:
-        """Begin at the balanced mix, whatever was tried, and judge it."""
-        with torch.no_grad():
-            self.points[0].copy_(self._strips.normalised_start())
-            self.points[1].copy_(self._bus.normalised_start())
-        self._objective.origin = self._neutral
-        self._best = None
-        self.judge()
-
-    def judge_whole(self) -> bool:
-        """Render all of the excerpt where the search stands; False where that is done."""
-        if self.is_short:
-            return False
+    def judge_whole(self) -> None:
+        """Render all of the excerpt where the search stands."""
         self._best = None
         self._judge(self._all, self._whole)
-        return True
 
     @torch.no_grad()
     def _judge(self, trials: Trials, model: BandModel) -> None:
         strips, bus = self._settings()
         self._trial = trials.run(as_dicts(strips, STRIP), as_dicts(bus, BUS)[0])
         self._objective.correct(model(strips, bus), self._trial)
-        self._history.append(self.take())
-
-    @torch.no_grad()
-    def distance(self) -> StyleDistance:
-        """Return how far the search stands from the reference, by the corrected model."""
-        return self._distance(self._whole(*self._settings()))
+        self._history.append(self._take())
 
     def _distance(self, whole: ModelledMix) -> StyleDistance:
-        return style_distance(self._objective.style(whole, self._trial), self._reference)
+        return style_distance(self._objective.style(whole, self._trial), self._target.style)
 
     @torch.no_grad()
-    def take(self) -> StyleDistance:
+    def _take(self) -> StyleDistance:
         """Keep where the search stands if it is best, by the corrected model; return how far."""
         strips, bus = self._settings()
-        whole = self._whole(strips, bus, with_frames=self.is_aligned)
-        distance = self._distance(whole)
-        price = float(self._objective(whole, strips, bus)) + distance.crest_db / SCALES["crest_db"]
+        whole = self._whole(strips, bus, with_frames=self._is_aligned)
+        price = float(self._objective(whole, strips, bus))
         if self._best is None or price < self._best.price:
-            moved = whole.stem_lufs + self._objective.stem_offset - self._intended
-            self._best = _Found(price, strips, bus, self._trial, distance, moved)
-        return distance
+            self._best = _Candidate(price, strips, bus)
+        return self._distance(whole)
 
     def result(self) -> Refined:
-        """Return the best that was tried."""
+        """Return the best that was tried, held to what an engineer would leave standing."""
+        predicted = self._history[0] if self._begins_predicted else None
+        self._take()
         assert self._best is not None
-        predicted = self._history[0] if self.begins_predicted else None
-        return _refined(self._best, self._before, tuple(self._history), predicted)
+        strips, bus, trial = self._held(self._best)
+        with torch.no_grad():
+            values = _tensors(Start(tuple(strips), bus))
+            whole = self._whole(*values)
+            self._trial = trial
+            self._objective.correct(self._cut(*values), trial)
+            moved = whole.stem_lufs + self._objective.stem_offset - self._intended
+            moved = torch.nan_to_num(moved, 0.0, 0.0, 0.0)
+            end = self._distance(whole)
+        return Refined(
+            strips=tuple(strips),
+            bus=bus,
+            start=self._before,
+            end=end,
+            history=(*self._history, end),
+            level_change_lu=tuple((moved - moved.mean()).tolist()),
+            predicted=predicted,
+        )
+
+    def _held(self, best: _Candidate) -> tuple[list[dict[str, float]], dict[str, float], Trial]:
+        """Return settings with smooth curves and modest reductions, and what they make."""
+        limits = reduction_limits()
+        strips = [
+            smooth_equaliser(row, STRIP, sample_rate=self._rate, most_db=_STRIP_EQ_DB)
+            for row in as_dicts(best.strips, STRIP)
+        ]
+        bus = smooth_equaliser(
+            as_dicts(best.bus, BUS)[0], BUS, sample_rate=self._rate, most_db=_BUS_EQ_DB
+        )
+        for _ in range(_SOFTER_TURNS):
+            trial = self._some.run(strips, bus)
+            eased = [
+                softer(
+                    row,
+                    reduction,
+                    most_mean_db=_MARGIN * mean_db,
+                    most_p95_db=_MARGIN * limits.strip_p95_db,
+                    highest_lu=STRIP.parameter("threshold_lu").safe_high,
+                )
+                for row, reduction, mean_db in zip(
+                    [*strips, bus],
+                    trial.reductions,
+                    [limits.strip_mean_db] * len(strips) + [limits.bus_mean_db],
+                    strict=True,
+                )
+            ]
+            if not any(eased):
+                break
+            strips = [new or old for new, old in zip(eased[:-1], strips, strict=True)]
+            bus = eased[-1] or bus
+        *reductions, on_bus = (reduction.max_db for reduction in trial.reductions)
+        strips = [tidy(row, STRIP, most) for row, most in zip(strips, reductions, strict=True)]
+        bus = tidy(bus, BUS, on_bus)
+        return strips, bus, self._some.run(strips, bus)
 
 
 def _cut(stems: Sequence[StemInput], sample_rate: int) -> Sequence[StemInput]:
@@ -375,45 +400,7 @@ def _cut(stems: Sequence[StemInput], sample_rate: int) -> Sequence[StemInput]:
     return [replace(stem, audio=audio) for audio, stem in zip(cut, stems, strict=True)]
 
 
-def _spaces(
-    stems: Sequence[StemInput], match: frozenset[Aspect], sample_rate: int
-) -> tuple[Space, Space]:
-    """Return the spaces of strips and bus, their thresholds at the level of the balanced stems."""
-    envelopes = [band_envelope(stem.audio, sample_rate=sample_rate) for stem in stems]
-    total = sum(
-        db_to_amplitude(stem.gain_db) ** 2 * envelope
-        for stem, envelope in zip(stems, envelopes, strict=True)
-    )
-    strips = strip_space(stems, match, [loud_db(envelope) for envelope in envelopes])
-    return strips, bus_space(match, sample_rate, loud_db(np.asarray(total)))
-
-
-def _tensors(settings: Start) -> tuple[torch.Tensor, torch.Tensor]:
-    strips = [[row[p.name] for p in STRIP] for row in settings.strips]
-    bus = [settings.bus[p.name] for p in BUS]
-    return torch.tensor(strips, dtype=torch.float64), torch.tensor(bus, dtype=torch.float64)
-
-
-def _refined(
-    found: _Found,
-    before: StyleDistance,
-    history: tuple[StyleDistance, ...],
-    predicted: StyleDistance | None,
-) -> Refined:
-    """Return what was found as readable settings and figures."""
-    reductions_db = found.trial.reductions_db
-    moved = torch.nan_to_num(found.moved_lu, 0.0, 0.0, 0.0)
-    return Refined(
-        strips=tuple(
-            tidy(settings, STRIP, reduction_db)
-            for settings, reduction_db in zip(
-                as_dicts(found.strips, STRIP), reductions_db[:-1], strict=True
-            )
-        ),
-        bus=tidy(as_dicts(found.bus, BUS)[0], BUS, reductions_db[-1]),
-        start=before,
-        end=found.distance,
-        history=history,
-        level_change_lu=tuple((moved - moved.mean()).tolist()),
-        predicted=predicted,
-    )
+def _tensors(settings: Start) -> tuple[Tensor, Tensor]:
+    strips = np.asarray([[row[p.name] for p in STRIP] for row in settings.strips])
+    bus = np.asarray([settings.bus[p.name] for p in BUS])
+    return torch.from_numpy(strips), torch.from_numpy(bus)

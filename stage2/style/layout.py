@@ -1,11 +1,12 @@
-"""The figures of a mix that the band model gives: their order, and the price of being off."""
+"""The figures of a mix that the band model gives, in the one order that all share."""
 
 from __future__ import annotations
 
-from torch import Tensor, sqrt
+import numpy as np
 
+from pipeline.units import Float64Array
 from stage2.style.envelopes import RANGES_HZ
-from stage2.style.measure import SCALES, THIRD_OCTAVES_HZ
+from stage2.style.measure import THIRD_OCTAVES_HZ, Style
 
 __all__ = [
     "CREST",
@@ -17,8 +18,7 @@ __all__ = [
     "SPECTRUM",
     "TYPICAL",
     "WIDTH",
-    "near",
-    "tilt_price",
+    "style_features",
 ]
 
 _BANDS = len(THIRD_OCTAVES_HZ)
@@ -34,17 +34,12 @@ PEAK = CREST + 1
 #: How many there are.
 FIGURES = PEAK + 1
 
-# Of the spectrum's price, that of typical moments.
-_TYPICAL_SHARE = 0.4
 
-
-def near(error: Tensor, *, within: float = 0.3) -> Tensor:
-    """Return an absolute value with a smooth bottom."""
-    return sqrt(error.square() + within * within) - within
-
-
-def tilt_price(spectrum: Tensor, typical: Tensor) -> Tensor:
-    """Return the price of differences of the spectrum and of that of typical moments, in dB."""
-    apart = (1.0 - _TYPICAL_SHARE) * near(spectrum - spectrum.mean())
-    apart = apart + _TYPICAL_SHARE * near(typical - typical.mean())
-    return 2.0 * apart.mean() / SCALES["spectrum_db"]
+def style_features(style: Style) -> Float64Array:
+    """Return a style's figures in the order of the features, ``(FIGURES,)``."""
+    features = np.empty(FIGURES)
+    features[SPECTRUM], features[TYPICAL] = style.spectrum_db, style.typical_spectrum_db
+    features[WIDTH], features[RANGES] = style.width_db, style.width_by_range_db
+    features[IMBALANCE], features[PUNCH] = style.imbalance_db, style.punch_by_range_db
+    features[CREST], features[PEAK] = style.crest_db, style.peak_to_loudness_db
+    return features

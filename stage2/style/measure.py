@@ -19,8 +19,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from pipeline.console.delivery import median_crest_db, peak_to_loudness_db
-from pipeline.console.parameters import BUS_EQ_HZ
 from pipeline.loudness.meter import integrated_loudness
+from pipeline import units
 from pipeline.units import Float64Array, FloatArray, power_to_db
 from stage2.style.envelopes import (
     BAND_EDGES_HZ,
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 
-THIRD_OCTAVES_HZ: Float64Array = np.asarray(BUS_EQ_HZ)
+THIRD_OCTAVES_HZ: Float64Array = np.asarray(units.THIRD_OCTAVES_HZ)
 # Below this, relative to the loudest band, music is masked and codecs leave nothing.
 SPECTRUM_FLOOR_DB = -60.0
 # Of a typical moment, relative to the mean of all: lower, since its loudest band may be as far down

@@ -20,11 +20,12 @@ from torch import Tensor
 from pipeline.console.parameters import BUS, STRIP
 from pipeline.units import FloatArray
 from stage2.console.action_space import Reach
-from stage2.console.band_model import BandModel
+from stage2.console.band_model import BandModel, ModelledMix
+from stage2.console.search_space import StemGuard, stem_guards
 from stage2.console.statistics import Digest, digest_stems
-from stage2.controller.inputs import StemFigures, encode_stems, style_figures
-from stage2.controller.network import floored
-from stage2.style.envelopes import loud_db
+from stage2.controller.inputs import StemFigures, encode_stems
+from stage2.priors.engineers import bus_prior, strip_prior
+from stage2.style.broad import before_limiter
 from stage2.style.measure import FineBands
 from stage2.training.settings_prior import Settings, draw_settings
 
@@ -46,6 +47,7 @@ _MOST_PASSAGES = 8
 _START_SPREAD_DB = 1.0
 _NAMED = 0.8
 _WORKING_DB = -20.0
+_MOST_SPREAD = STRIP.parameter("spread").safe_high
 _SILENT_POWER = 1e-8
 
 
@@ -94,8 +96,9 @@ class Truth:
 class Example:
     """One thing to learn from.
 
-    ``reference`` holds the figures that are wanted of the mix; ``balanced_lufs`` the level of each
-    stem in the balance that is departed from.
+    ``reference`` holds the broad figures that are wanted of the mix, ``(HEARD_FIGURES,)``;
+    ``balanced`` is the mix that is departed from, and ``subgroups`` its stems' names as far as they
+    are known.
     """
 
     model: BandModel
@@ -103,7 +106,8 @@ class Example:
     reach: Reach
     reference: Tensor
     reference_windows: Tensor
-    balanced_lufs: Tensor
+    balanced: ModelledMix
+    subgroups: tuple[str, ...]
     truth: Truth | None
 
 
@@ -233,29 +237,29 @@ class _Mix:
     cut: _Cut
     digest: Digest
     gains_db: list[float]
+    guards: tuple[StemGuard, ...]
     strips: Tensor
     bus: Tensor
 
     def figures(self, passages: Sequence[int]) -> Tensor:
-        """Return the figures of the mix of each passage, ``(passages, REFERENCE_FIGURES)``."""
+        """Return the figures of the mix of each passage, ``(passages, HEARD_FIGURES)``."""
         digests = [self.cut.passages([i]) for i in passages]
         mixes = [BandModel(d)(self.strips, self.bus).features for d in digests]
-        return floored(style_figures(torch.stack(mixes))).float()
+        return before_limiter(torch.stack(mixes)).float()
 
 
 def _mix(song: TrainingSong, heard: Sequence[int], rng: np.random.Generator) -> _Mix:
     cut = _cut(song, heard, rng)
     digest = cut.passages(heard)
     gains = _start(cut, digest, rng)
-    strips, bus = draw_settings(
-        [song.subgroups[i] for i in cut.chosen],
-        rng,
-        gains_db=gains,
-        loud_db=[loud_db(e) for e in digest.envelope],
+    guards = stem_guards(
+        digest,
         centred=[song.centred[i] for i in cut.chosen],
-        max_spread=[song.max_spread[i] for i in cut.chosen],
+        max_spread=[min(song.max_spread[i], _MOST_SPREAD) for i in cut.chosen],
     )
-    return _Mix(cut, digest, gains, *_tensors(strips, bus))
+    names = [song.subgroups[i] for i in cut.chosen]
+    strips, bus = draw_settings(names, rng, gains_db=gains, guards=guards)
+    return _Mix(cut, digest, gains, guards, *_tensors(strips, bus))
 
 
 @torch.no_grad()
@@ -285,28 +289,24 @@ def draw_example(songs: Sequence[TrainingSong], rng: np.random.Generator) -> Exa
         windows = _mix(other, played, rng).figures(played)
     reference = windows.mean(dim=0)
     gains, chosen = mix.gains_db, mix.cut.chosen
-    centred = [song.centred[i] for i in chosen]
-    spread = [song.max_spread[i] for i in chosen]
-    # Sessions of one's own have names of their own, which tell nothing.
-    names = [song.subgroups[i] if rng.random() < _NAMED else "" for i in chosen]
+    subgroups = tuple(song.subgroups[i] for i in chosen)
+    # Sessions of one's own have names of their own, which say nothing.
+    names = [name if rng.random() < _NAMED else "" for name in subgroups]
     neutral = torch.tensor([[p.default for p in STRIP]] * len(gains), dtype=torch.float64)
-    neutral[:, 0] = torch.tensor(gains, dtype=torch.float64)
+    neutral[:, STRIP.columns["gain_db"]] = torch.tensor(gains, dtype=torch.float64)
     flat = torch.tensor([p.default for p in BUS], dtype=torch.float64)
     return Example(
         model=model,
-        stems=encode_stems(
-            mix.digest, gains_db=gains, subgroups=names, centred=centred, max_spread=spread
-        ),
+        stems=encode_stems(mix.digest, gains_db=gains, subgroups=names, guards=mix.guards),
         reach=Reach(
             gains_db=gains,
-            loud_db=[loud_db(e) for e in mix.digest.envelope],
-            centred=centred,
-            max_spread=spread,
-            highest_hz=0.4 * mix.digest.sample_rate,
+            guards=mix.guards,
+            typical=[*(strip_prior(name).typical() for name in names), bus_prior().typical()],
         ),
+        subgroups=tuple(names),
         reference=reference,
         reference_windows=windows,
-        balanced_lufs=model(neutral, flat).stem_lufs,
+        balanced=model(neutral, flat),
         truth=truth,
     )
 

@@ -8,27 +8,19 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from pipeline.console.parameters import BUS, STRIP, ParameterTable
+from pipeline.console.parameters import BUS, STRIP, Aspect, ParameterTable
 from stage2.console.band_model import ModelledMix
-from stage2.controller.inputs import style_figures
-from stage2.controller.network import Moves, floored
-from stage2.style.layout import (
-    IMBALANCE,
-    PUNCH,
-    RANGES,
-    SPECTRUM,
-    TYPICAL,
-    WIDTH,
-    near,
-    tilt_price,
-)
-from stage2.style.measure import SCALES
+from stage2.controller.network import Moves
+from stage2.priors.price import StemPrice, settings_price
+from stage2.style.broad import Broad, before_limiter
+from stage2.style.target import StylePrice, segment_spread
 from stage2.training.examples import Example
 
 __all__ = ["Heard", "Lesson", "errors_of", "lesson_loss"]
 
 _AUDIBLE_DB = 55.0
-_FREE_LEVEL_LU = 1.5
+_FREE_LEVEL_LU = 1.0
+_POSTERIOR, _FRAMES_DB = 0.4, 3.0
 
 
 @dataclass(frozen=True)
@@ -103,24 +95,22 @@ def _frames_apart(mix: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 
 def _stem_errors(mix: ModelledMix, example: Example) -> Tensor:
     """Return how far each stem's level against the others is from the truth's, or the balance's."""
-    wanted = example.balanced_lufs
-    if example.truth is not None:
-        wanted = example.truth.stem_lufs
+    balanced_lufs = example.balanced.stem_lufs
+    wanted = balanced_lufs if example.truth is None else example.truth.stem_lufs
     apart = mix.stem_lufs - wanted
-    heard = example.balanced_lufs > example.balanced_lufs.max() - 50.0
-    apart = torch.where(heard, apart, 0.0)
-    return torch.where(heard, apart - apart.sum() / heard.sum(), 0.0)
+    sounds = balanced_lufs > balanced_lufs.max() - 50.0
+    apart = torch.where(sounds, apart, 0.0)
+    return torch.where(sounds, apart - apart.sum() / sounds.sum(), 0.0)
 
 
-def _style_loss(mix: ModelledMix, example: Example) -> Tensor:
-    apart = floored(style_figures(mix.features)) - example.reference.double()
-    return (
-        tilt_price(apart[SPECTRUM], apart[TYPICAL])
-        + near(apart[WIDTH]) / SCALES["width_db"]
-        + 0.5 * near(apart[RANGES]).mean() / SCALES["width_db"]
-        + near(apart[IMBALANCE], within=0.05) / SCALES["imbalance_db"]
-        + near(apart[PUNCH]).mean() / SCALES["crest_db"]
-    )
+def _posterior(mix: ModelledMix, example: Example, strips: Tensor, bus: Tensor) -> Tensor:
+    """Return the price that refinement minimises, per stem, for the example's reference."""
+    target = StylePrice(example.reference.double(), segment_spread())
+    price = target(before_limiter(mix.features))
+    on_strips, on_bus = settings_price(example.subgroups, frozenset(Aspect))
+    price = price + on_strips(strips) + on_bus(bus[None])
+    stems = StemPrice(example.subgroups, example.balanced.stem_bands_db)
+    return (price + stems(mix.stem_bands_db, mix.reductions_db)) / len(strips)
 
 
 def _settings_loss(parts: Tensor, truth: Tensor, log_spread: Tensor, weight: Tensor) -> Tensor:
@@ -135,7 +125,7 @@ def _tells(settings: Tensor, table: ParameterTable, free: Tensor) -> Tensor:
     column = table.columns
     weight = torch.ones_like(settings)
     ratio = (settings[..., column["ratio"]] - 1.0).clamp(0.0, 1.0)
-    for name in ("threshold_db", "attack_ms", "release_ms"):
+    for name in ("threshold_lu", "attack_ms", "release_ms"):
         weight[..., column[name]] = ratio
     for band in table.eq_bands:
         gain = settings[..., column[band.gain_name]]
@@ -166,26 +156,26 @@ def lesson_loss(example: Example, told: Lesson, index: int) -> Heard:
         leaf.requires_grad_(True)
     strips, bus = example.reach.settings(leaves[0], leaves[1])
     mix = example.model(strips, bus, with_frames=example.truth is not None)
-    loss = _style_loss(mix, example)
+    loss = _POSTERIOR * _posterior(mix, example, strips, bus)
     level = _stem_errors(mix, example)
     truth = example.truth
     if truth is not None and mix.frames is not None:
         apart, audible = _frames_apart(mix.frames, truth.frames)
-        loss = loss + 0.5 * near(apart, within=1.0).sum() / audible.sum() / SCALES["spectrum_db"]
-        loss = loss + 0.5 * near(level).mean() / SCALES["spectrum_db"]
+        near = torch.sqrt(apart.square() + 1.0) - 1.0
+        loss = loss + 0.5 * near.sum() / audible.sum() / _FRAMES_DB
+        loss = loss + 0.5 * level.abs().mean() / _FRAMES_DB
         parts = example.reach.parts(strips, bus)
         wanted = example.reach.parts(truth.strips, truth.bus)
         free = example.reach.free()
-        told_by = (
+        weights = (
             _tells(truth.strips, STRIP, free[0].double()),
             _tells(truth.bus, BUS, free[1].double()),
         )
         for k in range(2):
-            loss = loss + 0.3 * _settings_loss(parts[k], wanted[k], leaves[2 + k], told_by[k])
+            loss = loss + 0.3 * _settings_loss(parts[k], wanted[k], leaves[2 + k], weights[k])
     else:
         outside = torch.relu(level.abs() - _FREE_LEVEL_LU)
-        loss = loss + 0.5 * outside.square().mean() + 0.02 * level.square().mean()
-    loss = loss + 0.1 * (strips[:, STRIP.eq_gains] / 6.0).square().mean()
+        loss = loss + 0.5 * outside.square().mean() + 0.1 * level.square().mean()
     loss.backward()
     gradient = [
         torch.nan_to_num(leaf.grad, 0.0, 0.0, 0.0).float()
@@ -201,16 +191,17 @@ def errors_of(example: Example, told: Lesson, index: int) -> dict[str, float]:
     """Return the errors of settings, in dB or LU; NaN where there is no truth to tell them."""
     strips, bus = example.reach.settings(*told.of(index, example))
     mix = example.model(strips, bus, with_frames=example.truth is not None)
-    apart = floored(style_figures(mix.features)) - example.reference.double()
-    spectrum = apart[SPECTRUM] - apart[SPECTRUM].mean()
-    typical = apart[TYPICAL] - apart[TYPICAL].mean()
+    apart = before_limiter(mix.features) - example.reference.double()
+    spectrum = apart[Broad.SPECTRUM] - apart[Broad.SPECTRUM].mean()
+    typical = apart[Broad.TYPICAL] - apart[Broad.TYPICAL].mean()
     out = {
         "spectrum_db": float(spectrum.abs().mean()),
         "typical_spectrum_db": float(typical.abs().mean()),
-        "width_db": float(apart[WIDTH].abs()),
-        "width_by_range_db": float(apart[RANGES].abs().mean()),
-        "imbalance_db": float(apart[IMBALANCE].abs()),
-        "punch_db": float(apart[PUNCH].abs().mean()),
+        "width_db": float(apart[Broad.WIDTH].abs()),
+        "width_by_range_db": float(apart[Broad.RANGES].abs().mean()),
+        "imbalance_db": float(apart[Broad.IMBALANCE].abs()),
+        "punch_db": float(apart[Broad.PUNCH].abs().mean()),
+        "price": float(_posterior(mix, example, strips, bus)),
         "frames_db": float("nan"),
         "level_lu": float("nan"),
     }

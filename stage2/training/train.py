@@ -24,14 +24,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pipeline.errors import InputError, Problem
-from stage2.controller.inputs import style_figures
 from stage2.controller.network import (
     Controller,
     ControllerSize,
     batch_scenes,
-    floored,
 )
 from stage2.controller.weights_file import save_controller
+from stage2.style.broad import before_limiter
 from stage2.training.checkpoint import HELD_OUT, load_checkpoint, run_problems, save_checkpoint
 from stage2.training.examples import Example, TrainingSong, draw_example
 from stage2.training.losses import Lesson, errors_of, lesson_loss
@@ -297,7 +296,7 @@ def _figures(example: Example, told: Lesson, index: int) -> Tensor:
     """Return the figures of the mix that settings make."""
     with torch.no_grad():
         strips, bus = told.of(index, example)
-        return floored(style_figures(example.model(*example.reach.settings(strips, bus)).features))
+        return before_limiter(example.model(*example.reach.settings(strips, bus)).features)
 
 
 def train_controller(
