@@ -28,7 +28,7 @@ __all__ = [
     "TrackPlan",
 ]
 
-PLAN_VERSION: Final = 2
+PLAN_VERSION: Final = 3
 
 
 StripSettings = Annotated[
@@ -100,6 +100,8 @@ class StemPlan(_Record):
 
     Parameters
     ----------
+    level_lufs
+        Loudness of the balanced stem, which the thresholds of the settings are relative to.
     settings
         Values of :data:`pipeline.console.parameters.STRIP`, complete.
     balance_gain_db
@@ -114,6 +116,7 @@ class StemPlan(_Record):
     """
 
     name: str
+    level_lufs: float = Field(default=-23.0, ge=-100.0, le=40.0)
     balance_gain_db: float = 0.0
     settings: StripSettings = Field(default_factory=lambda: default_settings(STRIP))
     predicted: StripRecord = Field(default_factory=dict)
@@ -174,7 +177,7 @@ class Plan(_Record):
         For the record: of the bus's settings what :class:`StemPlan` has of a strip's.
     """
 
-    version: Literal[2] = PLAN_VERSION
+    version: Literal[3] = PLAN_VERSION
     session: str
     sample_rate: int = Field(ge=8000, le=768000)
     frames: int = Field(ge=1, le=2**40)

@@ -1,8 +1,8 @@
 """The plan as a JSON file: what can be edited, and apart from it the record of what was found.
 
 Everything outside a ``record`` is obeyed when the plan is rendered. A ``record`` tells what was
-found and why; a change in it changes nothing. Files of version 1, which had no such blocks, are
-read too, and render to the samples that they always had.
+found and why; a change in it changes nothing. Files of versions 1 and 2, which are for another
+console, are refused.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ __all__ = ["load_plan", "plan_json"]
 _NOTE = "What was found and why. This is not for editing: edit what stands outside of records."
 
 # For each part of a plan the keys that are a record, each with what to edit in its place.
+_OLDER_CONSOLES = (1, 2)
 _IN_SESSION = "name it in session.toml, and mix again"
 _TRACK_RECORD = {"role": _IN_SESSION, "reason": "leave it out"}
 _STEM_RECORD = {
@@ -84,13 +85,15 @@ def load_plan(path: Path) -> Plan:
         raise InputError([Problem(str(path), "holds no plan", remedy)])
     version = raw.get("version", PLAN_VERSION)
     problems: list[Problem] = []
-    document = raw
-    if type(version) is not int or version not in (1, PLAN_VERSION):
-        what = f"has version {version!r}"
-        remedy = f"this Stemwright reads 1 and {PLAN_VERSION}: mix the session again, or update it"
+    if version in _OLDER_CONSOLES:
+        what = f"is of version {version}, for a console with other equalisers and thresholds"
+        remedy = "mix the session again, or render it with the Stemwright that wrote it"
         raise InputError([Problem(str(path), what, remedy)])
-    if version == PLAN_VERSION:
-        document = _joined(raw, path, problems)
+    if type(version) is not int or version != PLAN_VERSION:
+        what = f"has version {version!r}"
+        remedy = f"this Stemwright reads {PLAN_VERSION}: mix the session again, or update it"
+        raise InputError([Problem(str(path), what, remedy)])
+    document = _joined(raw, path, problems)
     try:
         plan = Plan.model_validate({**document, "version": PLAN_VERSION})
     except ValidationError as error:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from flows.engines.base import Engine
 from flows.mix.plan import is_centred, most_spread
 from flows.mix.steps.balance import BalancedStem, passages
@@ -17,6 +19,7 @@ from flows.progress import Progress
 from flows.settings import MixSettings
 from flows.storage.locations import Place
 from flows.storage.mirror import shared_file
+from flows.storage.store import Store
 from pipeline.console.delivery import (
     DEFAULT_LUFS,
     HIGHEST_REFERENCE_LUFS,
@@ -29,8 +32,11 @@ from pipeline.console.parameters import Aspect
 from pipeline.errors import InputError, Problem
 from pipeline.plan import Plan
 from pipeline.session.discovery import Session
-from stage2.reference.trust import wanted_style
+from pipeline.units import Float32Array
+from stage2.priors.records import finished_records
+from stage2.reference.trust import complete_windows, wanted_style
 from stage2.style.measure import Style
+from stage2.style.target import StyleTarget
 
 __all__ = ["Balance", "Goal", "find_goal", "match_style"]
 
@@ -64,9 +70,11 @@ class Goal:
     Parameters
     ----------
     style
-        None without a reference.
-    donors
-        Styles that lent what could not be trusted of others.
+        Of the references; None without one.
+    target
+        The style that is followed, as a distribution.
+    segments
+        Features of segments of the references, ``(segments, REFERENCE_FIGURES)``.
     references
         What was measured of each reference.
     full_lufs, target_lufs
@@ -78,7 +86,8 @@ class Goal:
     """
 
     style: Style | None
-    donors: tuple[Style, ...]
+    target: StyleTarget
+    segments: Float32Array
     references: tuple[HeardReference, ...]
     full_lufs: float
     target_lufs: float
@@ -105,7 +114,7 @@ def find_goal(
     paths = session.references
     references: list[HeardReference] = []
     style: Style | None = None
-    donors: tuple[Style, ...] = ()
+    target, segments = finished_records()
     if paths:
         references = engine.map(
             style_step,
@@ -117,16 +126,19 @@ def find_goal(
         style, donors = wanted_style(
             [(reference.style, reference.condition.trust) for reference in references], start
         )
-    target = parse_target(settings.target)
-    full_lufs, target_lufs = _targets_lufs(target, style, settings.strength)
+        segments = _segments(references, donors, store)
+        target = StyleTarget.of(style, [segments])
+    delivery = parse_target(settings.target)
+    full_lufs, target_lufs = _targets_lufs(delivery, style, settings.strength)
     return Goal(
         style=style,
-        donors=donors,
+        target=target,
+        segments=segments,
         references=tuple(references),
         full_lufs=full_lufs,
         target_lufs=target_lufs,
         ceiling_dbtp=(
-            target.ceiling_dbtp if settings.ceiling_dbtp is None else settings.ceiling_dbtp
+            delivery.ceiling_dbtp if settings.ceiling_dbtp is None else settings.ceiling_dbtp
         ),
         notes=reference_notes(paths, references),
     )
@@ -145,8 +157,11 @@ def match_style(
 ) -> ConsoleSettings | None:
     """Find console settings that bring balanced stems to a style; None where none is wanted."""
     sounding = [stem for stem in balance.stems if not stem.silent]
-    if goal.style is None or settings.strength <= 0.0 or not sounding or not settings.match:
+    if settings.strength <= 0.0 or not sounding or not settings.match:
         return None
+    target = goal.target
+    if goal.style is not None:
+        target = replace(target, style=_style_at(goal.style, balance.style, goal.full_lufs))
     panned = balance.panned
     job = ConsoleJob(
         stems=tuple(sounding),
@@ -155,9 +170,11 @@ def match_style(
             stem.name in panned or is_centred(stem.name, plan.tracks) for stem in sounding
         ),
         max_spread=tuple(
-            0.0 if panned.get(stem.name) else most_spread(stem.name) for stem in sounding
+            0.0 if panned.get(stem.name) else most_spread(stem.name, plan.tracks)
+            for stem in sounding
         ),
-        style=_style_at(goal.style, balance.style, goal.full_lufs),
+        target=target,
+        segments=goal.segments,
         references=tuple(shared_file(path) for path in session.references),
         match=settings.match,
         target_lufs=goal.full_lufs,
@@ -165,11 +182,22 @@ def match_style(
         sample_rate=session.sample_rate,
         pieces=tuple(passages(session.frames, session.sample_rate)),
         store=store,
-        windows=tuple(reference.windows for reference in goal.references),
         conditions=tuple(reference.condition for reference in goal.references),
-        donors=goal.donors,
     )
     return find_console_settings(engine, job, settings=settings, progress=progress)
+
+
+def _segments(
+    references: Sequence[HeardReference], donors: Sequence[Style], store: Place
+) -> Float32Array:
+    """Return features of the references' segments, completed where they are not trusted."""
+    kept = Store(store)
+    return np.concatenate(
+        [
+            complete_windows(np.load(kept.local(one.windows)), one.condition.trust, donor)
+            for one, donor in zip(references, donors, strict=True)
+        ]
+    )
 
 
 def _refuse_unheard(references: Sequence[Path], styles: Sequence[Style]) -> None:

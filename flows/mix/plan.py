@@ -14,10 +14,12 @@ from flows.mix.steps.search import ConsoleSettings
 from flows.storage.locations import Place
 from flows.storage.mirror import named
 from flows.storage.output_folder import relative_path
+from pipeline.console.compressor import LOWEST_LEVEL_LUFS
 from pipeline.console.parameters import (
     BUS,
     BUS_EQ_BANDS,
     STRIP,
+    WORKING_LUFS,
     ParameterTable,
     default_settings,
 )
@@ -41,18 +43,14 @@ __all__ = [
     "start_gains",
 ]
 
-# Loudness of the stems' sum before the bus: leaves headroom, and meets the thresholds' ranges.
-_WORKING_LUFS = -20.0
 _LEVEL_ROUNDS = 12
 
-# How much decorrelated side a stem may get: what carries the groove and the words stays solid.
-_MAX_SPREAD: dict[str, float] = {
-    Subgroup.BASS: 0.0,
-    Subgroup.DIALOGUE: 0.0,
-    Subgroup.DRUMS: 0.35,
-    Subgroup.LEAD_VOCALS: 0.35,
-}
-_DEFAULT_MAX_SPREAD = 0.7
+# What carries the groove and the words stays solid: no decorrelated side for these.
+_SOLID_SUBGROUPS = {Subgroup.BASS, Subgroup.DIALOGUE, Subgroup.DRUMS, Subgroup.LEAD_VOCALS}
+_SOLID_ROLES = {
+    Role.BASS, Role.SYNTH_BASS, Role.DOUBLE_BASS, Role.KICK, Role.SNARE, Role.LEAD_VOCAL,
+    Role.DIALOGUE,
+}  # fmt: skip
 
 # Smaller differences of a fader, and smaller gains of a band, are not worth a word.
 _HELD_DB, _HEARD_DB = 0.05, 0.5
@@ -154,7 +152,7 @@ def start_gains(
     gains_db = {
         stem.name: 0.0
         if stem.silent
-        else min(max(_WORKING_LUFS + intended_lu[stem.name] - stem.loudness_lufs, low), high)
+        else min(max(WORKING_LUFS + intended_lu[stem.name] - stem.loudness_lufs, low), high)
         for stem in stems
     }
     excerpts = {stem.name: np.load(stem.excerpt, mmap_mode="r") for stem in stems}
@@ -182,15 +180,19 @@ def is_centred(name: str, tracks: Sequence[TrackPlan]) -> bool:
     return name in CENTRED_SUBGROUPS or not roles.isdisjoint(CENTRED_ROLES)
 
 
-def most_spread(name: str) -> float:
+def most_spread(name: str, tracks: Sequence[TrackPlan] = ()) -> float:
     """Return how much decorrelated side a stem may get, 0 to 1."""
-    return _MAX_SPREAD.get(name, _DEFAULT_MAX_SPREAD)
+    roles = {track.role for track in tracks if track.subgroup == name and not track.mute}
+    if name in _SOLID_SUBGROUPS or not roles.isdisjoint(_SOLID_ROLES):
+        return 0.0
+    return STRIP.parameter("spread").safe_high
 
 
 def refined_plan(
     plan: Plan,
     found: ConsoleSettings | None,
     gains_db: Mapping[str, float],
+    levels_lufs: Mapping[str, float],
     strength: float,
 ) -> Plan:
     """Return the plan with the strips and the bus that were found, so much of them.
@@ -199,8 +201,8 @@ def refined_plan(
     ----------
     found
         What was found for the stems that sound; None for a plain balanced mix.
-    gains_db
-        Fader of each stem in the balanced start.
+    gains_db, levels_lufs
+        Fader of each stem in the balanced start, and its loudness before it.
     strength
         0 for that start, 1 for all that was found.
     """
@@ -210,6 +212,7 @@ def refined_plan(
         start = {"gain_db": gains_db[stem.name]}
         updates: dict[str, object] = {
             "balance_gain_db": gains_db[stem.name],
+            "level_lufs": round(max(levels_lufs[stem.name], LOWEST_LEVEL_LUFS), 4),
             "settings": default_settings(STRIP) | start,
             "reason": "balanced",
         }

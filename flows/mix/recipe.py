@@ -225,7 +225,13 @@ def _plan(
 ) -> tuple[Plan, tuple[RequestResult, ...]]:
     """Return the plan with all that was decided, and what comes of each request."""
     settings, balance = run.settings, balanced.balance
-    before = refined_plan(balanced.plan, matched, balance.gains_db, settings.strength)
+    before = refined_plan(
+        balanced.plan,
+        matched,
+        balance.gains_db,
+        {stem.name: stem.loudness_lufs for stem in balance.stems},
+        settings.strength,
+    )
     panned = balance.panned if matched is not None else {}
     plan = with_requests(before, balanced.requests, panned)
     results = request_results(plan, before, analysed, balanced.plain, balanced.stems)
@@ -322,8 +328,8 @@ def _warnings(
     if math.isfinite(missing) and abs(missing) > 0.3:
         found.append(
             f"the mix is {mixdown.loudness.integrated_lufs:.1f} LUFS and {target_lufs:.1f} was "
-            "asked for: the limiter can give no more; ask for a --target that it reaches, or "
-            "compress what peaks"
+            "asked for: the limiter would have to work harder than goes unheard; ask for a "
+            "--target that it reaches, or compress what peaks"
         )
     missed = [str(result) for result in requests if not result.kept]
     return (*found, *notes, *missed)

@@ -1,7 +1,7 @@
 """What ``session.toml`` asks of levels and pans, put on top of the balance and kept there.
 
-The balance and the style are decided from the tracks without it; then it is added, and the
-compressors' thresholds go with it, so that neither a fader nor a compressor takes it back.
+The balance and the style are decided from the tracks without it; then it is added, and the levels
+that thresholds are relative to go with it, so that neither a fader nor a compressor takes it back.
 """
 
 from __future__ import annotations
@@ -185,9 +185,9 @@ def with_requests(plan: Plan, requests: LevelRequests, panned: Mapping[str, bool
     predicted = dict(plan.bus_predicted)
     for settings in (bus, predicted):
         if settings and settings["ratio"] > 1.0 and requests.bus_db:
-            limits = BUS.parameter("threshold_db")
-            moved = settings["threshold_db"] + requests.bus_db
-            settings["threshold_db"] = round(min(max(moved, limits.low), limits.high), 4)
+            limits = BUS.parameter("threshold_lu")
+            moved = settings["threshold_lu"] + requests.bus_db
+            settings["threshold_lu"] = round(min(max(moved, limits.low), limits.high), 4)
     return plan.model_copy(update={"stems": stems, "bus": bus, "bus_predicted": predicted})
 
 
@@ -196,39 +196,25 @@ def _requested_strip(
 ) -> StemPlan:
     if not fader_db and not change_db and panned is None:
         return stem
-    settings = _moved(stem.settings, fader_db, change_db)
+    settings = _moved(stem.settings, fader_db)
     if panned is not None:
         settings |= {"pan": 0.0, "width": 1.0}
         if panned:
             settings["spread"] = 0.0
     return stem.model_copy(
         update={
+            "level_lufs": round(stem.level_lufs + change_db, 4),
             "settings": settings,
-            "predicted": _moved(stem.predicted, fader_db, change_db) if stem.predicted else {},
+            "predicted": _moved(stem.predicted, fader_db) if stem.predicted else {},
             "balance_gain_db": round(stem.balance_gain_db + fader_db, 4),
         }
     )
 
 
-def _moved(settings: Mapping[str, float], fader_db: float, change_db: float) -> dict[str, float]:
-    """Return a strip's settings for a stem that is louder, its compressor doing the same.
-
-    Where the threshold has no room the compressor sees the stem lower, or higher, and makeup gives
-    it back.
-    """
-    moved = dict(settings)
-    moved["gain_db"] += fader_db
-    if settings["ratio"] > 1.0:
-        limits = STRIP.parameter("threshold_db")
-        wanted = settings["threshold_db"] + fader_db + change_db
-        moved["threshold_db"] = min(max(wanted, limits.low), limits.high)
-        over = wanted - moved["threshold_db"]
-        moved["gain_db"] -= over
-        moved["makeup_db"] += over
-    for name in ("gain_db", "threshold_db", "makeup_db"):
-        limits = STRIP.parameter(name)
-        moved[name] = round(min(max(moved[name], limits.low), limits.high), 4)
-    return moved
+def _moved(settings: Mapping[str, float], fader_db: float) -> dict[str, float]:
+    fader = STRIP.parameter("gain_db")
+    gain_db = min(max(settings["gain_db"] + fader_db, fader.low), fader.high)
+    return {**settings, "gain_db": round(gain_db, 4)}
 
 
 def request_results(
@@ -351,15 +337,17 @@ def _strip_change(
         # Nothing in the strip but the fader follows the level.
         return after.settings["gain_db"] - before.settings["gain_db"]
 
-    def added(settings: Mapping[str, float], audio: FloatArray) -> float:
-        levels = {**settings, "width": 1.0, "spread": 0.0, "pan": 0.0}
-        out = Strip(levels, sample_rate=sample_rate).process(np.array(audio))
+    def added(strip: StemPlan, audio: FloatArray) -> float:
+        levels = {**strip.settings, "width": 1.0, "spread": 0.0, "pan": 0.0}
+        out = Strip(levels, level_lufs=strip.level_lufs, sample_rate=sample_rate).process(
+            np.array(audio)
+        )
         return integrated_loudness(out, sample_rate=sample_rate) - integrated_loudness(
             np.asarray(audio), sample_rate=sample_rate
         )
 
-    change = added(after.settings, np.load(stem.excerpt, mmap_mode="r")) - added(
-        before.settings, np.load(plain.excerpt, mmap_mode="r")
+    change = added(after, np.load(stem.excerpt, mmap_mode="r")) - added(
+        before, np.load(plain.excerpt, mmap_mode="r")
     )
     return change if math.isfinite(change) else 0.0
 

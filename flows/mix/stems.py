@@ -57,12 +57,18 @@ def render_stems(
     engine: Engine, plan: Plan, jobs: Sequence[BalanceJob], balanced: Sequence[BalancedStem]
 ) -> dict[str, RenderedStem]:
     """Take balanced stems through their strips; return them by name, in the order of the jobs."""
-    settings = {stem.name: stem.settings for stem in plan.stems}
+    strips = {stem.name: stem for stem in plan.stems}
     names = [job.subgroup for job in jobs]
     rendered = engine.map(
         stem_step,
         [
-            StemJob(job, stem, settings[stem.name], plan.bus["width"])
+            StemJob(
+                job,
+                stem,
+                strips[stem.name].settings,
+                strips[stem.name].level_lufs,
+                plan.bus["width"],
+            )
             for job, stem in zip(jobs, balanced, strict=True)
         ],
         name="console",

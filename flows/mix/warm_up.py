@@ -46,7 +46,7 @@ def _warm_up() -> None:
         stem = StemPlan(name="drums")
         plan = Plan(session=".", sample_rate=rate, frames=rate, tracks=tracks, stems=(stem,))
         job = BalanceJob(plan, "drums", folder, folder / "store")
-        stem_step(StemJob(job, balance_step(job), stem.settings))
+        stem_step(StemJob(job, balance_step(job), stem.settings, stem.level_lufs))
 
 
 # The fork server ends a moment after the run, also after one that was killed.

@@ -15,12 +15,12 @@ from pipeline.units import Float64Array, FloatArray, db_to_amplitude
 __all__ = [
     "COURSE_S",
     "DETECTOR_MS",
+    "LOWEST_LEVEL_LUFS",
     "POWER_FLOOR",
     "Compressor",
     "Course",
     "Float64Array",
     "GainReduction",
-    "LOWEST_LEVEL_LUFS",
     "as_float64",
     "smoothing_coefficient",
 ]

@@ -33,6 +33,7 @@ __all__ = [
     "median_crest_db",
     "parse_target",
     "peak_to_loudness_db",
+    "usual_limiting_db",
 ]
 
 
@@ -84,6 +85,7 @@ _SATURATED_LU = 0.05
 _BLOCK_FRAMES = 65_536
 _PASSES = 4
 _LIMITING_TOLERANCE_DB = 0.02
+_USUAL_LIMITING_DB, _LOUD_LUFS = 4.0, -9.0
 # More than this off a typical peak is heard as distortion; a crest that needs it is not chased.
 _MAX_CREST_LIMITING_DB = 8.0
 # What the console accepts: a plan with another drive could not be rendered again.
@@ -124,6 +126,15 @@ def parse_target(text: str) -> Target:
             ]
         )
     return Target(loudness, -1.0, "asked for")
+
+
+def usual_limiting_db(target_lufs: float) -> float:
+    """Return what a limiter may take off, but for its worst 5 % of time, for a loudness.
+
+    4 dB up to -9 LUFS, as far as mastering goes unheard; what is asked for beyond that is the
+    limiter's to give.
+    """
+    return _USUAL_LIMITING_DB + max(target_lufs - _LOUD_LUFS, 0.0)
 
 
 def is_as_loud(target_lufs: float, reference_lufs: float) -> bool:

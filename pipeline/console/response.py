@@ -23,12 +23,14 @@ __all__ = [
     "DECORRELATOR_HZ",
     "DECORRELATOR_Q",
     "HIGHEST_BAND",
+    "HIGH_PASS_Q",
     "band_values",
     "biquad",
     "decorrelator_response",
     "decorrelator_sections",
     "eq_response",
     "eq_sections",
+    "high_pass",
     "section_response",
 ]
 
@@ -112,6 +114,16 @@ def band_values(band: EqBand, settings: Mapping[str, float]) -> tuple[float, flo
     )
 
 
+HIGH_PASS_Q = math.sqrt(0.5)
+"""Of a Butterworth high-pass, 12 dB an octave."""
+
+
+def high_pass(settings: Mapping[str, float]) -> float | None:
+    """Return the frequency of a high-pass in Hz; None where there is none or it is off."""
+    frequency_hz = settings.get("high_pass_hz", HIGH_PASS_OFF_HZ)
+    return frequency_hz if frequency_hz > HIGH_PASS_OFF_HZ else None
+
+
 def eq_sections(
     settings: Mapping[str, float], bands: Sequence[EqBand], *, sample_rate: int
 ) -> Sections:
@@ -120,12 +132,10 @@ def eq_sections(
     A high-pass comes first where the settings have one.
     """
     rows = []
-    high_pass_hz = settings.get("high_pass_hz", HIGH_PASS_OFF_HZ)
-    if high_pass_hz > HIGH_PASS_OFF_HZ:
+    high_pass_hz = high_pass(settings)
+    if high_pass_hz is not None:
         rows.append(
-            biquad(
-                "high_pass", frequency_hz=high_pass_hz, q=math.sqrt(0.5), sample_rate=sample_rate
-            )
+            biquad("high_pass", frequency_hz=high_pass_hz, q=HIGH_PASS_Q, sample_rate=sample_rate)
         )
     for band in bands:
         gain_db, frequency_hz, q = band_values(band, settings)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from pipeline.audio.stream import probe
 from pipeline.console.conditioning import ChannelUse
-from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand
+from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS, WORKING_LUFS, EqBand
 from pipeline.console.processors import SIDES_DB
-from pipeline.console.response import band_values
+from pipeline.console.response import HIGH_PASS_Q, band_values, high_pass
 from pipeline.plan import Plan, StemPlan, TrackPlan
 from pipeline.prose import spoken
 from pipeline.units import amplitude_to_db, db_to_amplitude
@@ -26,7 +26,6 @@ from pipeline.units import amplitude_to_db, db_to_amplitude
 __all__ = ["APPROXIMATE", "Document", "xml_text"]
 
 FADER_MAX = 2.0  # the top of the faders of the workstations that read the format, +6 dB
-BANDS_PER_DEVICE = 8  # what the smallest of their equalisers holds
 SHAPES = {"low_shelf": "lowShelf", "peak": "bell", "high_shelf": "highShelf"}
 
 _CHANNELS = {
@@ -132,7 +131,7 @@ class Document:
                 channel,
                 stem,
                 fader_db=faders_db[stem.name] - given_db,
-                before_db=stem.settings["gain_db"] + shares_db[stem.name],
+                threshold_db=stem.level_lufs + stem.settings["threshold_lu"] - shares_db[stem.name],
                 mute=mute,
             )
             for track in members[stem.name]:
@@ -159,7 +158,7 @@ class Document:
         self._bus_id = channel.get("id", "")
         devices = ET.SubElement(channel, "Devices")
         self._equalisers(devices, "Bus EQ", BUS_EQ_BANDS, bus)
-        self._compressor(devices, bus, threshold_db=bus["threshold_db"] - given_db)
+        self._compressor(devices, bus, threshold_db=WORKING_LUFS + bus["threshold_lu"] - given_db)
         drive_db = bus["gain_db"] + given_db + (bus["makeup_db"] if bus["ratio"] <= 1 else 0)
         limiter = self._device(devices, "Limiter", "Limiter")
         self._real(limiter, "InputGain", drive_db, "decibel")
@@ -181,15 +180,13 @@ class Document:
         stem: StemPlan,
         *,
         fader_db: float,
-        before_db: float,
+        threshold_db: float,
         mute: bool,
     ) -> None:
         settings = stem.settings
         devices = ET.SubElement(channel, "Devices")
         self._equalisers(devices, f"{spoken(stem.name)} EQ", STRIP_EQ_BANDS, settings)
-        # The strip's gain stands on the fader, behind the devices: a threshold lowered by the
-        # gain that comes later compresses the same.
-        self._compressor(devices, settings, threshold_db=settings["threshold_db"] - before_db)
+        self._compressor(devices, settings, threshold_db=threshold_db)
         self._mixer(channel, volume=db_to_amplitude(fader_db), pan=settings["pan"], mute=mute)
 
     def _sides(
@@ -302,18 +299,24 @@ class Document:
         bands: Sequence[EqBand],
         settings: Mapping[str, float],
     ) -> None:
-        """Add the bands that do something, on as many devices as hold them."""
-        used = [band for band in bands if settings[band.gain_name] != 0.0]
-        for start in range(0, len(used), BANDS_PER_DEVICE):
-            number = f" {start // BANDS_PER_DEVICE + 1}" if len(used) > BANDS_PER_DEVICE else ""
-            device = self._device(devices, "Equalizer", name + number)
-            for order, band in enumerate(used[start : start + BANDS_PER_DEVICE]):
-                element = ET.SubElement(device, "Band", type=SHAPES[band.shape], order=str(order))
-                gain_db, frequency_hz, q = band_values(band, settings)
-                self._real(element, "Freq", frequency_hz, "hertz")
-                self._real(element, "Gain", gain_db, "decibel")
-                self._real(element, "Q", q, "linear")
-                self._bool(element, "Enabled", True)
+        """Add the bands that do something, and the high-pass before them."""
+        used = [
+            (SHAPES[band.shape], *band_values(band, settings))
+            for band in bands
+            if settings[band.gain_name] != 0.0
+        ]
+        high_pass_hz = high_pass(settings)
+        if high_pass_hz is not None:
+            used.insert(0, ("highPass", 0.0, high_pass_hz, HIGH_PASS_Q))
+        if not used:
+            return
+        device = self._device(devices, "Equalizer", name)
+        for order, (shape, gain_db, frequency_hz, q) in enumerate(used):
+            element = ET.SubElement(device, "Band", type=shape, order=str(order))
+            self._real(element, "Freq", frequency_hz, "hertz")
+            self._real(element, "Gain", gain_db, "decibel")
+            self._real(element, "Q", q, "linear")
+            self._bool(element, "Enabled", True)
 
     def _compressor(
         self, devices: ET.Element, settings: Mapping[str, float], *, threshold_db: float

@@ -31,6 +31,7 @@ class RenderedStrip:
 
     loudness: Loudness
     compression: GainReduction
+    deessing: GainReduction
     has_sides: bool
 
 
@@ -44,6 +45,7 @@ def render_strip(
     balanced: Path,
     settings: Mapping[str, float],
     *,
+    level_lufs: float,
     frames: int,
     sample_rate: int,
     stem: Path,
@@ -58,6 +60,8 @@ def render_strip(
         The stem, stereo.
     settings
         Values of :data:`pipeline.console.parameters.STRIP`.
+    level_lufs
+        What the thresholds are relative to.
     stem
         Written as 32-bit float WAV.
     sides
@@ -66,7 +70,7 @@ def render_strip(
     bus_width
         Gain of the side signal on the bus.
     """
-    strip = Strip(settings, sample_rate=sample_rate)
+    strip = Strip(settings, level_lufs=level_lufs, sample_rate=sample_rate)
     meter = LoudnessMeter(sample_rate=sample_rate, channels=2)
     has_sides = settings["width"] != 1.0 or settings["spread"] != 0.0 or bus_width != 1.0
     lower = np.float32(db_to_amplitude(SIDES_DB))
@@ -91,4 +95,6 @@ def render_strip(
                 sides_writer.write(lower * apart)
             meter.process(block)
             writer.write(block)
-    return RenderedStrip(meter.result(), strip.compressor.gain_reduction, has_sides)
+    return RenderedStrip(
+        meter.result(), strip.compressor.gain_reduction, strip.deesser.gain_reduction, has_sides
+    )

@@ -13,7 +13,7 @@ from pipeline.prose import spoken
 
 __all__ = ["Move", "moves_of", "plan_moves"]
 
-_COMPRESSOR = ("threshold_db", "attack_ms", "release_ms", "knee_db")
+_COMPRESSOR = ("threshold_lu", "attack_ms", "release_ms", "knee_db")
 _LEAST_SHARE = 0.005  # of the safe range: less is rounding
 
 
@@ -102,6 +102,8 @@ def _masters(name: str, table: Iterable[Parameter]) -> tuple[str, ...]:
     """Return the setting without which ``name`` does nothing; none where it stands for itself."""
     if name in _COMPRESSOR:
         return ("ratio",)
+    if name in ("deess_hz", "deess_threshold_lu"):
+        return ("deess_db",)
     bands: tuple[EqBand, ...] = STRIP_EQ_BANDS if table is STRIP else BUS_EQ_BANDS
     return tuple(b.gain_name for b in bands if name in (b.frequency_hz, b.q))
 

@@ -6,14 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 from pipeline.console.parameters import BUS_EQ_BANDS, STRIP_EQ_BANDS, EqBand
-from pipeline.console.response import band_values
+from pipeline.console.response import band_values, high_pass
 from pipeline.plan import Plan, StemPlan, TrackPlan
 from pipeline.prose import spoken, spoken_hz
 
 __all__ = ["bus_phrase", "describe", "stem_phrase"]
 
 HEARD_GAIN_DB = 0.5  # a smaller change of a band or a level is not worth a word
-BUS_BANDS_NAMED = 3
 
 
 def describe(plan: Plan) -> tuple[str, ...]:
@@ -25,7 +24,7 @@ def describe(plan: Plan) -> tuple[str, ...]:
     >>> stem = StemPlan(name="lead_vocals", settings={"gain_db": 2.1, "ratio": 2.0})
     >>> plan = Plan(session=".", sample_rate=48000, frames=1, tracks=(), stems=(stem,))
     >>> describe(plan)[0]
-    'Lead vocals: 2.1 dB louder; compressed 2:1 above 0 dBFS.'
+    'Lead vocals: 2.1 dB louder; compressed 2:1 from its level.'
     """
     stems = (f"{spoken(stem.name)}: {stem_phrase(stem, plan.tracks)}." for stem in plan.stems)
     return (*stems, f"Whole mix: {bus_phrase(plan)}.")
@@ -42,8 +41,10 @@ def stem_phrase(stem: StemPlan, tracks: Sequence[TrackPlan] = ()) -> str:
     settings = stem.settings
     parts = [
         *_gain(settings["gain_db"] - stem.balance_gain_db, "louder", "quieter"),
+        *_high_pass(settings),
         *_equaliser(settings, STRIP_EQ_BANDS),
-        *_compressor(settings),
+        *_deesser(settings),
+        *_compressor(settings, "its level"),
         *_width(settings),
     ]
     if settings["spread"] >= 0.01:
@@ -79,15 +80,7 @@ def bus_phrase(plan: Plan) -> str:
     """Return what the bus and the delivery do to the sum of the stems."""
     bus = plan.bus
     delivery = plan.delivery
-    used = sorted(
-        (band for band in BUS_EQ_BANDS if abs(bus[band.gain_name]) >= HEARD_GAIN_DB),
-        key=lambda band: -abs(bus[band.gain_name]),
-    )
-    named = sorted(used[:BUS_BANDS_NAMED], key=lambda band: band_values(band, bus)[1])
-    parts = _equaliser(bus, named)
-    if len(used) > len(named):
-        parts.append(f"smaller equaliser moves in {len(used) - len(named)} more bands")
-    parts += [*_compressor(bus), *_width(bus)]
+    parts = [*_equaliser(bus, BUS_EQ_BANDS), *_compressor(bus, "the mix's level"), *_width(bus)]
     if abs(bus["gain_db"]) >= 0.05:
         verb = "raised" if bus["gain_db"] > 0.0 else "lowered"
         parts.append(f"{verb} {abs(bus['gain_db']):.1f} dB into the limiter")
@@ -118,12 +111,26 @@ def _equaliser(settings: Mapping[str, float], bands: Sequence[EqBand]) -> list[s
     return parts
 
 
-def _compressor(settings: Mapping[str, float]) -> list[str]:
+def _high_pass(settings: Mapping[str, float]) -> list[str]:
+    frequency_hz = high_pass(settings)
+    return [] if frequency_hz is None else [f"high-pass at {spoken_hz(frequency_hz)}"]
+
+
+def _deesser(settings: Mapping[str, float]) -> list[str]:
+    if settings["deess_db"] < HEARD_GAIN_DB:
+        return []
+    return [
+        f"de-essed by up to {settings['deess_db']:.1f} dB above {spoken_hz(settings['deess_hz'])}"
+    ]
+
+
+def _compressor(settings: Mapping[str, float], level: str) -> list[str]:
     parts = []
     if settings["ratio"] >= 1.05:
         ratio = f"{settings['ratio']:.1f}".removesuffix(".0")
-        threshold = _signed(round(settings["threshold_db"]))
-        parts.append(f"compressed {ratio}:1 above {threshold} dBFS")
+        threshold = round(settings["threshold_lu"])
+        where = f"{abs(threshold)} dB {'over' if threshold > 0 else 'under'} " if threshold else ""
+        parts.append(f"compressed {ratio}:1 from {where}{level}")
     if abs(settings["makeup_db"]) >= 0.05:
         parts.append(f"{_signed(settings['makeup_db'], '+.1f')} dB make-up gain")
     return parts

@@ -61,7 +61,7 @@ class Limits:
     most_db: float
 
 
-STEM_LIMITS = Limits(8.0, 15.0)
+STEM_LIMITS = Limits(6.0, 12.0)
 """Instruments and voices are usually set to show 3 to 6 dB, up to 10 on a hard driven voice."""
 BUS_LIMITS = Limits(4.0, 8.0)
 """A bus is held together by 1 to 3 dB; more pumps, as what is loud moves all else."""
@@ -144,7 +144,7 @@ def compression_findings(
         Finding(
             f"{spoken(name)}{_when(reduction)}",
             f"compressed hard, {_reduced(reduction)}",
-            f"raise its threshold_db or lower its ratio {_IN_PLAN}{less}",
+            f"raise its threshold_lu or lower its ratio {_IN_PLAN}{less}",
         )
         for name, reduction in stems.items()
         if _is_over(reduction, STEM_LIMITS)
@@ -154,7 +154,7 @@ def compression_findings(
             Finding(
                 f"Bus compressor{_when(bus)}",
                 f"works hard, {_reduced(bus)}",
-                f"raise the bus's threshold_db {_IN_PLAN}{less}",
+                f"raise the bus's threshold_lu {_IN_PLAN}{less}",
             )
         )
     if _is_over(limiting, LIMITER_LIMITS):

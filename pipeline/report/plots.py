@@ -126,14 +126,14 @@ def equaliser_plot(
 
 
 def compression_curve(settings: Mapping[str, float], level_db: Float64Array) -> Float64Array:
-    """Return the static output level in dB of a compressor for input levels in dB.
+    """Return the static output level of a compressor for input levels, both against its level.
 
     D. Giannoulis, M. Massberg, J. D. Reiss, "Digital dynamic range compressor design", JAES 60(6),
     2012, eq. 4, plus the make-up gain.
     """
     knee = settings["knee_db"]
     slope = 1.0 / settings["ratio"] - 1.0
-    over = level_db - settings["threshold_db"]
+    over = level_db - settings["threshold_lu"]
     inside = slope * (over + knee / 2.0) ** 2 / (2.0 * knee) if knee > 0.0 else 0.0 * over
     change = np.where(over >= knee / 2.0, slope * over, np.where(over > -knee / 2.0, inside, 0.0))
     return level_db + change + settings["makeup_db"]
@@ -141,18 +141,18 @@ def compression_curve(settings: Mapping[str, float], level_db: Float64Array) -> 
 
 def compression_plot(settings: Mapping[str, float], *, alt: str) -> str:
     """Draw output over input level of a compressor at rest, beside the unchanged diagonal."""
-    level = np.linspace(-60.0, 0.0, 121)
+    level = np.linspace(-40.0, 20.0, 121)
     figure, axes = _figure(190)
     axes.plot(level, level, color=_MUTED, linewidth=1.0, dashes=(2.0, 2.0))
-    if settings["ratio"] > 1.0 and settings["threshold_db"] >= -60.0:
-        axes.axvline(settings["threshold_db"], color=_MUTED, linewidth=1.0)
+    if settings["ratio"] > 1.0:
+        axes.axvline(settings["threshold_lu"], color=_MUTED, linewidth=1.0)
     axes.plot(level, compression_curve(settings, level), **_style(0))
-    axes.set_xlim(-60.0, 0.0)
-    axes.set_ylim(-60.0, max(6.0, settings["makeup_db"] + 3.0))
-    axes.set_xticks([-60, -40, -20, 0])
-    axes.set_yticks([-60, -40, -20, 0])
-    axes.set_xlabel("Input in dBFS")
-    axes.set_ylabel("Output in dBFS")
+    axes.set_xlim(-40.0, 20.0)
+    axes.set_ylim(-40.0, max(20.0, settings["makeup_db"] + 20.0))
+    axes.set_xticks([-40, -20, 0, 20])
+    axes.set_yticks([-40, -20, 0, 20])
+    axes.set_xlabel("Input in dB against the level")
+    axes.set_ylabel("Output in dB")
     return _svg(figure, alt)
 
 

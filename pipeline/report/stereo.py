@@ -11,9 +11,8 @@ import numpy as np
 import scipy.fft
 import scipy.signal
 
-from pipeline.units import THIRD_OCTAVES_HZ
 from pipeline.loudness.energy import k_weighting
-from pipeline.units import Float64Array, FloatArray, power_to_db
+from pipeline.units import THIRD_OCTAVES_HZ, Float64Array, FloatArray, power_to_db
 
 __all__ = ["StereoField", "measure_stereo"]
 
@@ -154,7 +153,9 @@ def _powers(audio: FloatArray, sample_rate: int) -> tuple[Float64Array, Float64A
         k_weighting(sample_rate).copy(), worN=2.0 * math.pi * frequency / sample_rate
     )
     sums *= np.square(np.abs(response))
-    edges = np.append(np.asarray(THIRD_OCTAVES_HZ) * 2.0 ** (-1.0 / 6.0), THIRD_OCTAVES_HZ[-1] * 2.0 ** (1 / 6))
+    edges = np.append(
+        np.asarray(THIRD_OCTAVES_HZ) * 2.0 ** (-1.0 / 6.0), THIRD_OCTAVES_HZ[-1] * 2.0 ** (1 / 6)
+    )
     band = np.searchsorted(edges, frequency, side="right") - 1
     inside = (band >= 0) & (band < len(THIRD_OCTAVES_HZ))
     by_band = np.zeros((3, len(THIRD_OCTAVES_HZ)))

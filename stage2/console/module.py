@@ -116,9 +116,7 @@ class Console(nn.Module):
         super().__init__()
         self.sample_rate = sample_rate
 
-    def strip(
-        self, stems: Tensor, settings: Mapping[str, Tensor], *, level_lufs: Tensor
-    ) -> Tensor:
+    def strip(self, stems: Tensor, settings: Mapping[str, Tensor], *, level_lufs: Tensor) -> Tensor:
         """Process stems (..., 2, frames) with settings and levels of shape (...).
 
         The de-esser, which is set by rule and not by gradient, is left out.
@@ -134,9 +132,7 @@ class Console(nn.Module):
     def bus(self, mix: Tensor, settings: Mapping[str, Tensor]) -> Tensor:
         """Process a sum of stems (..., 2, frames) up to the limiter, settings of shape (...)."""
         x = functional.equalise(mix, settings, BUS_EQ_BANDS, sample_rate=self.sample_rate)
-        x = functional.compress(
-            x, settings, level_lufs=WORKING_LUFS, sample_rate=self.sample_rate
-        )
+        x = functional.compress(x, settings, level_lufs=WORKING_LUFS, sample_rate=self.sample_rate)
         x = functional.stereo_image(
             x, width=settings["width"], spread=None, sample_rate=self.sample_rate
         )

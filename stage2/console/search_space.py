@@ -215,7 +215,9 @@ def strip_space(
         space.low[row, fader] = max(stem.gain_db - _MOST_LEVEL_DB, STRIP[fader].low)
         space.high[row, fader] = min(stem.gain_db + _MOST_LEVEL_DB, STRIP[fader].high)
         space.high[row, spread] = min(stem.guard.max_spread, space.high[row, spread])
-        space.high[row, high_pass] = min(stem.guard.highest_high_pass_hz, space.high[row, high_pass])
+        space.high[row, high_pass] = min(
+            stem.guard.highest_high_pass_hz, space.high[row, high_pass]
+        )
         space.low[row, pan], space.high[row, pan] = -0.5, 0.5
         if stem.guard.centred:
             space.hold("pan", row, 0.0)

@@ -43,7 +43,9 @@ _LEAST_SHARE = 1e-6
 _MOST_MOVE = 4.0
 
 
-def _by_figure(spectrum: float, width: float, imbalance: float, punch: float, typical: float) -> Tensor:
+def _by_figure(
+    spectrum: float, width: float, imbalance: float, punch: float, typical: float
+) -> Tensor:
     """Return one number for each group of broad figures, ``(HEARD_FIGURES,)``."""
     out = torch.empty(HEARD_FIGURES)
     out[Broad.SPECTRUM], out[Broad.TYPICAL] = spectrum, typical

@@ -122,7 +122,6 @@ class ReductionLimits:
     strip_mean_db: float
     strip_p95_db: float
     bus_mean_db: float
-    limiter_p95_db: float
     deesser_db: float
 
 

@@ -29,6 +29,7 @@ _AUDIBLE_BAND_DB = -30.0
 # Mean reduction that costs nothing, and one standard deviation beyond it.
 _FREE_REDUCTION, _REDUCTION_DB = 0.5, 0.7
 
+
 class StemPrice:
     """The price of what is done to stems: of their spectrum as it becomes, and of reductions.
 

@@ -19,13 +19,13 @@ from pipeline.console.delivery import (
     is_as_loud,
     median_crest_db,
     peak_to_loudness_db,
+    usual_limiting_db,
 )
 from pipeline.console.parameters import BUS, STRIP, Aspect, default_settings
 from pipeline.console.processors import Bus, GainReduction, Strip
 from pipeline.loudness.meter import integrated_loudness
 from pipeline.units import FloatArray
 from stage2.console.search_space import Start, StemInput
-from stage2.priors.engineers import reduction_limits
 from stage2.style.measure import Style, measure_style
 
 __all__ = ["Trial", "Trials", "passages"]
@@ -136,7 +136,7 @@ class Trials:
             target_lufs=self._target,
             ceiling_dbtp=self._ceiling,
             density=self._density,
-            most_limiting_db=reduction_limits().limiter_p95_db,
+            most_limiting_db=usual_limiting_db(self._target),
         )
         return Trial(
             style=measure_style(delivered.audio, sample_rate=self._rate),

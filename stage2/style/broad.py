@@ -6,6 +6,8 @@ octaves at once in the bass, show the tonal balance.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -33,6 +35,7 @@ __all__ = [
     "before_limiter",
     "broad_bands",
     "broadened",
+    "third_octaves_of",
 ]
 
 # How many third octaves each broad band spans: two octaves in the bass, an octave above.
@@ -101,6 +104,16 @@ def broadened(features: Tensor) -> Tensor:
     if features.shape[-1] == FIGURES:
         parts += [features[..., CREST : CREST + 1], features[..., PEAK : PEAK + 1]]
     return torch.cat(parts, dim=-1)
+
+
+def third_octaves_of(broad_db: Sequence[float]) -> tuple[float, ...]:
+    """Return third octaves ``(29,)`` that make broad bands of these levels, each band flat."""
+    shares = [10.0 * np.log10(span) for span in _SPANS]
+    return tuple(
+        float(level - share)
+        for level, share, span in zip(broad_db, shares, _SPANS, strict=True)
+        for _ in range(span)
+    )
 
 
 def before_limiter(features: Tensor) -> Tensor:

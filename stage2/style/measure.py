@@ -18,9 +18,9 @@ import scipy.fft
 import torch
 from threadpoolctl import threadpool_limits
 
+from pipeline import units
 from pipeline.console.delivery import median_crest_db, peak_to_loudness_db
 from pipeline.loudness.meter import integrated_loudness
-from pipeline import units
 from pipeline.units import Float64Array, FloatArray, power_to_db
 from stage2.style.envelopes import (
     BAND_EDGES_HZ,

@@ -75,7 +75,9 @@ def _strip(
         column = STRIP.columns[band.gain_name]
         parameter = STRIP[column]
         shared = _TASTE * hand * own * prior.spread[column]
-        gain = float(np.clip(settings[band.gain_name] + shared, parameter.safe_low, parameter.safe_high))
+        gain = float(
+            np.clip(settings[band.gain_name] + shared, parameter.safe_low, parameter.safe_high)
+        )
         settings[band.gain_name] = 0.0 if rng.random() < _LEFT_ALONE else gain
     if rng.random() < _UNCOMPRESSED:
         settings["ratio"] = 1.0

@@ -20,7 +20,13 @@ from flows.storage.locations import Place
 from flows.storage.step import Kept, Record, step
 from flows.storage.store import Store
 from pipeline.audio.stream import read
-from pipeline.console.delivery import Delivered, Density, deliver_at, fit_delivery
+from pipeline.console.delivery import (
+    Delivered,
+    Density,
+    deliver_at,
+    fit_delivery,
+    usual_limiting_db,
+)
 from pipeline.console.parameters import BUS
 from pipeline.console.processors import GainReduction
 from pipeline.loudness.meter import Loudness, measure
@@ -56,6 +62,8 @@ class StemJob:
         How the balanced stem was made: it is made again where the store lost it.
     settings
         Of the strip.
+    level_lufs
+        What its thresholds are relative to.
     bus_width
         Gain of the side signal on the bus, for the sides that a DAW session plays.
     """
@@ -63,6 +71,7 @@ class StemJob:
     balance: BalanceJob
     balanced: BalancedStem
     settings: Mapping[str, float]
+    level_lufs: float
     bus_width: float = 1.0
 
     @property
@@ -86,6 +95,7 @@ class RenderedStem:
     key: str
     loudness: Loudness
     compression: GainReduction
+    deessing: GainReduction = GainReduction(0.0, 0.0)
     sides: Path | None = None
 
 
@@ -93,6 +103,7 @@ def _stem_inputs(job: StemJob, _contents: Mapping[str, str]) -> dict[str, Any]:
     return {
         "balanced": job.balanced.key,
         "settings": dict(job.settings),
+        "level_lufs": job.level_lufs,
         "bus_width": job.bus_width,
     }
 
@@ -103,6 +114,7 @@ def _rendered_stem(_job: StemJob, kept: Kept) -> RenderedStem:
         kept.key,
         _loudness(kept.record["loudness"]),
         _reduction(kept.record["compression"]),
+        _reduction(kept.record["deessing"]),
         kept.folder / _SIDES if kept.record["has_sides"] else None,
     )
 
@@ -115,6 +127,7 @@ def stem_step(job: StemJob, folder: Path) -> Record:
     done = render_strip(
         whole,
         job.settings,
+        level_lufs=job.level_lufs,
         frames=plan.frames,
         sample_rate=plan.sample_rate,
         stem=folder / "stem.wav",
@@ -124,6 +137,7 @@ def stem_step(job: StemJob, folder: Path) -> Record:
     return {
         "loudness": _loudness_record(done.loudness),
         "compression": asdict(done.compression),
+        "deessing": asdict(done.deessing),
         "has_sides": done.has_sides,
     }
 
@@ -341,7 +355,12 @@ def _fitted(job: DeliverJob, driven: FloatArray, ceiling: float) -> Delivered:
     if target is None:
         raise ValueError("there is neither a drive to keep nor a loudness to find one for")
     return fit_delivery(
-        driven, sample_rate=rate, target_lufs=target, ceiling_dbtp=ceiling, density=job.density
+        driven,
+        sample_rate=rate,
+        target_lufs=target,
+        ceiling_dbtp=ceiling,
+        density=job.density,
+        most_limiting_db=usual_limiting_db(target),
     )
 
 

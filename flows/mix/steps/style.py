@@ -23,16 +23,18 @@ from pipeline.audio.stream import probe, read
 from pipeline.console.parameters import Aspect
 from pipeline.report.stereo import StereoField, measure_stereo
 from pipeline.units import FloatArray, db_to_amplitude
+from stage2.console.search_space import stem_guards
 from stage2.console.statistics import Digest, digest_stems
 from stage2.controller.inputs import reference_windows
 from stage2.controller.predict import Prediction, predict
 from stage2.reference.faults import Condition
 from stage2.reference.inspection import inspect_reference
-from stage2.reference.trust import complete_windows, without_lost_bands
+from stage2.reference.trust import without_lost_bands
 from stage2.refine.guardrails import settle_in_corridor
 from stage2.refine.search import Refined, RefineOptions, Start, StemInput, refine
 from stage2.style.alignment import find_alignment
 from stage2.style.measure import Style, StyleDistance, measure_style
+from stage2.style.target import StyleTarget
 
 __all__ = [
     "ConsoleJob",
@@ -118,10 +120,12 @@ class ConsoleJob:
 
     Parameters
     ----------
-    windows, conditions
-        What the controller hears of the references, and their faults: :class:`HeardReference`'s.
-    donors
-        What each reference's figures are completed from where they are not trusted.
+    target
+        The style that is wanted.
+    segments
+        Features of segments of the references, ``(segments, REFERENCE_FIGURES)`` float32.
+    conditions
+        Faults of the references.
     target_lufs, ceiling_dbtp
         The delivery that refinement judges after.
     start
@@ -134,7 +138,8 @@ class ConsoleJob:
     start_gain_db: tuple[float, ...]
     centred: tuple[bool, ...]
     max_spread: tuple[float, ...]
-    style: Style
+    target: StyleTarget
+    segments: npt.NDArray[np.float32]
     references: tuple[FilePlace, ...]
     match: tuple[Aspect, ...]
     target_lufs: float
@@ -142,9 +147,7 @@ class ConsoleJob:
     sample_rate: int
     pieces: tuple[tuple[int, int], ...]
     store: Place
-    windows: tuple[Path, ...] = ()
     conditions: tuple[Condition, ...] = ()
-    donors: tuple[Style, ...] = ()
     start: Start | None = None
     on_step: Callable[[int, int], None] | None = None
 
@@ -159,28 +162,12 @@ class ConsoleJob:
             "start_gain_db": self.start_gain_db,
             "centred": self.centred,
             "max_spread": self.max_spread,
-            "style": self.style.to_record(),
+            "levels_lufs": [stem.loudness_lufs for stem in self.stems],
+            "target": self.target.to_record(),
+            "segments": self.segments.tolist(),
             "references": [contents[str(near_file(path))] for path in self.references],
             "match": list(self.match),
-            "completed": [
-                [asdict(condition.trust), donor.to_record()]
-                for condition, donor in zip(self.conditions, self.donors, strict=False)
-                if not condition.trust.whole
-            ],
         }
-
-    def read_windows(self) -> npt.NDArray[np.float32]:
-        """Return what the controller hears of the references, completed, one after the other."""
-        store = Store(self.store)
-        windows = [np.load(store.local(path)) for path in self.windows]
-        if self.conditions:
-            windows = [
-                complete_windows(rows, condition.trust, donor)
-                for rows, condition, donor in zip(
-                    windows, self.conditions, self.donors, strict=True
-                )
-            ]
-        return np.concatenate(windows)
 
     def digest(self) -> Digest:
         """Return the digest of the stems' excerpts."""
@@ -191,17 +178,16 @@ class ConsoleJob:
     def read_stems(self) -> tuple[StemInput, ...]:
         """Return the stems with their audio."""
         store = Store(self.store)
+        guards = stem_guards(self.digest(), centred=self.centred, max_spread=self.max_spread)
         return tuple(
             StemInput(
                 name=stem.name,
                 audio=np.load(store.local(stem.excerpt)),
                 gain_db=gain_db,
-                centred=centred,
-                max_spread=spread,
+                level_lufs=stem.loudness_lufs,
+                guard=guard,
             )
-            for stem, gain_db, centred, spread in zip(
-                self.stems, self.start_gain_db, self.centred, self.max_spread, strict=True
-            )
+            for stem, gain_db, guard in zip(self.stems, self.start_gain_db, guards, strict=True)
         )
 
 
@@ -238,8 +224,8 @@ def predict_step(job: ConsoleJob, _folder: Path) -> Record:
     with one_torch_thread():
         prediction = predict(
             job.read_stems(),
-            job.style,
-            job.read_windows(),
+            job.target,
+            job.segments,
             sample_rate=job.sample_rate,
             match=frozenset(job.match),
             digest=job.digest(),
@@ -276,7 +262,7 @@ def refine_step(job: ConsoleJob, _folder: Path) -> Record:
         aligned, note = _aligned_reference(job, stems)
         refined = refine(
             stems,
-            job.style,
+            job.target,
             sample_rate=job.sample_rate,
             target_lufs=job.target_lufs,
             ceiling_dbtp=job.ceiling_dbtp,
@@ -304,7 +290,7 @@ def settle_step(job: ConsoleJob, _folder: Path) -> Record:
         settled = settle_in_corridor(
             job.read_stems(),
             job.start,
-            job.style,
+            job.target,
             sample_rate=job.sample_rate,
             target_lufs=job.target_lufs,
             ceiling_dbtp=job.ceiling_dbtp,
