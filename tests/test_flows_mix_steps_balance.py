@@ -186,9 +186,9 @@ def plan_of(frames: int, rate: int, **changes: Any) -> Plan:
         TrackPlan(path="Bass.wav", role="bass", subgroup="bass", gain_db=2.0),
         TrackPlan(path="Loop.wav", role="loop", subgroup="drums", mute=True),
     )
-    settings = {"gain_db": 3.0, "low_shelf_gain_db": -4.0, "threshold_db": -30.0, "ratio": 3.0}
+    settings = {"gain_db": 3.0, "low_shelf_gain_db": -4.0, "threshold_lu": -30.0, "ratio": 3.0}
     stems = (StemPlan(name="drums", settings=settings), StemPlan(name="bass"))
-    told = {"tracks": tracks, "stems": stems, "bus": {"width": 0.8, "eq_1000hz_gain_db": 2.0}}
+    told = {"tracks": tracks, "stems": stems, "bus": {"width": 0.8, "mid_peak_gain_db": 2.0}}
     return Plan(session=".", sample_rate=rate, frames=frames, **(told | changes))
 
 

@@ -49,7 +49,7 @@ def session(tmp_path_factory: pytest.TempPathFactory, put: Put) -> Path:
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    settings = {"gain_db": 3.0, "low_shelf_gain_db": -4.0, "threshold_db": -30.0, "ratio": 3.0}
+    settings = {"gain_db": 3.0, "low_shelf_gain_db": -4.0, "threshold_lu": -30.0, "ratio": 3.0}
     return Plan(
         session=".",
         sample_rate=RATE,
@@ -60,7 +60,7 @@ def plan() -> Plan:
             TrackPlan(path="Bass.wav", role="bass", subgroup="bass", gain_db=2.0),
         ),
         stems=(StemPlan(name="drums", settings=settings), StemPlan(name="bass")),
-        bus={"width": 0.8, "eq_1000hz_gain_db": 2.0},
+        bus={"width": 0.8, "mid_peak_gain_db": 2.0},
         delivery=Delivery(subtype="FLOAT", dither_seed=3),
     )
 

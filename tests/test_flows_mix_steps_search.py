@@ -196,7 +196,7 @@ def test_what_is_not_to_be_matched_is_predicted_neutral(mixed: Mixed) -> None:
 
 def test_strength_takes_so_much_of_the_prediction(mixed: Mixed, fast: MixOutcome) -> None:
     half = mixed("half", quality="fast", strength=0.5)
-    for name in ("eq_100hz_gain_db", "eq_4000hz_gain_db"):
+    for name in ("low_shelf_gain_db", "high_mid_peak_gain_db"):
         assert half.plan.bus_predicted[name] == pytest.approx(
             fast.plan.bus_predicted[name] / 2.0, abs=1e-3
         )

@@ -36,7 +36,7 @@ def drawn(table: tuple[Parameter, ...], *, seed: int) -> dict[str, float]:
     """Return settings from the middle of the ranges, with every processor at work."""
     draw = np.random.default_rng(seed)
     settings = {p.name: p.low + draw.uniform(0.3, 0.7) * (p.high - p.low) for p in table}
-    return settings | {"threshold_db": -30.0, "ratio": 4.0, "attack_ms": 3.0, "release_ms": 60.0}
+    return settings | {"threshold_lu": -30.0, "ratio": 4.0, "attack_ms": 3.0, "release_ms": 60.0}
 
 
 def in_blocks(process: object, x: FloatArray, size: int) -> FloatArray:
@@ -97,7 +97,9 @@ def test_equaliser_is_scipys_sosfilt_and_its_response_sosfreqz(
 
 def test_neutral_settings_change_no_sample() -> None:
     x = noise(5000, level=1.0)
-    np.testing.assert_array_equal(Strip(default_settings(STRIP), sample_rate=RATE).process(x), x)
+    np.testing.assert_array_equal(
+        Strip(default_settings(STRIP), level_lufs=0.0, sample_rate=RATE).process(x), x
+    )
     np.testing.assert_array_equal(Bus(default_settings(BUS), sample_rate=RATE).process(x), x)
 
 
@@ -112,7 +114,7 @@ def test_block_size_never_changes_a_sample(size: int) -> None:
     strip = drawn(STRIP, seed=1) | {"spread": 0.7, "width": 1.3, "pan": -0.4}
     bus = drawn(BUS, seed=2) | {"gain_db": 18.0}
     for make in (
-        lambda: Strip(strip, sample_rate=RATE),
+        lambda: Strip(strip, level_lufs=0.0, sample_rate=RATE),
         lambda: Bus(bus, sample_rate=RATE, ceiling_dbtp=-1.0, trim_db=-3.0),
     ):
         whole = make().process(x)
@@ -122,14 +124,14 @@ def test_block_size_never_changes_a_sample(size: int) -> None:
 def test_float32_comes_back_as_float32_of_the_float64_result() -> None:
     settings = drawn(STRIP, seed=4)
     x = noise(3000).astype(np.float32)
-    single = Strip(settings, sample_rate=RATE).process(x)
-    double = Strip(settings, sample_rate=RATE).process(x.astype(np.float64))
+    single = Strip(settings, level_lufs=0.0, sample_rate=RATE).process(x)
+    double = Strip(settings, level_lufs=0.0, sample_rate=RATE).process(x.astype(np.float64))
     assert single.dtype == np.float32
     np.testing.assert_array_equal(single, double.astype(np.float32))
 
 
 def test_silence_after_sound_becomes_exactly_zero() -> None:
-    strip = Strip(drawn(STRIP, seed=5) | {"spread": 1.0}, sample_rate=8000)
+    strip = Strip(drawn(STRIP, seed=5) | {"spread": 1.0}, level_lufs=0.0, sample_rate=8000)
     strip.process(noise(800))
     tail = strip.process(np.zeros((2, 8000 * 20)))
     # The slowest pole falls below 1e-30 long before 20 s; denormals would linger for a minute.
@@ -140,7 +142,7 @@ def naive_compressor(x: FloatArray, s: dict[str, float]) -> tuple[FloatArray, Fl
     out = np.empty_like(x)
     reductions = np.empty(x.shape[1])
     power = reduction = 0.0
-    T, R, W = s["threshold_db"], s["ratio"], s["knee_db"]
+    T, R, W = s["threshold_lu"], s["ratio"], s["knee_db"]
     c_detector = math.exp(-1 / (0.005 * RATE))
     for n in range(x.shape[1]):
         power = c_detector * power + (1 - c_detector) * (x[0, n] ** 2 + x[1, n] ** 2) / 2
@@ -166,7 +168,7 @@ def test_compressor_is_the_paper_sample_by_sample(
     knee_db: float, attack_ms: float, release_ms: float
 ) -> None:
     settings = {
-        "threshold_db": -24.0,
+        "threshold_lu": -24.0,
         "ratio": 3.0,
         "attack_ms": attack_ms,
         "release_ms": release_ms,
@@ -175,7 +177,7 @@ def test_compressor_is_the_paper_sample_by_sample(
     }
     frames = 8000
     x = noise(frames, level=0.3) * (np.sin(np.arange(frames) / 400) > 0)
-    compressor = Compressor(settings, sample_rate=RATE)
+    compressor = Compressor(settings, level_lufs=0.0, sample_rate=RATE)
     expected, reductions = naive_compressor(x, settings)
     # One formula in float64, evaluated in another order.
     np.testing.assert_allclose(compressor.process(x), expected, atol=1e-11)
@@ -185,8 +187,8 @@ def test_compressor_is_the_paper_sample_by_sample(
 
 def test_compressor_settles_where_its_static_curve_says() -> None:
     x = np.sqrt(2) * 10 ** (-10 / 20) * np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
-    settings = default_settings(STRIP) | {"threshold_db": -22.0, "ratio": 4.0}
-    compressor = Compressor(settings, sample_rate=RATE)
+    settings = default_settings(STRIP) | {"threshold_lu": -22.0, "ratio": 4.0}
+    compressor = Compressor(settings, level_lufs=0.0, sample_rate=RATE)
     y = compressor.process(np.stack([x, x]))[0, -4410:]
     # 12 dB over at 4:1 leaves 3; the 5 ms detector's ripple at 2 kHz moves the gain by 0.05 dB.
     assert 10 * np.log10(np.mean(y**2)) == pytest.approx(-19.0, abs=0.05)
@@ -194,9 +196,9 @@ def test_compressor_settles_where_its_static_curve_says() -> None:
 
 def test_compressor_that_has_nothing_to_do_changes_no_sample() -> None:
     x = noise(4000, level=0.01)
-    for change in ({"ratio": 1.0, "threshold_db": -60.0}, {"ratio": 8.0, "threshold_db": 0.0}):
+    for change in ({"ratio": 1.0, "threshold_lu": -60.0}, {"ratio": 8.0, "threshold_lu": 0.0}):
         settings = default_settings(STRIP) | change
-        compressor = Compressor(settings, sample_rate=RATE)
+        compressor = Compressor(settings, level_lufs=0.0, sample_rate=RATE)
         np.testing.assert_array_equal(compressor.process(x), x)
         assert compressor.gain_reduction.max_db == 0.0
 
@@ -244,7 +246,7 @@ def test_pan_keeps_the_power_and_mirrors(pan: float) -> None:
 
 def test_a_block_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"shape \(1, 10\)"):
-        Strip(default_settings(STRIP), sample_rate=RATE).process(np.zeros((1, 10)))
+        Strip(default_settings(STRIP), level_lufs=0.0, sample_rate=RATE).process(np.zeros((1, 10)))
 
 
 # BS.1770-5, annex 2: the interpolator of a meter, phase by phase.

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.console.compressor import Compressor
-from pipeline.console.parameters import BUS, BUS_EQ_HZ
+from pipeline.console.parameters import WORKING_LUFS
 from pipeline.console.processors import SIDES_DB, StereoImage, Strip, pan_gains
 from pipeline.dawproject.writer import write_dawproject
 from pipeline.errors import InputError
@@ -91,7 +91,7 @@ def _plan(**changes: object) -> Plan:
                     "high_peak_gain_db": -3.0,
                     "high_peak_frequency_hz": 6100.0,
                     "high_peak_q": 1.7,
-                    "threshold_db": -22.0,
+                    "threshold_lu": -2.0,
                     "ratio": 2.5,
                     "attack_ms": 12.0,
                     "release_ms": 150.0,
@@ -102,7 +102,7 @@ def _plan(**changes: object) -> Plan:
             ),
             StemPlan(name="bass", mute=True),
         ),
-        "bus": {"eq_1000hz_gain_db": 1.5, "gain_db": 3.0, "threshold_db": -14.0, "ratio": 1.5},
+        "bus": {"mid_peak_gain_db": 1.5, "gain_db": 3.0, "threshold_lu": -14.0, "ratio": 1.5},
         "delivery": Delivery(limiter_ceiling_dbtp=-1.0, trim_db=-2.0),
     }
     return Plan.model_validate(values | changes)
@@ -246,8 +246,7 @@ def test_strip_settings_are_the_devices(root: Path) -> None:
     assert _value(compressor, "Attack") == pytest.approx(0.012)
     assert _value(compressor, "Release") == pytest.approx(0.150)
     assert _value(compressor, "OutputGain") == 1.0
-    # The strip's gain is on the fader, behind the compressor, so the threshold is raised by it.
-    assert _value(compressor, "Threshold") == pytest.approx(-22.0 + 1.5)
+    assert _value(compressor, "Threshold") == pytest.approx(-23.0 - 2.0)  # against its level
     assert _db(_value(_track(project, "Drums"), "Channel/Volume")) == pytest.approx(-1.5, abs=1e-6)
     assert "side gain 1.30" in _track(project, "Drums").get("comment", "")
     neutral = _track(project, "Bass").find("Channel")
@@ -264,7 +263,7 @@ def test_bus_is_a_group_before_the_master(root: Path) -> None:
     master = _track(project, "Mix bus").find("Channel")
     assert master is not None
     (band,) = master.iter("Band")
-    assert (_value(band, "Freq"), _value(band, "Gain")) == (1000.0, 1.5)
+    assert (_value(band, "Freq"), _value(band, "Gain")) == (800.0, 1.5)
     assert _value(master, "Devices/Limiter/InputGain") == 3.0
     assert _value(master, "Devices/Limiter/Threshold") == -1.0
     assert _db(_value(master, "Volume")) == pytest.approx(-2.0, abs=1e-6)
@@ -290,7 +289,7 @@ def test_width_and_spread_are_heard_as_in_the_mix(root: Path, tmp_path: Path) ->
         bus={"width": 1.25},
     )
     audio = 0.1 * np.random.default_rng(1).standard_normal((2, RATE)).astype(np.float32)
-    stem, sides = Strip(plan.stems[0].settings, sample_rate=RATE).process_apart(
+    stem, sides = Strip(plan.stems[0].settings, level_lufs=0.0, sample_rate=RATE).process_apart(
         audio, bus_width=1.25
     )
     wide = StereoImage(width=1.25, sample_rate=RATE).process(stem)
@@ -322,12 +321,13 @@ def test_all_audio_can_be_collected_in_the_file(root: Path) -> None:
     assert all(f.get("external") is None for f in project.iter("File"))
 
 
-def test_many_bus_bands_spread_over_small_equalisers(root: Path) -> None:
-    bus = {p.name: 1.0 for p in BUS if p.name.startswith("eq_")}
-    project = _write(root, _plan(bus=bus))
-    equalisers = list(_track(project, "Mix bus").find("Channel").iter("Equalizer"))
-    assert max(len(list(e.iter("Band"))) for e in equalisers) == 8
-    assert [_value(b, "Freq") for e in equalisers for b in e.iter("Band")] == list(BUS_EQ_HZ)
+def test_a_high_pass_is_a_band_of_the_equaliser(root: Path) -> None:
+    stem = StemPlan(name="drums", settings={"high_pass_hz": 80.0, "low_peak_gain_db": -2.0})
+    project = _write(root, _plan(stems=(stem, StemPlan(name="bass"))))
+    bands = list(_track(project, "Drums").find("Channel").iter("Band"))
+    assert [(b.get("type"), _value(b, "Freq")) for b in bands] == [
+        ("highPass", 80.0), ("bell", 180.0),
+    ]  # fmt: skip
 
 
 @settings(
@@ -343,16 +343,18 @@ def test_faders_beyond_their_end_still_give_the_same_sum(
     root: Path, track_db: float, strip_db: float, makeup_db: float, ratio: float
 ) -> None:
     """The chain read back from the XML gives the console's samples, within 1e-4 dB of rounding."""
-    strip = {"gain_db": strip_db, "threshold_db": -30.0, "ratio": ratio, "makeup_db": makeup_db}
-    bus = {"threshold_db": -20.0, "ratio": 2.0, "makeup_db": 1.0, "gain_db": 4.0}
+    strip = {"gain_db": strip_db, "threshold_lu": -7.0, "ratio": ratio, "makeup_db": makeup_db}
+    bus = {"threshold_lu": 0.0, "ratio": 2.0, "makeup_db": 1.0, "gain_db": 4.0}
     plan = _plan(
         tracks=(TrackPlan(path="kick.wav", role="kick", subgroup="drums", gain_db=track_db),),
         stems=(StemPlan(name="drums", settings=strip),),
         bus=bus,
     )
     x = np.random.default_rng(5).normal(0.0, 0.1, (2, 4000)).astype(np.float32)
-    y = _compressed(x * 10 ** ((track_db + strip_db) / 20), plan.stems[0].settings)
-    y = _compressed(y, plan.bus) * 10 ** (plan.bus["gain_db"] / 20)
+    (stem,) = plan.stems
+    y = _compressed(x * 10 ** (track_db / 20), stem.settings, stem.level_lufs)
+    y = _compressed(y * 10 ** (strip_db / 20), plan.bus, WORKING_LUFS)
+    y = y * 10 ** (plan.bus["gain_db"] / 20)
 
     project = _write(root, plan)
     group, master = _track(project, "Drums"), _track(project, "Mix bus")
@@ -364,8 +366,8 @@ def test_faders_beyond_their_end_still_give_the_same_sum(
     assert np.abs(z - y).max() <= 1e-4 * np.abs(y).max()
 
 
-def _compressed(x: np.ndarray, values: dict[str, float]) -> np.ndarray:
-    return Compressor(values, sample_rate=RATE).process(x.astype(np.float32))
+def _compressed(x: np.ndarray, values: dict[str, float], level_lufs: float = 0.0) -> np.ndarray:
+    return Compressor(values, level_lufs=level_lufs, sample_rate=RATE).process(x.astype(np.float32))
 
 
 def _through(x: np.ndarray, track: ET.Element, values: dict[str, float]) -> np.ndarray:
@@ -373,7 +375,7 @@ def _through(x: np.ndarray, track: ET.Element, values: dict[str, float]) -> np.n
     if device is None:
         return x
     read = {
-        "threshold_db": _value(device, "Threshold"),
+        "threshold_lu": _value(device, "Threshold"),
         "ratio": _value(device, "Ratio"),
         "attack_ms": 1000 * _value(device, "Attack"),
         "release_ms": 1000 * _value(device, "Release"),

@@ -16,7 +16,7 @@ from pipeline.loudness.true_peak import true_peaks_dbtp
 
 RATE = 44_100
 SETTINGS = default_settings(STRIP) | {
-    "threshold_db": -30.0, "ratio": 4.0, "knee_db": 0.0, "attack_ms": 5.0, "release_ms": 50.0,
+    "threshold_lu": -30.0, "ratio": 4.0, "knee_db": 0.0, "attack_ms": 5.0, "release_ms": 50.0,
 }  # fmt: skip
 Audio = npt.NDArray[np.float64]
 
@@ -28,7 +28,7 @@ def _bursts(*levels: float) -> Audio:
 
 
 def _compressed(x: Audio, block: int) -> GainReduction:
-    compressor = Compressor(SETTINGS, sample_rate=RATE)
+    compressor = Compressor(SETTINGS, level_lufs=0.0, sample_rate=RATE)
     for start in range(0, x.shape[1], block):
         compressor.process(x[:, start : start + block])
     return compressor.gain_reduction
@@ -72,7 +72,12 @@ def test_blocks_change_no_course(block: int) -> None:
 
 def test_what_does_nothing_has_no_course_worth_a_word() -> None:
     assert max(_limited(_bursts(0.01), 4096).course_db) == 0.0
-    assert Compressor(default_settings(STRIP), sample_rate=RATE).gain_reduction.course_db == ()
+    assert (
+        Compressor(
+            default_settings(STRIP), level_lufs=0.0, sample_rate=RATE
+        ).gain_reduction.course_db
+        == ()
+    )
 
 
 def test_true_peaks_by_the_second() -> None:

@@ -34,7 +34,7 @@ def write(path: Path, audio: FloatArray, *, rate: int = RATE) -> None:
 def drawn(table: tuple[Parameter, ...], *, seed: int) -> dict[str, float]:
     draw = np.random.default_rng(seed)
     settings = {p.name: p.low + draw.uniform(0.4, 0.6) * (p.high - p.low) for p in table}
-    return settings | {"threshold_db": -30.0, "ratio": 3.0, "gain_db": 3.0}
+    return settings | {"threshold_lu": -30.0, "ratio": 3.0, "gain_db": 3.0}
 
 
 def track(path: str, subgroup: str, **more: float | bool) -> TrackPlan:
@@ -114,8 +114,8 @@ def test_exported_stems_through_the_bus_are_the_mix(
         processed = soundfile.read(stem.path, dtype="float64")[0].T
         total += processed
         balanced = soundfile.read(stem.balanced_path, dtype="float32")[0].T
-        settings = next(s.settings for s in plan.stems if s.name == name)
-        strip = Strip(settings, sample_rate=RATE)
+        found = next(s for s in plan.stems if s.name == name)
+        strip = Strip(found.settings, level_lufs=found.level_lufs, sample_rate=RATE)
         np.testing.assert_array_equal(strip.process(balanced), processed.astype(np.float32))
     bus = Bus(
         plan.bus,

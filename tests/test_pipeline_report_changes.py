@@ -43,27 +43,27 @@ def test_the_largest_move_comes_first_whoever_made_it() -> None:
         plan_of(
             {"gain_db": -5.0, "pan": 0.1, "width": 1.6},
             {"gain_db": -5.0, "pan": 0.1, "width": 1.0},
-            bus={"eq_80hz_gain_db": 3.0},
+            bus={"low_shelf_gain_db": 3.0},
         )
     )
     found = [(move.where, move.parameter.name) for move in moves]
-    # of their safe ranges: 0.3, 1/6, 0.05, 1/60
+    # of their safe ranges: 0.4, 3/8, 0.05, 1/60
     assert found == [
-        ("Lead vocals", "width"), ("Whole mix", "eq_80hz_gain_db"), ("Lead vocals", "pan"),
+        ("Lead vocals", "width"), ("Whole mix", "low_shelf_gain_db"), ("Lead vocals", "pan"),
         ("Lead vocals", "gain_db"),
     ]  # fmt: skip
-    assert moves[0].share == pytest.approx(0.3)
+    assert moves[0].share == pytest.approx(0.4)
     fader = moves[-1]
     assert (fader.balanced, fader.predicted, fader.settled, fader.spread) == (-6.0, -5.0, -5.0, 0.8)
 
 
 def test_what_does_nothing_has_not_moved() -> None:
-    flat = {"low_peak_frequency_hz": 300.0, "threshold_db": -30.0, "attack_ms": 5.0}
+    flat = {"low_peak_frequency_hz": 300.0, "threshold_lu": -30.0, "attack_ms": 5.0}
     assert plan_moves(plan_of({}, flat)) == []
     working = {"low_peak_gain_db": 3.0, "ratio": 2.0}
     moves = plan_moves(plan_of(working, flat | working))
     assert {move.parameter.name for move in moves} == {
-        "low_peak_gain_db", "ratio", "low_peak_frequency_hz", "threshold_db", "attack_ms",
+        "low_peak_gain_db", "ratio", "low_peak_frequency_hz", "threshold_lu", "attack_ms",
     }  # fmt: skip
     # a frequency has no place to start from where its band was flat
     assert all(
@@ -79,7 +79,7 @@ def test_the_table_says_how_sure_in_each_setting_s_own_way() -> None:
         plan_of(
             {"gain_db": -4.0, "ratio": 3.0, "high_peak_gain_db": 2.0},
             {"gain_db": -5.0, "ratio": 2.0},
-            bus={"eq_31_5hz_gain_db": -1.5},
+            bus={"low_shelf_gain_db": -1.5},
         )
     )
     table = moves_table(moves)
@@ -87,4 +87,4 @@ def test_the_table_says_how_sure_in_each_setting_s_own_way() -> None:
     assert rows["Fader, dB"] == ["Lead vocals", "Fader, dB", "−6.00", "−5.00", "± 0.80", "−4.00"]
     assert rows["Ratio"][2:] == ["1.00", "2.00", "× 1.20", "3.00"]
     assert rows["High peak gain, dB"][4] == "–"
-    assert "EQ gain at 31.5 Hz, dB" in rows
+    assert "Low shelf gain, dB" in rows

@@ -44,8 +44,8 @@ def test_hard_working_compressors_are_told_with_time_and_figures() -> None:
         {"lead_vocals": _steady(limit + 0.1), "bass": _steady(limit - 0.1)}, NOTHING, NOTHING
     )
     assert found.where == "Lead vocals (most at 0:05)"
-    assert found.what == "compressed hard, 8.1 dB while it works and 8.1 dB at most"
-    assert "threshold_db" in found.remedy
+    assert found.what == "compressed hard, 6.1 dB while it works and 6.1 dB at most"
+    assert "threshold_lu" in found.remedy
     assert str(found).startswith("Lead vocals (most at 0:05): compressed hard")
 
 

@@ -19,11 +19,12 @@ import pytest
 import soundfile
 
 from pipeline.console.compressor import GainReduction
-from pipeline.console.parameters import BUS_EQ_HZ, STRIP, default_settings
+from pipeline.console.parameters import STRIP, default_settings
 from pipeline.errors import InputError
 from pipeline.loudness.meter import measure
 from pipeline.plan import Plan, StemPlan, TrackPlan
 from pipeline.report import excerpts
+from pipeline.report.describe import stem_phrase
 from pipeline.report.excerpts import loudest_excerpts
 from pipeline.report.findings import Finding
 from pipeline.report.masking import Covered, Masking
@@ -45,6 +46,7 @@ from pipeline.report.tables import (
     setting_rows,
     track_table,
 )
+from pipeline.units import THIRD_OCTAVES_HZ
 
 RATE = 44100
 EVIL = '</script><img src=x onerror="alert(1)">\'&\n\u202etxt $x^2$ {{ 7*7 }}\udcff'
@@ -97,8 +99,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
     audio, _ = soundfile.read(mix, dtype="float32")
     drums = StemPlan(
         name="drums",
-        settings={"gain_db": 1.5, "ratio": 2.0, "threshold_db": -20.0},
-        predicted={"gain_db": 0.25, "ratio": 1.5, "threshold_db": -17.5, "pan": 0.0},
+        settings={"gain_db": 1.5, "ratio": 2.0, "threshold_lu": -20.0},
+        predicted={"gain_db": 0.25, "ratio": 1.5, "threshold_lu": -17.5, "pan": 0.0},
         predicted_spread={"gain_db": 0.75, "ratio": 1.25},
         reason=EVIL,
     )
@@ -113,9 +115,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Report:
         frames=4 * RATE,
         tracks=tracks,
         stems=(drums, bass),
-        bus={"eq_1000hz_gain_db": 2.0},
+        bus={"mid_peak_gain_db": 2.0},
     )
-    flat = Curve(np.array(BUS_EQ_HZ), np.linspace(-10.0, -40.0, len(BUS_EQ_HZ)))
+    flat = Curve(np.array(THIRD_OCTAVES_HZ), np.linspace(-10.0, -40.0, len(THIRD_OCTAVES_HZ)))
     return Report(
         title=f"Song {EVIL}",
         plan=plan,
@@ -211,7 +213,7 @@ def test_every_part_is_there(page: _Page) -> None:
         assert unquote(anchor["href"][1:]) in identities
     shown = " ".join(" ".join(page.text).split())
     for words in (
-        "Drums: 1.5 dB louder; compressed 2:1 above −20 dBFS.",
+        "Drums: 1.5 dB louder; compressed 2:1 from 20 dB under its level.",
         "4.2 LU under all stems together, 6.0 LU under them as balanced.",
         "Silent in this mix.",
         "Bass: 2.0 dB less below 100 Hz.",
@@ -336,7 +338,7 @@ def test_words_of_a_strip() -> None:
             "low_mid_peak_gain_db": -3.0,
             "low_mid_peak_frequency_hz": 315.0,
             "high_shelf_gain_db": 1.5,
-            "threshold_db": -24.4,
+            "threshold_lu": -24.4,
             "ratio": 2.5,
             "makeup_db": 3.0,
             "width": 0.5,
@@ -349,7 +351,7 @@ def test_words_of_a_strip() -> None:
     plan = Plan(session="s", sample_rate=48000, frames=1, tracks=(), stems=(stem, plain, muted))
     assert describe(plan) == (
         "Lead vocals: 2.1 dB quieter; 3.0 dB less around 320 Hz; 1.5 dB more above 9 kHz; "
-        "compressed 2.5:1 above −24 dBFS; +3.0 dB make-up gain; sides 6.0 dB narrower; "
+        "compressed 2.5:1 from 24 dB under its level; +3.0 dB make-up gain; sides 6.0 dB narrower; "
         "spread by 20%; panned 25% left.",
         "Bass: balanced, fader +0.0 dB.",
         "Keys: muted.",
@@ -376,22 +378,30 @@ def test_where_a_strip_does_nothing_the_balance_is_told() -> None:
     )
 
 
-def test_words_of_a_busy_bus_name_its_largest_moves() -> None:
+def test_words_of_a_bus_leave_out_what_is_not_heard() -> None:
     bus = {
-        "eq_63hz_gain_db": -3.0, "eq_100hz_gain_db": 0.7, "eq_1000hz_gain_db": 2.0,
-        "eq_8000hz_gain_db": 1.2, "eq_16000hz_gain_db": 0.2, "gain_db": 6.0,
+        "low_peak_gain_db": -3.0, "low_shelf_gain_db": 0.7, "high_mid_peak_gain_db": 0.3,
+        "high_shelf_gain_db": 1.2, "ratio": 1.5, "threshold_lu": 2.0, "gain_db": 6.0,
     }  # fmt: skip
     plan = Plan(session="s", sample_rate=48000, frames=1, tracks=(), stems=(), bus=bus)
     assert describe(plan) == (
-        "Whole mix: 3.0 dB less around 63 Hz; 2.0 dB more around 1 kHz; 1.2 dB more around 8 kHz; "
-        "smaller equaliser moves in 1 more bands; raised 6.0 dB into the limiter; "
+        "Whole mix: 0.7 dB more below 90 Hz; 3.0 dB less around 220 Hz; 1.2 dB more above 9 kHz; "
+        "compressed 1.5:1 from 2 dB over the mix's level; raised 6.0 dB into the limiter; "
         "true peaks limited to −1 dBTP.",
     )
 
 
+def test_words_of_a_voice_name_high_pass_and_de_esser() -> None:
+    stem = StemPlan(
+        name="lead_vocals",
+        settings={"high_pass_hz": 95.0, "deess_db": 4.0, "deess_hz": 6500.0},
+    )
+    assert stem_phrase(stem) == "high-pass at 95 Hz; de-essed by up to 4.0 dB above 6.5 kHz"
+
+
 def test_compression_curve_keeps_the_ratio_outside_the_knee() -> None:
     values = default_settings(STRIP) | {
-        "threshold_db": -30.0, "ratio": 4.0, "knee_db": 6.0, "makeup_db": 2.0,
+        "threshold_lu": -30.0, "ratio": 4.0, "knee_db": 6.0, "makeup_db": 2.0,
     }  # fmt: skip
     level = np.array([-60.0, -33.0, -30.0, -27.0, -10.0])
     # Knee: (1/4 - 1) * 3^2 / 12 = -0.5625 dB at the threshold.

@@ -57,7 +57,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     mix, reference = _noise(folder / "m.wav", 0.05, 1), _noise(folder / "r.wav", 0.2, 2)
     audio = soundfile.read(mix, dtype="float32")[0].T
     names = ("drums", "lead_vocals", "backing_vocals_" + "long" * 12)
-    settings = {"ratio": 3.0, "threshold_db": -30.0, "high_shelf_gain_db": 3.0}
+    settings = {"ratio": 3.0, "threshold_lu": -30.0, "high_shelf_gain_db": 3.0}
     tracks = [
         {"track": LONG_NAME if n == 7 else f"Track {n}.wav", "role": "kick", "subgroup": "drums",
          "confidence": round(n / 112, 2), "unsure": n < 5, "flags": "clips 3 times" * (n % 9 == 0),

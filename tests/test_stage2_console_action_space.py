@@ -3,21 +3,22 @@ import torch
 
 from pipeline.console.parameters import BUS, STRIP, Aspect
 from stage2.console.action_space import MOST_LEVEL_DB, Reach
+from stage2.console.search_space import StemGuard
+from stage2.priors.engineers import bus_prior, strip_prior
 
 COLUMN = {p.name: i for i, p in enumerate(STRIP)}
 BUS_COLUMN = {p.name: i for i, p in enumerate(BUS)}
 
 
-def reach(*, match: frozenset[Aspect] = frozenset(Aspect), highest_hz: float = 20_000.0) -> Reach:
+GAINS_DB = (2.0, -5.0, -27.0)
+NAMES = ("drums", "guitars", "lead_vocals")
+GUARDS = (StemGuard(True, 0.0, 10.0), StemGuard(False, 0.3, 60.0), StemGuard(False, 0.02, 80.0))
+
+
+def reach(*, match: frozenset[Aspect] = frozenset(Aspect)) -> Reach:
     """Return that of three stems: centred and never spread, free, very quiet."""
-    return Reach(
-        gains_db=(2.0, -5.0, -27.0),
-        loud_db=(-18.0, -22.0, -70.0),
-        centred=(True, False, False),
-        max_spread=(0.0, 0.4, 0.02),
-        match=match,
-        highest_hz=highest_hz,
-    )
+    typical = [*(strip_prior(name).typical() for name in NAMES), bus_prior().typical()]
+    return Reach(gains_db=GAINS_DB, guards=GUARDS, typical=typical, match=match)
 
 
 def moves(size: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,17 +29,17 @@ def moves(size: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-def test_no_move_leaves_the_mix_as_it_starts() -> None:
+def test_no_move_is_what_engineers_usually_do() -> None:
     strips, bus = reach().settings(*moves(0.0))
-    assert strips[:, COLUMN["gain_db"]].tolist() == pytest.approx([2.0, -5.0, -27.0])
+    assert strips[:, COLUMN["gain_db"]].tolist() == pytest.approx(GAINS_DB)
     assert strips[:, COLUMN["pan"]].tolist() == pytest.approx([0.0] * 3)
-    assert strips[:, COLUMN["width"]].tolist() == pytest.approx([0.96, 1.0, 1.0])
-    for name, value in zip((p.name for p in BUS), bus.tolist(), strict=True):
-        if name.startswith("eq_"):
-            assert value == pytest.approx(0.0, abs=1e-12)
-    # Thresholds follow what they see.
-    thresholds = strips[:, COLUMN["threshold_db"]]
-    assert thresholds[:2].tolist() == pytest.approx([2.0 - 18.0 - 3.0, -5.0 - 22.0 - 3.0])
+    for name, guard, row in zip(NAMES, GUARDS, strips.tolist(), strict=True):
+        typical = strip_prior(name).typical()
+        for setting in ("threshold_lu", "low_mid_peak_gain_db", "attack_ms"):
+            assert row[COLUMN[setting]] == pytest.approx(typical[setting], rel=0.02), name
+        highest = min(typical["high_pass_hz"], guard.highest_high_pass_hz)
+        assert row[COLUMN["high_pass_hz"]] == pytest.approx(highest, rel=0.1)
+    assert bus[BUS_COLUMN["high_shelf_gain_db"]] == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("size", [1.0, 10.0, 1000.0])
@@ -61,7 +62,9 @@ def test_guardrails_hold_whatever_is_asked_for() -> None:
         assert abs(float(strips[1, COLUMN["pan"]])) == pytest.approx(0.5)
         assert strips[0, COLUMN["spread"]] == 0.0
         assert strips[0, COLUMN["width"]] <= 1.0
-        assert (strips[:, COLUMN["spread"]] <= torch.tensor([0.0, 0.4, 0.02]) + 1e-6).all()
+        assert (strips[:, COLUMN["spread"]] <= torch.tensor([0.0, 0.3, 0.02]) + 1e-6).all()
+        highest = torch.tensor([guard.highest_high_pass_hz for guard in GUARDS])
+        assert (strips[:, COLUMN["high_pass_hz"]] <= highest + 1e-6).all()
         assert (strips[:, COLUMN["knee_db"]] == 6.0).all()
         assert (strips[:, COLUMN["makeup_db"]] == 0.0).all()
 
@@ -76,13 +79,6 @@ def test_aspects_that_are_not_asked_for_stay_neutral(aspect: Aspect) -> None:
     for p, value in zip(BUS, bus.tolist(), strict=True):
         if p.aspect is aspect:
             assert value == pytest.approx(p.default), p.name
-
-
-def test_bands_over_the_sample_rate_s_reach_stay_flat() -> None:
-    _, bus = reach(highest_hz=8820.0).settings(*moves(3.0))
-    flat = [p.name for p, v in zip(BUS, bus.tolist(), strict=True) if v == 0.0]
-    assert flat == ["eq_10000hz_gain_db", "eq_12500hz_gain_db", "eq_16000hz_gain_db", "makeup_db",
-                    "gain_db"]  # fmt: skip
 
 
 def test_parts_of_the_reach_are_0_to_1_and_lead_back_to_the_moves() -> None:

@@ -95,7 +95,7 @@ def test_a_batch_of_settings_is_its_rows_one_by_one() -> None:
 
     def chain(x: Tensor, s: dict[str, Tensor]) -> Tensor:
         x = functional.equalise(x, s, STRIP_EQ_BANDS, sample_rate=RATE)
-        x = functional.compress(x, s, sample_rate=RATE)
+        x = functional.compress(x, s, level_lufs=0.0, sample_rate=RATE)
         x = functional.stereo_image(x, width=s["width"], spread=s["spread"], sample_rate=RATE)
         return functional.pan(x, s["pan"])
 
@@ -120,17 +120,19 @@ def test_stereo_image_and_pan_agree_with_the_renderer(rate: int) -> None:
 
 
 COMPRESSORS = [
-    {"threshold_db": -30.0, "ratio": 3.0, "attack_ms": 0.1, "release_ms": 10.0, "knee_db": 0.0},
-    {"threshold_db": -24.0, "ratio": 2.0, "attack_ms": 20.0, "release_ms": 200.0, "knee_db": 6.0},
-    {"threshold_db": -45.0, "ratio": 20.0, "attack_ms": 5.0, "release_ms": 60.0, "knee_db": 24.0},
+    {"threshold_lu": -30.0, "ratio": 3.0, "attack_ms": 0.1, "release_ms": 10.0, "knee_db": 0.0},
+    {"threshold_lu": -24.0, "ratio": 2.0, "attack_ms": 20.0, "release_ms": 200.0, "knee_db": 6.0},
+    {"threshold_lu": -45.0, "ratio": 20.0, "attack_ms": 5.0, "release_ms": 60.0, "knee_db": 24.0},
 ]
 
 
 def gain_error_db(x: FloatArray, settings: dict[str, float], *, rate: int) -> float:
     """Return the largest difference of the two compressors' gains, where there is signal."""
     settings = default_settings(STRIP) | settings | {"makeup_db": 3.0}
-    expected = Compressor(settings, sample_rate=rate).process(x)
-    ours = functional.compress(torch.from_numpy(x), tensors(settings), sample_rate=rate).numpy()
+    expected = Compressor(settings, level_lufs=0.0, sample_rate=rate).process(x)
+    ours = functional.compress(
+        torch.from_numpy(x), tensors(settings), level_lufs=0.0, sample_rate=rate
+    ).numpy()
     heard = np.abs(x) > 1e-5
     return float(np.abs(20 * np.log10(np.abs(ours[heard] / expected[heard]))).max())
 
@@ -201,7 +203,7 @@ def test_attack_and_release_have_gradients_of_their_own() -> None:
     x = torch.from_numpy(swelling(6000))
     s = tensors(default_settings(STRIP) | COMPRESSORS[1])
     times = [s[name].requires_grad_() for name in ("attack_ms", "release_ms")]
-    power = functional.compress(x, s, sample_rate=RATE).square().mean()
+    power = functional.compress(x, s, level_lufs=0.0, sample_rate=RATE).square().mean()
     attack, release = torch.autograd.grad(power, times)
     # A slower attack lets more through; a slower release holds the reduction longer.
     assert float(attack) > 0.0 > float(release)

@@ -8,6 +8,7 @@ from pipeline.console.parameters import BUS, STRIP
 from pipeline.roles import Subgroup
 from pipeline.units import FloatArray
 from stage2.console.band_model import BandModel
+from stage2.console.search_space import StemGuard
 from stage2.console.statistics import digest_stems
 from stage2.controller.inputs import (
     REFERENCE_FIGURES,
@@ -15,11 +16,10 @@ from stage2.controller.inputs import (
     STEM_FIGURES,
     StemFigures,
     encode_stems,
-    reference_figures,
     reference_windows,
     role_index,
-    style_figures,
 )
+from stage2.style.layout import style_features
 from stage2.style.measure import measure_style
 
 torch.set_num_threads(1)
@@ -46,8 +46,7 @@ def encoded(
 ) -> StemFigures:
     told = {
         "subgroups": NAMES[: len(audio)],
-        "centred": [False] * len(audio),
-        "max_spread": [0.4] * len(audio),
+        "guards": [StemGuard(max_spread=0.3, highest_high_pass_hz=100.0)] * len(audio),
         **more,
     }
     digest = digest_stems(audio, sample_rate=RATE)
@@ -106,16 +105,22 @@ def test_figures_tell_width_side_and_punch() -> None:
     leaning = figures[:, FIRST_WIDTH + SHARES]
     assert leaning[1] < -0.5  # left
     assert np.abs(leaning[[0, 2]]).max() < 0.05
-    punch = figures[:, -3]
+    punch = figures[:, -4]
     assert punch[0] > punch[2] + 0.3
 
 
 def test_a_role_is_that_of_the_subgroup_and_guardrails_are_told() -> None:
-    told = encoded(stems(), centred=(True, False, False), max_spread=(0.0, 0.1, 0.4))
+    guards = (
+        StemGuard(True, 0.0, 10.0),
+        StemGuard(False, 0.1, 100.0),
+        StemGuard(False, 0.3, 100.0),
+    )
+    told = encoded(stems(), guards=guards)
     assert told.roles.tolist() == [role_index("drums"), role_index("bass"), 0]
     assert len({role_index(name) for name in Subgroup}) == len(Subgroup)
-    assert told.figures[:, -2].tolist() == [1.0, 0.0, 0.0]
-    assert told.figures[:, -1].tolist() == pytest.approx([0.0, 0.1, 0.4])
+    assert told.figures[:, -3].tolist() == [1.0, 0.0, 0.0]
+    assert told.figures[:, -2].tolist() == pytest.approx([0.0, 0.1, 0.3])
+    assert told.figures[:, -1].tolist() == pytest.approx([np.log(0.1), 0.0, 0.0])
 
 
 def test_windows_tell_when_a_stem_plays() -> None:
@@ -149,9 +154,9 @@ def test_a_reference_is_heard_as_the_mix_that_it_is() -> None:
     neutral = torch.tensor([[p.default for p in STRIP]] * 3, dtype=torch.float64)
     flat = torch.tensor([p.default for p in BUS], dtype=torch.float64)
     mixed = BandModel(digest_stems(audio, sample_rate=RATE))(neutral, flat)
-    modelled = style_figures(mixed.features).numpy()
+    modelled = mixed.features[:REFERENCE_FIGURES].numpy()
     total = np.sum(audio, axis=0)
-    measured = reference_figures(measure_style(total, sample_rate=RATE))
+    measured = style_features(measure_style(total, sample_rate=RATE))[:REFERENCE_FIGURES]
     windows = reference_windows(total, sample_rate=RATE)
     assert measured.shape == modelled.shape == (REFERENCE_FIGURES,)
     assert windows.shape == (1, REFERENCE_FIGURES)

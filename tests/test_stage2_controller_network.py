@@ -13,9 +13,9 @@ from pipeline.errors import InputError
 from pipeline.units import FloatArray
 from stage2.console.action_space import Reach
 from stage2.console.band_model import BandModel
-from stage2.console.search_space import StemInput
+from stage2.console.search_space import StemGuard, StemInput
 from stage2.console.statistics import Digest, digest_stems
-from stage2.controller.inputs import StemFigures, encode_stems, reference_figures, reference_windows
+from stage2.controller.inputs import StemFigures, encode_stems, reference_windows
 from stage2.controller.network import (
     Controller,
     ControllerSize,
@@ -25,15 +25,17 @@ from stage2.controller.network import (
 )
 from stage2.controller.predict import predict
 from stage2.controller.weights_file import load_controller, save_controller
-from stage2.style.envelopes import loud_db
+from stage2.priors.engineers import bus_prior, strip_prior
+from stage2.style.broad import HEARD_FIGURES, Broad, before_limiter, broadened
 from stage2.style.measure import measure_style
+from stage2.style.target import StyleTarget
 
 torch.set_num_threads(1)
 
 RATE = 16_000
 NAMES = ("drums", "bass", "keys", "guitars", "lead_vocals", "strings")
 GAINS_DB = (0.0, -3.0, 2.0, -6.0, 1.0, -1.5)
-SIZE = ControllerSize(width=20, blocks=1, heads=5, passes=2)
+FREE = StemGuard(max_spread=0.3, highest_high_pass_hz=60.0)
 
 
 def noise(draw: np.random.Generator, tilt: float, seconds: float = 4.0) -> FloatArray:
@@ -56,6 +58,19 @@ def stems() -> tuple[FloatArray, ...]:
 @cache
 def reference() -> FloatArray:
     return noise(np.random.default_rng(12), -0.9, 9.0)
+
+
+@cache
+def target() -> StyleTarget:
+    """Return the style of the reference."""
+    style = measure_style(reference(), sample_rate=RATE)
+    return StyleTarget.of(style, [reference_windows(reference(), sample_rate=RATE)])
+
+
+def segments() -> Tensor:
+    """Return the reference's segments as the network sees them."""
+    windows = reference_windows(reference(), sample_rate=RATE).astype(np.float64)
+    return broadened(torch.from_numpy(windows)).float()
 
 
 @cache
@@ -90,29 +105,19 @@ def settle(
 ) -> tuple[Tensor, Tensor, Digest]:
     """Return the settings of strips and bus that a controller predicts for stems."""
     digest = digest_stems(audio, sample_rate=RATE)
-    free = [False] * len(audio), [0.4] * len(audio)
-    figures = encode_stems(
-        digest, gains_db=gains_db, subgroups=names, centred=free[0], max_spread=free[1]
-    )
-    reach = Reach(
-        gains_db=gains_db,
-        loud_db=[loud_db(e) for e in digest.envelope],
-        centred=free[0],
-        max_spread=free[1],
-        highest_hz=0.4 * RATE,
-    )
-    windows = reference_windows(reference(), sample_rate=RATE)
-    whole = reference_figures(measure_style(reference(), sample_rate=RATE))
-    scene = batch_scenes([figures], [(torch.from_numpy(whole), torch.from_numpy(windows))])
+    guards = [FREE] * len(audio)
+    figures = encode_stems(digest, gains_db=gains_db, subgroups=names, guards=guards)
+    typical = [*(strip_prior(name).typical() for name in names), bus_prior().typical()]
+    reach = Reach(gains_db=gains_db, guards=guards, typical=typical)
+    whole = torch.from_numpy(target().figures()[:HEARD_FIGURES]).float()
+    scene = batch_scenes([figures], [(whole, segments())])
     strips, bus, *_ = predict_settings(by or controller(), BandModel(digest), scene, reach)
     return strips, bus, digest
 
 
-def third_octaves_db(digest: Digest, strips: Tensor, bus: Tensor) -> Tensor:
-    """Return the level of the mix in each third octave, relative to its sum."""
-    model = BandModel(digest)
-    features = model(strips, bus).features
-    return features[[n.startswith("spectrum") for n in model.feature_names]]
+def spectrum_db(digest: Digest, strips: Tensor, bus: Tensor) -> Tensor:
+    """Return the level of the mix in each broad band, relative to its sum."""
+    return before_limiter(BandModel(digest)(strips, bus).features)[Broad.SPECTRUM]
 
 
 def test_settings_follow_the_stems_when_these_change_places(each: Controller) -> None:
@@ -158,9 +163,9 @@ def halved(index: int) -> tuple[list[FloatArray], list[float], list[str]]:
 @pytest.mark.parametrize("index", [0, 4])
 def test_a_stem_in_two_halves_is_mixed_as_the_stem_is(index: int, each: Controller) -> None:
     strips, bus, digest = settle(stems(), GAINS_DB, NAMES, by=each)
-    whole = third_octaves_db(digest, strips, bus)
+    whole = spectrum_db(digest, strips, bus)
     moved, same_bus, digest = settle(*halved(index), by=each)
-    apart = third_octaves_db(digest, moved, same_bus) - whole
+    apart = spectrum_db(digest, moved, same_bus) - whole
     assert apart.abs().max() < 0.5  # dB
     assert (moved[index] - moved[index + 1]).abs().max() < 1e-3  # Hz, ms
 
@@ -170,7 +175,7 @@ def test_a_stem_turned_down_whose_fader_makes_up_for_it_sounds_the_same() -> Non
     quiet = [audio * (10.0**-0.5 if i == 2 else 1.0) for i, audio in enumerate(stems())]
     gains = [gain + (10.0 if i == 2 else 0.0) for i, gain in enumerate(GAINS_DB)]
     compensated, same_bus, _ = settle(quiet, gains, NAMES)
-    compensated[2, 0] -= 10.0
+    compensated[2, STRIP.columns["gain_db"]] -= 10.0
     assert (compensated - strips).abs().max() < 1e-3
     assert (same_bus - bus).abs().max() < 1e-3
 
@@ -193,13 +198,12 @@ def figures(
         digest_stems(audio, sample_rate=RATE),
         gains_db=gains_db,
         subgroups=names,
-        centred=[False] * len(audio),
-        max_spread=[0.4] * len(audio),
+        guards=[FREE] * len(audio),
     )
 
 
 def test_a_look_does_not_tell_halves_of_a_stem_from_the_stem() -> None:
-    windows = torch.from_numpy(reference_windows(reference(), sample_rate=RATE))
+    windows = segments()
     whole = looked([(figures(stems(), GAINS_DB, NAMES), windows)])
     split = looked([(figures(*halved(2)), windows)])
     assert (split.strips[0, [0, 1, 2, 4, 5, 6]] - whole.strips[0]).abs().max() < 1e-5
@@ -207,7 +211,7 @@ def test_a_look_does_not_tell_halves_of_a_stem_from_the_stem() -> None:
 
 
 def test_what_is_batched_gets_what_it_gets_alone() -> None:
-    windows = torch.from_numpy(reference_windows(reference(), sample_rate=RATE))
+    windows = segments()
     few = figures(stems()[:2], GAINS_DB[:2], NAMES[:2]), windows[:1]
     many = figures(stems(), GAINS_DB, NAMES), windows
     together = looked([few, many])
@@ -218,19 +222,17 @@ def test_what_is_batched_gets_what_it_gets_alone() -> None:
         assert (together.bus_log_spread[index] - alone.bus_log_spread[0]).abs().max() < 1e-5
 
 
-def test_before_it_has_learned_anything_it_follows_the_reference_s_spectrum() -> None:
+def test_before_it_has_learned_anything_it_does_what_engineers_usually_do() -> None:
     torch.manual_seed(0)
-    fresh = Controller(SIZE).eval()
-    strips, bus, digest = settle(stems(), GAINS_DB, NAMES, by=fresh)
-    neutral = torch.tensor([[p.default for p in STRIP]] * len(NAMES), dtype=torch.float64)
-    neutral[:, 0] = torch.tensor(GAINS_DB, dtype=torch.float64)
-    flat = torch.tensor([p.default for p in BUS], dtype=torch.float64)
-    wanted = torch.tensor(measure_style(reference(), sample_rate=RATE).spectrum_db)
-    heard = torch.tensor([p.name.startswith("eq") for p in BUS])
-    before = (third_octaves_db(digest, neutral, flat) - wanted)[:24]
-    after = (third_octaves_db(digest, strips, bus) - wanted)[:24]
-    assert after.std() < 0.5 * before.std()
-    assert bus[heard].abs().max() > 1.0
+    fresh = Controller(ControllerSize(width=20, blocks=1, heads=5, passes=2)).eval()
+    strips, bus, _ = settle(stems(), GAINS_DB, NAMES, by=fresh)
+    for name, gain_db, row in zip(NAMES, GAINS_DB, strips.tolist(), strict=True):
+        settings = dict(zip(STRIP.columns, row, strict=True))
+        typical = strip_prior(name).typical()
+        assert settings["gain_db"] == pytest.approx(gain_db)
+        for setting in ("low_mid_peak_gain_db", "high_shelf_gain_db", "ratio", "threshold_lu"):
+            assert settings[setting] == pytest.approx(typical[setting], abs=0.05), (name, setting)
+    assert bus[BUS.columns["high_shelf_gain_db"]] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_a_file_gives_the_same_controller_back(tmp_path: Path) -> None:
@@ -282,12 +284,12 @@ def test_odd_stems_get_settings_that_make_sense(kind: str) -> None:
         audio += np.sin(2.0 * np.pi * 440.0 * np.arange(frames) / RATE).astype(np.float32)
     for others in ([], [stems()[0][:, :frames]]):
         inputs = [
-            StemInput(f"stem {i}", np.ascontiguousarray(a), -6.0, False, 0.4)
+            StemInput(f"stem {i}", np.ascontiguousarray(a), -6.0, -20.0, FREE)
             for i, a in enumerate([audio, *others])
         ]
         told = predict(
             inputs,
-            measure_style(reference(), sample_rate=RATE),
+            target(),
             reference_windows(reference(), sample_rate=RATE),
             sample_rate=RATE,
             controller=controller(),
@@ -313,10 +315,12 @@ def test_odd_references_get_settings_that_make_sense(kind: str) -> None:
     }[kind]
     told = predict(
         [
-            StemInput(name, audio, gain, False, 0.4)
+            StemInput(name, audio, gain, -20.0, FREE)
             for name, audio, gain in zip(NAMES, stems(), GAINS_DB, strict=True)
         ],
-        measure_style(odd, sample_rate=RATE),
+        StyleTarget.of(
+            measure_style(odd, sample_rate=RATE), [reference_windows(odd, sample_rate=RATE)]
+        ),
         reference_windows(odd, sample_rate=RATE),
         sample_rate=RATE,
     )
@@ -324,5 +328,3 @@ def test_odd_references_get_settings_that_make_sense(kind: str) -> None:
         for settings in rows:
             for p in table:
                 assert p.safe_low - 1e-9 <= settings[p.name] <= p.safe_high + 1e-9, p.name
-    moved = [told.bus[p.name] for p in BUS if p.name.startswith("eq_")]
-    assert np.abs(moved).max() > 1.0

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from pipeline.console.delivery import DEFAULT_LUFS
-from stage2.controller.inputs import reference_figures, reference_windows
+from stage2.controller.inputs import REFERENCE_FIGURES, reference_windows
 from stage2.reference.faults import Trust
 from stage2.reference.trust import complete, complete_windows, wanted_style, without_lost_bands
+from stage2.style.layout import style_features
 from stage2.style.measure import THIRD_OCTAVES_HZ, Style, blend, measure_style
 
 RATE = 44_100
@@ -110,7 +111,7 @@ def test_the_controller_hears_windows_completed_in_the_same_way() -> None:
     windows = reference_windows(AUDIO, sample_rate=RATE)
     style = measure_style(AUDIO, sample_rate=RATE)
     trust = replace(NO_TREBLE, width=False)
-    whole = reference_figures(complete(style, trust, BALANCED))
+    whole = style_features(complete(style, trust, BALANCED))[:REFERENCE_FIGURES]
     completed = complete_windows(windows, trust, BALANCED)
     assert completed.shape == windows.shape
     assert completed.dtype == np.float32

@@ -158,9 +158,7 @@ def test_what_is_learned_is_heard_on_songs_held_out(tmp_path: Path) -> None:
     rows: list[dict[str, float]] = []
     trained(tmp_path / "run", options=options, on_step=lambda done, total, row: rows.append(row))
     first, last = (row for row in rows if "held out width_db" in row)
-    for name in ("spectrum_db", "typical_spectrum_db", "imbalance_db", "level_lu"):
-        assert last[f"held out {name}"] < first[f"held out {name}"]
-    assert last["held out spectrum_db closed"] > 0.5
+    assert last["held out price"] < first["held out price"]
     losses = [row["loss"] for row in rows]
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
 

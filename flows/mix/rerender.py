@@ -334,7 +334,8 @@ def _of_loudness(plan: Plan, mixdown: Mixdown, *, as_is: bool) -> list[str]:
     if target - reached > _SHORT_LU:
         said.append(
             f"the mix is {reached:.1f} LUFS and {target:.1f} was asked for: the limiter would have "
-            "to work harder than goes unheard; lower target_lufs in plan.json, or compress what peaks"
+            "to work harder than goes unheard; lower target_lufs in plan.json, or compress what "
+            "peaks"
         )
     return said
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 from pipeline.console.compressor import GainReduction
-from pipeline.console.parameters import BUS, STRIP_EQ_BANDS, Aspect, Parameter
+from pipeline.console.parameters import STRIP_EQ_BANDS, Parameter
 from pipeline.prose import spoken
 from pipeline.report.changes import Move
 from pipeline.report.masking import Masking
@@ -272,8 +272,6 @@ def _setting_words(parameter: Parameter) -> str:
     _, _, unit = parameter.name.rpartition("_")
     if parameter.name == "gain_db":
         return "Fader, dB"
-    if parameter in BUS and parameter.aspect is Aspect.EQ:
-        return f"{parameter.doc.removeprefix('bus ')}, dB"
     return _heading(parameter.name) if unit in UNITS else spoken(parameter.name)
 
 

@@ -51,7 +51,9 @@ class Reach:
         fader, high_pass = STRIP.parameter("gain_db"), STRIP.parameter("high_pass_hz")
         for gain, guard, settings in zip(gains_db, guards, typical[:-1], strict=True):
             limits = {
-                "gain_db": (max(gain - MOST_LEVEL_DB, fader.low), min(gain + MOST_LEVEL_DB, fader.high)),
+                "gain_db": (
+                    max(gain - MOST_LEVEL_DB, fader.low), min(gain + MOST_LEVEL_DB, fader.high)
+                ),
                 "pan": (0.0, 0.0) if guard.centred else (-_MOST_PAN, _MOST_PAN),
                 "spread": (0.0, guard.max_spread),
                 "high_pass_hz": (

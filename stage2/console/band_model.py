@@ -43,7 +43,8 @@ class ModelledMix:
     ``(frames, bands)``, or None where it was not asked for; ``reductions_db`` what the compressor
     of each strip, and last the bus's, takes off on average while something plays,
     ``(stems + 1,)``; ``stem_bands_db`` each stem's level after its strip in broad bands, against
-    its own power, ``(stems, broad bands)``.
+    its own power, ``(stems, broad bands)``, and ``stem_punch_db`` how far its loudest moments
+    stand over a third of a second, ``(stems,)``.
     """
 
     features: torch.Tensor
@@ -52,6 +53,7 @@ class ModelledMix:
     frames: torch.Tensor | None
     reductions_db: torch.Tensor
     stem_bands_db: torch.Tensor
+    stem_punch_db: torch.Tensor
 
 
 class BandModel:
@@ -176,6 +178,7 @@ class BandModel:
         envelope = self._envelope * coarse_eq[:, :, None]  # (coarse, stems, frames)
         # (stems, frames), (stems,)
         reduced, taken = self._compress(envelope.sum(dim=0), strip, self._level)
+        stem_punch_db = punch_db(envelope.sum(dim=0) * reduced)
         makeup = torch.pow(10.0, strip["makeup_db"] / 10.0)
         # a stem that rests in every passage is taken as not compressed
         kept = torch.where(
@@ -243,7 +246,9 @@ class BandModel:
             own = self._frames.mean(dim=1).T + _EPSILON  # (bands, stems)
             frames = torch.einsum("sfb,bs->fb", self._frames, stem_power / own)
         reductions = torch.cat((taken, bus_taken))
-        return ModelledMix(features, stem_lufs, sum_lufs, frames, reductions, stem_bands_db)
+        return ModelledMix(
+            features, stem_lufs, sum_lufs, frames, reductions, stem_bands_db, stem_punch_db
+        )
 
     def _own_power(self, weights: torch.Tensor, count: int) -> torch.Tensor:
         """Return each stem's own power per band, ``(bands, stems)``."""

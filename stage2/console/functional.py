@@ -218,13 +218,16 @@ def eq_response(
         complex128, shape (..., bins).
     """
     sections = eq_sections(settings, bands, sample_rate=sample_rate)
-    if "high_pass_hz" in settings:
-        cut = _high_pass(settings["high_pass_hz"].to(torch.float64), sample_rate)
-        sections = torch.cat((cut[..., None, :], sections), dim=-2)
     angle = frequencies_hz.detach().to(torch.float64) * (-2.0 * math.pi / sample_rate)
     z = torch.polar(torch.ones_like(angle), angle)
     response = _CascadeResponse.apply(sections.reshape(-1, *sections.shape[-2:]), z)
-    return response.reshape(*sections.shape[:-2], len(z))
+    response = response.reshape(*sections.shape[:-2], len(z))
+    if "high_pass_hz" not in settings:
+        return response
+    # Apart from the others: it is 0 at 0 Hz, and their gradient divides by a section's response.
+    section = _high_pass(settings["high_pass_hz"].to(torch.float64), sample_rate)
+    b0, b1, b2, a0, a1, a2 = section[..., None].unbind(-2)
+    return response * (b0 + b1 * z + b2 * z * z) / (a0 + a1 * z + a2 * z * z)
 
 
 def _fft_length(frames: int, *, tail_s: float, sample_rate: int) -> int:

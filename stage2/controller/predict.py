@@ -66,8 +66,9 @@ def predict(
     target
         The style that is wanted.
     windows
-        ``(windows, REFERENCE_FIGURES)``: segments of the reference, from :func:`stage2.controller.inputs.reference_windows`;
-        of several references one after the other.
+        ``(windows, REFERENCE_FIGURES)``: segments of the reference, from
+        :func:`stage2.controller.inputs.reference_windows`; of several references one after the
+        other.
     sample_rate
         Of the stems, in Hz.
     match

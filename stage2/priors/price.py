@@ -1,4 +1,4 @@
-"""The price of settings and of what they do to stems, in nats: how unlike an engineer's they are."""
+"""The price of settings and of what they do to stems, in nats: how unlike an engineer's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.console.parameters import Aspect
+from stage2.console.band_model import ModelledMix
 from stage2.priors.engineers import (
     SettingsPrior,
     bus_prior,
@@ -22,6 +23,8 @@ __all__ = ["SettingsPrice", "StemPrice", "settings_price"]
 
 # What is done to a stem, as a whole: one standard deviation of its change of spectrum.
 _CHANGE_DB = 2.0
+# And of its punch.
+_PUNCH_DB = 0.7
 # Beyond the corridor of finished stems: one standard deviation.
 _UNFINISHED_DB = 1.5
 # Bands of a stem under this against its power are none of its sound.
@@ -37,12 +40,13 @@ class StemPrice:
     ----------
     subgroups
         Name of each stem.
-    before_db
-        Its level in broad bands before its strip, ``(stems, broad bands)``.
+    before
+        The balanced mix, modelled.
     """
 
-    def __init__(self, subgroups: Sequence[str], before_db: Tensor) -> None:
-        self._before = before_db
+    def __init__(self, subgroups: Sequence[str], before: ModelledMix) -> None:
+        self._before = before_db = before.stem_bands_db.detach()
+        self._punch = before.stem_punch_db.detach()
         finished = [finished_stem(name) for name in subgroups]
         known = [np.zeros(before_db.shape[1]) if f is None else f.level_db for f in finished]
         self._finished = torch.tensor(np.asarray(known), dtype=torch.float64)
@@ -55,8 +59,9 @@ class StemPrice:
             [limits.strip_mean_db] * len(subgroups) + [limits.bus_mean_db], dtype=torch.float64
         )
 
-    def __call__(self, bands_db: Tensor, reductions_db: Tensor) -> Tensor:
-        """Return the price of stems that have become so, ``(stems, broad bands)``."""
+    def __call__(self, mix: ModelledMix) -> Tensor:
+        """Return the price of what has become of the stems."""
+        bands_db, reductions_db = mix.stem_bands_db, mix.reductions_db
         share = torch.pow(10.0, self._before / 10.0).pow(0.3) * self._audible
         share = share / share.sum(dim=1, keepdim=True).clamp_min(1e-9)
         change = bands_db - self._before
@@ -66,7 +71,8 @@ class StemPrice:
         unfinished = outside / _UNFINISHED_DB
         price = price + (torch.sqrt(1.0 + unfinished.square()) - 1.0).sum(dim=1).sum() / 2.0
         over = torch.relu(reductions_db - _FREE_REDUCTION * self._most) / _REDUCTION_DB
-        return price + 0.5 * over.square().sum()
+        punch = (mix.stem_punch_db - self._punch) / _PUNCH_DB
+        return price + 0.5 * over.square().sum() + 0.5 * punch.square().sum()
 
 
 class SettingsPrice:

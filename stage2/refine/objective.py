@@ -1,8 +1,8 @@
 """What refinement minimises: how unlikely a mix is, and the settings that make it.
 
 The price is a negative logarithm of a posterior, in nats: of the mix under the wanted style, of the
-settings under what engineers do, and of what is done to each stem. A tilt of the whole costs once on
-the bus and as often as there are stems on the strips, so the bus explains it first.
+settings under what engineers do, and of what is done to each stem. A tilt of the whole costs once
+on the bus and as often as there are stems on the strips, so the bus explains it first.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _ALIGNED_CREST_DB = 2.5
 # Where levels are known, a fader may go where they are.
 _ALIGNED_LEVEL_LU = 6.0
 # Price of frames of an aligned mix, in nats per decibel.
-_ALIGNED_WEIGHT = 12.0
+_ALIGNED_WEIGHT = 70.0
 #: No stem may be louder than this against the sum of all: a part is not the whole.
 HIGHEST_STEM_LU = -0.5
 
@@ -135,7 +135,7 @@ class Objective:
     ) -> None:
         self._style = StylePrice.of(target, options.match)
         self._strips, self._bus = settings_price(subgroups, options.match)
-        self._stems = StemPrice(subgroups, before.stem_bands_db.detach())
+        self._stems = StemPrice(subgroups, before)
         self._intended = intended_lufs - intended_lufs.mean()
         fader = STRIP.columns["gain_db"]
         usual = [strip_prior(name).spread[fader] for name in subgroups]
@@ -192,7 +192,7 @@ class Objective:
         """
         price = self.style_price(mix) + self._levels(mix)
         price = price + self._strips(strips) + self._bus(bus[None])
-        price = price + self._stems(mix.stem_bands_db, mix.reductions_db)
+        price = price + self._stems(mix)
         if self._aligned is not None and mix.frames is not None:
             price = price + self._apart(mix.frames)
         return price

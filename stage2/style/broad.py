@@ -6,6 +6,7 @@ octaves at once in the bass, show the tonal balance.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,8 +50,7 @@ BROAD_EDGES_HZ: tuple[float, ...] = (
 )
 #: Geometric centres.
 BROAD_HZ: tuple[float, ...] = tuple(
-    float(np.sqrt(low * high))
-    for low, high in zip(BROAD_EDGES_HZ[:-1], BROAD_EDGES_HZ[1:], strict=True)
+    float(np.sqrt(low * high)) for low, high in itertools.pairwise(BROAD_EDGES_HZ)
 )
 _BANDS, _RANGES = len(_SPANS), len(RANGES_HZ)
 

@@ -118,7 +118,8 @@ class StyleTarget:
     def from_record(cls, record: dict[str, object]) -> StyleTarget:
         """Return the target that :meth:`to_record` wrote."""
         style, spread = record["style"], record["spread"]
-        assert isinstance(style, dict) and isinstance(spread, list | tuple)
+        assert isinstance(style, dict)
+        assert isinstance(spread, list | tuple)
         return cls(Style.from_record(style), tuple(spread))
 
 

@@ -109,8 +109,7 @@ def _posterior(mix: ModelledMix, example: Example, strips: Tensor, bus: Tensor) 
     price = target(before_limiter(mix.features))
     on_strips, on_bus = settings_price(example.subgroups, frozenset(Aspect))
     price = price + on_strips(strips) + on_bus(bus[None])
-    stems = StemPrice(example.subgroups, example.balanced.stem_bands_db)
-    return (price + stems(mix.stem_bands_db, mix.reductions_db)) / len(strips)
+    return (price + StemPrice(example.subgroups, example.balanced)(mix)) / len(strips)
 
 
 def _settings_loss(parts: Tensor, truth: Tensor, log_spread: Tensor, weight: Tensor) -> Tensor:

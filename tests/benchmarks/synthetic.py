@@ -187,7 +187,7 @@ def console(stems: Stems, strips: Mapping[str, Settings], bus: Settings) -> Floa
     frames = next(iter(stems.values())).shape[1]
     total = np.zeros((2, frames))
     for name, settings in strips.items():
-        total += Strip(settings, sample_rate=RATE).process(stems[name])
+        total += Strip(settings, level_lufs=0.0, sample_rate=RATE).process(stems[name])
     return np.asarray(Bus(bus, sample_rate=RATE).process(total))
 
 

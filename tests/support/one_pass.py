@@ -102,7 +102,9 @@ class Renderer:
         placed = place_tracks(plan, session_root)
         allow_open_files(sum(len(tracks) for tracks in placed.values()))
         self.strips: dict[str, Strip] = {
-            stem.name: Strip(stem.settings, sample_rate=plan.sample_rate)
+            stem.name: Strip(
+                stem.settings, level_lufs=stem.level_lufs, sample_rate=plan.sample_rate
+            )
             for stem in plan.stems
             if not stem.mute
         }
@@ -201,7 +203,9 @@ def apply_console(plan: Plan, balanced: Mapping[str, FloatArray]) -> RenderedBlo
     names = [stem.name for stem in plan.stems if not stem.mute]
     before = {name: np.asarray(balanced[name], dtype=np.float32) for name in names}
     after = {
-        stem.name: Strip(stem.settings, sample_rate=rate).process(before[stem.name])
+        stem.name: Strip(stem.settings, level_lufs=stem.level_lufs, sample_rate=rate).process(
+            before[stem.name]
+        )
         for stem in plan.stems
         if not stem.mute
     }

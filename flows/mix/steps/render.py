@@ -95,7 +95,7 @@ class RenderedStem:
     key: str
     loudness: Loudness
     compression: GainReduction
-    deessing: GainReduction = GainReduction(0.0, 0.0)
+    deessing: GainReduction
     sides: Path | None = None
 
 
