@@ -23,8 +23,10 @@ from pipeline.console.parameters import (
     ParameterTable,
     default_settings,
 )
+from pipeline.console.response import band_values
 from pipeline.loudness.meter import integrated_loudness
 from pipeline.plan import Plan, StemPlan, TrackPlan
+from pipeline.prose import spoken_hz
 from pipeline.roles import CENTRED_ROLES, CENTRED_SUBGROUPS, Presence, Role, Subgroup
 from pipeline.units import FloatArray, db_to_amplitude
 from stage1.balance.stem_targets import requested_levels, stem_targets
@@ -266,7 +268,7 @@ def _strip_updates(
     settings = blend_settings(found.refined.strips[row], STRIP, strength, start=start)
     level = f"level {found.refined.level_change_lu[row]:+.1f} LU against the balance"
     if found.prediction is None:
-        return {"settings": settings, "reason": f"towards the reference; {level}"}
+        return {"settings": settings, "reason": f"as engineers set it, refined; {level}"}
     told, spread = found.prediction.strips[row], found.prediction.strips_spread[row]
     predicted, spread = _predicted(told, spread, STRIP, strength, start)
     words = _fader_words(predicted, spread, settings, start["gain_db"], found.quality)
@@ -346,15 +348,15 @@ def _bus_words(
     quality: str,
 ) -> str:
     """Return the largest of what was predicted of the bus's equaliser, and what became of it."""
-    largest = max(BUS_EQ_BANDS, key=lambda band: abs(predicted[band.gain_name]))
-    name = largest.gain_name
-    if abs(predicted[name]) < _HEARD_DB:
+    moves = sorted(BUS_EQ_BANDS, key=lambda band: -abs(predicted[band.gain_name]))
+    gain_db, frequency_hz, _ = band_values(moves[0], predicted)
+    if abs(gain_db) < _HEARD_DB:
         words = "predicted a flat equaliser"
     else:
-        words = f"predicted equaliser moves of up to {predicted[name]:+.1f} dB"
-        if name in spread:
-            words += f" (± {spread[name]:.1f})"
-        words += f" at {largest.frequency_hz:g} Hz"
+        words = f"predicted {gain_db:+.1f} dB"
+        if moves[0].gain_name in spread:
+            words += f" (± {spread[moves[0].gain_name]:.1f})"
+        words += f" at {spoken_hz(frequency_hz)}"
     if quality != "best":
         return words
     far = max(abs(settings[band.gain_name] - predicted[band.gain_name]) for band in BUS_EQ_BANDS)

@@ -6,7 +6,7 @@ Also what turns its points into readable settings: tidied, and blended with the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -91,6 +91,8 @@ class StemInput:
         Fader that gives the intended balance; refinement starts there.
     level_lufs
         Loudness of the whole stem, which its thresholds are relative to.
+    deesser
+        Settings of its de-esser, which a rule has found; empty for none.
     """
 
     name: str
@@ -98,6 +100,7 @@ class StemInput:
     gain_db: float
     level_lufs: float
     guard: StemGuard = StemGuard()
+    deesser: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

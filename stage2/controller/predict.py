@@ -84,7 +84,7 @@ def predict(
     guards = [stem.guard for stem in stems]
     names = [stem.name for stem in stems]
     figures = encode_stems(digest, gains_db=gains_db, subgroups=names, guards=guards)
-    typical = [strip_prior(name).typical() for name in names]
+    typical = [{**strip_prior(stem.name).typical(), **stem.deesser} for stem in stems]
     reach = Reach(
         gains_db=gains_db,
         guards=guards,

@@ -101,7 +101,7 @@ def typical_settings(stems: Sequence[StemInput]) -> Start:
     """Return what engineers usually do, on the balance, within each stem's guardrails."""
     strips = []
     for stem in stems:
-        settings = strip_prior(stem.name).typical() | {"gain_db": stem.gain_db}
+        settings = strip_prior(stem.name).typical() | {"gain_db": stem.gain_db, **stem.deesser}
         settings["spread"] = min(settings["spread"], stem.guard.max_spread)
         settings["high_pass_hz"] = min(settings["high_pass_hz"], stem.guard.highest_high_pass_hz)
         if stem.guard.max_spread == 0.0:

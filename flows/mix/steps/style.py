@@ -27,6 +27,7 @@ from stage2.console.search_space import stem_guards
 from stage2.console.statistics import Digest, digest_stems
 from stage2.controller.inputs import reference_windows
 from stage2.controller.predict import Prediction, predict
+from stage2.priors.sibilance import deesser_settings
 from stage2.reference.faults import Condition
 from stage2.reference.inspection import inspect_reference
 from stage2.reference.trust import without_lost_bands
@@ -178,7 +179,8 @@ class ConsoleJob:
     def read_stems(self) -> tuple[StemInput, ...]:
         """Return the stems with their audio."""
         store = Store(self.store)
-        guards = stem_guards(self.digest(), centred=self.centred, max_spread=self.max_spread)
+        digest = self.digest()
+        guards = stem_guards(digest, centred=self.centred, max_spread=self.max_spread)
         return tuple(
             StemInput(
                 name=stem.name,
@@ -186,8 +188,11 @@ class ConsoleJob:
                 gain_db=gain_db,
                 level_lufs=stem.loudness_lufs,
                 guard=guard,
+                deesser=deesser_settings(stem.name, digest, row),
             )
-            for stem, gain_db, guard in zip(self.stems, self.start_gain_db, guards, strict=True)
+            for row, (stem, gain_db, guard) in enumerate(
+                zip(self.stems, self.start_gain_db, guards, strict=True)
+            )
         )
 
 
