@@ -17,7 +17,8 @@ from pipeline.report.describe import describe
 from pipeline.report.plots import Curve, loudness_plot, spectrum_plot, width_plot
 from pipeline.report.standalone_svg import data_uri, picture
 from pipeline.report.views import SHORT_TERM_INTERVAL_S
-from stage2.style.measure import THIRD_OCTAVES_HZ, Style
+from stage2.style.broad import BROAD_HZ, broad_spectrum_db
+from stage2.style.measure import Style
 
 __all__ = ["mix_page", "track_sheet"]
 
@@ -119,7 +120,7 @@ def _pictures(outcome: MixOutcome) -> list[str]:
         styles["reference"] = outcome.reference_style
     styles["balanced start"] = outcome.start_style
     spectra = {
-        label: Curve(THIRD_OCTAVES_HZ, np.asarray(style.spectrum_db))
+        label: Curve(np.asarray(BROAD_HZ), broad_spectrum_db(style))
         for label, style in styles.items()
     }
     widths = {

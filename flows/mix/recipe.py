@@ -162,6 +162,7 @@ def _mix(run: _Run, analysed: AnalysedSession, folder: Place) -> MixOutcome:
         mixdown=mixdown,
         start_style=start.style,
         reference_style=goal.style,
+        target=None if matched is None else goal.target,
         found=matched,
         target_lufs=goal.target_lufs,
         seconds=time.monotonic() - run.began,

@@ -177,6 +177,7 @@ def _render(engine: Engine, asked: _Asked) -> MixOutcome:
         mixdown=mixdown,
         start_style=start_style,
         reference_style=_wanted_style(references.measured, start_style),
+        target=None,
         found=None,
         target_lufs=_target_lufs(plan, mixdown),
         seconds=time.monotonic() - asked.began,

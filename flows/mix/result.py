@@ -43,7 +43,10 @@ from pipeline.report.page import Curve, describe, write_report
 from pipeline.report.record import FileNote, Report, StemLevel
 from pipeline.report.stereo import StereoField
 from pipeline.units import power_to_db
-from stage2.style.measure import THIRD_OCTAVES_HZ, Style, style_distance
+from stage2.priors.engineers import bus_prior, strip_prior
+from stage2.style.broad import BROAD_HZ, Broad, broad_spectrum_db
+from stage2.style.measure import Style, style_distance
+from stage2.style.target import StyleTarget
 
 __all__ = ["MixOutcome", "StemSummary", "track_rows", "write_outcome"]
 
@@ -81,6 +84,8 @@ class MixOutcome:
         Style of the balanced stems before stage 2, on the excerpt.
     style, reference_style
         Of the whole mix, and the one that was wanted (None without a reference).
+    target
+        What was followed, as a distribution; None where nothing was.
     found
         The console settings, as they were predicted and as they are; None where no style was
         followed.
@@ -103,6 +108,7 @@ class MixOutcome:
     mixdown: Mixdown
     start_style: Style
     reference_style: Style | None
+    target: StyleTarget | None
     found: ConsoleSettings | None
     target_lufs: float
     seconds: float
@@ -369,6 +375,29 @@ def _stereo(outcome: MixOutcome) -> dict[str, StereoField]:
 _WIDTH_WORDS = ("under 200 Hz", "200 Hz to 1 kHz", "1 to 4 kHz", "over 4 kHz")
 
 
+def _spread(outcome: MixOutcome) -> tuple[Curve, Curve] | None:
+    """Return the edges of what the spectrum of the wanted style varies by."""
+    if outcome.target is None:
+        return None
+    middle = broad_spectrum_db(outcome.target.style)
+    spread = np.asarray(outcome.target.spread)[Broad.SPECTRUM]
+    centres = np.asarray(BROAD_HZ)
+    return Curve(centres, middle - spread), Curve(centres, middle + spread)
+
+
+def _usual(plan: Plan) -> dict[str, dict[str, tuple[float, float]]]:
+    """Return the usual range of each setting by stem, and of the bus under ""."""
+    priors = {stem.name: strip_prior(stem.name) for stem in plan.stems} | {"": bus_prior()}
+    return {
+        name: {
+            setting: usual
+            for setting in prior.table.columns
+            if setting != "gain_db" and (usual := prior.usual_range(setting)) is not None
+        }
+        for name, prior in priors.items()
+    }
+
+
 def _report(
     outcome: MixOutcome, rows: list[dict[str, str | int | float | bool]], mix: Path
 ) -> Report:
@@ -381,9 +410,11 @@ def _report(
         reference_audio=session.references,
         target_lufs=outcome.target_lufs,
         spectra={
-            label: Curve(THIRD_OCTAVES_HZ, np.asarray(style.spectrum_db))
+            label: Curve(np.asarray(BROAD_HZ), broad_spectrum_db(style))
             for label, style in _styles(outcome).items()
         },
+        spread=_spread(outcome),
+        usual=_usual(outcome.plan),
         widths={
             label: dict(zip(_WIDTH_WORDS, style.width_by_range_db, strict=True))
             for label, style in _styles(outcome).items()

@@ -14,12 +14,13 @@ __all__ = ["METRICS", "model_card", "write_card"]
 
 #: What is measured on songs held out: name in the record → words, unit.
 METRICS: dict[str, tuple[str, str]] = {
-    "spectrum_db": ("spectrum, mean over third octaves", "dB"),
+    "spectrum_db": ("spectrum, mean over broad bands", "dB"),
     "typical_spectrum_db": ("spectrum of typical moments", "dB"),
     "width_db": ("stereo width", "dB"),
     "width_by_range_db": ("stereo width, mean over four ranges", "dB"),
     "imbalance_db": ("left against right", "dB"),
     "punch_db": ("punch, mean over four ranges", "dB"),
+    "price": ("price: how unlikely mix and settings are, a stem", "nats"),
     "frames_db": ("level in time and band against the true mix", "dB"),
     "level_lu": ("stem levels against the true mix", "LU"),
 }
@@ -139,7 +140,7 @@ def _metrics(record: Mapping[str, Any]) -> list[str]:
         rows.append((words, f"{value:.2f} {unit}".strip(), share))
     return [
         "On songs held out, as the band model hears the prediction alone; *closed* is the share of "
-        "the distance from the balanced mix that it takes away.",
+        "what engineers usually do lacks that it takes away.",
         "",
         *_table(("mean error", "", "closed"), rows),
     ]

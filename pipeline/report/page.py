@@ -219,7 +219,7 @@ def _stem_view(report: Report, stem: StemPlan) -> dict[str, Any]:
         "count": sum(track.subgroup == stem.name for track in report.plan.tracks),
         **_curves(stem.settings, name, sample_rate=report.plan.sample_rate),
         "reduction": reduction_view(report.reductions.get(stem.name), name),
-        "settings": setting_rows(stem.settings),
+        "settings": setting_rows(stem.settings, report.usual.get(stem.name, {})),
     }
 
 
@@ -230,7 +230,7 @@ def _bus_view(report: Report) -> dict[str, Any]:
         "reason": plan.bus_reason,
         **_curves(plan.bus, "the whole mix", bus=True, sample_rate=plan.sample_rate),
         "reduction": reduction_view(report.bus_reduction, "the bus's compressor"),
-        "settings": setting_rows(plan.bus),
+        "settings": setting_rows(plan.bus, report.usual.get("", {})),
     }
 
 

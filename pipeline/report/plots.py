@@ -95,9 +95,16 @@ class Curve:
     level_db: FloatArray
 
 
-def spectrum_plot(spectra: Mapping[str, Curve], *, alt: str) -> str:
-    """Draw spectra over each other, one line style each, in the order given."""
+def spectrum_plot(
+    spectra: Mapping[str, Curve], *, alt: str, spread: tuple[Curve, Curve] | None = None
+) -> str:
+    """Draw spectra over each other, one line style each, in the order given; a spread is shaded."""
     figure, axes = _figure(_HEIGHT)
+    if spread is not None:
+        low, high = spread
+        axes.fill_between(
+            low.frequencies_hz, low.level_db, high.level_db, color=_GRID, linewidth=0.0
+        )
     for style, curve in zip(line_styles(spectra), spectra.values(), strict=True):
         axes.plot(curve.frequencies_hz, curve.level_db, **_style(style))
     _frequency_axis(axes)

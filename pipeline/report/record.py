@@ -62,6 +62,11 @@ class Report:
         What was asked for; None where the reference gave it or nothing did.
     spectra
         Label → spectrum, in drawing order: this mix, the reference, the balanced start.
+    spread
+        Lower and upper edge of what the wanted style's spectrum varies by; None where none is
+        followed.
+    usual
+        Stem → setting → what engineers usually set, lowest and highest; of the bus under "".
     widths
         Label → band in words → side over mid in dB, in the same order.
     true_peaks_dbtp
@@ -99,6 +104,8 @@ class Report:
     reference_audio: tuple[Path, ...] = ()
     target_lufs: float | None = None
     spectra: Mapping[str, Curve] = field(default_factory=dict)
+    spread: tuple[Curve, Curve] | None = None
+    usual: Mapping[str, Mapping[str, tuple[float, float]]] = field(default_factory=dict)
     widths: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     true_peaks_dbtp: Sequence[float] = ()
     stereo: Mapping[str, StereoField] = field(default_factory=dict)

@@ -275,9 +275,18 @@ def _setting_words(parameter: Parameter) -> str:
     return _heading(parameter.name) if unit in UNITS else spoken(parameter.name)
 
 
-def setting_rows(settings: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Return name and value of each setting as text."""
-    return [(str(name), _plain(value)) for name, value in settings.items()]
+def setting_rows(
+    settings: Mapping[str, object], usual: Mapping[str, tuple[float, float]] | None = None
+) -> list[tuple[str, str]]:
+    """Return name and value of each setting as text, with its usual range where it is known."""
+    rows = []
+    for name, value in settings.items():
+        text = _plain(value)
+        if usual and name in usual:
+            low, high = usual[name]
+            text += f" (usually {number(low, 2)} to {number(high, 2)})"
+        rows.append((str(name), text))
+    return rows
 
 
 def _track_row(row: Mapping[str, object]) -> tuple[Cell, ...]:

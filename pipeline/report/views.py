@@ -61,7 +61,7 @@ def spectrum_view(report: Report) -> dict[str, Any] | None:
         return None
     alt = f"Third-octave spectra of {len(report.spectra)} signals over each other"
     return {
-        "plot": Markup(spectrum_plot(report.spectra, alt=alt)),
+        "plot": Markup(spectrum_plot(report.spectra, alt=alt, spread=report.spread)),
         "legend": _legend(list(report.spectra)),
     }
 

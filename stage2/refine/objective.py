@@ -49,7 +49,7 @@ _ALIGNED_CREST_DB = 2.5
 # Where levels are known, a fader may go where they are.
 _ALIGNED_LEVEL_LU = 6.0
 # Price of frames of an aligned mix, in nats per decibel.
-_ALIGNED_WEIGHT = 70.0
+_ALIGNED_WEIGHT = 100.0
 #: No stem may be louder than this against the sum of all: a part is not the whole.
 HIGHEST_STEM_LU = -0.5
 
@@ -73,7 +73,7 @@ class RefineOptions:
     """
 
     match: frozenset[Aspect] = frozenset(Aspect)
-    corridor_lu: float = 2.0
+    corridor_lu: float = 1.2
     aligned_corridor_lu: float = 9.0
     rounds: int = 3
     steps: int = 50

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.units import Float64Array
 from stage2.style.envelopes import RANGES_HZ
 from stage2.style.layout import (
     CREST,
@@ -25,7 +26,7 @@ from stage2.style.layout import (
     TYPICAL,
     WIDTH,
 )
-from stage2.style.measure import THIRD_OCTAVES_HZ, WIDTH_FLOOR_DB
+from stage2.style.measure import THIRD_OCTAVES_HZ, WIDTH_FLOOR_DB, Style
 
 __all__ = [
     "BROAD_EDGES_HZ",
@@ -35,6 +36,7 @@ __all__ = [
     "Broad",
     "before_limiter",
     "broad_bands",
+    "broad_spectrum_db",
     "broadened",
     "third_octaves_of",
 ]
@@ -104,6 +106,12 @@ def broadened(features: Tensor) -> Tensor:
     if features.shape[-1] == FIGURES:
         parts += [features[..., CREST : CREST + 1], features[..., PEAK : PEAK + 1]]
     return torch.cat(parts, dim=-1)
+
+
+def broad_spectrum_db(style: Style) -> Float64Array:
+    """Return the spectrum of a style in broad bands ``(8,)``, in dB against the whole."""
+    levels: Float64Array = broad_bands(torch.tensor(style.spectrum_db, dtype=torch.float64)).numpy()
+    return levels
 
 
 def third_octaves_of(broad_db: Sequence[float]) -> tuple[float, ...]:
