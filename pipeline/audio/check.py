@@ -93,13 +93,13 @@ class TrackCheck:
     @property
     def flags(self) -> tuple[str, ...]:
         """What a mixer should know of it, in words; nothing here keeps it from being mixed."""
-        found = list(self.reading)
+        flags = list(self.reading)
         if self.failure is None and self.silent:
-            found.append("silent")
+            flags.append("silent")
         if self.clipped_runs and self.clipped_first_s is not None:
             times = "once" if self.clipped_runs == 1 else f"{self.clipped_runs} times, first"
-            found.append(f"clips {times} at {self.clipped_first_s:.3f} s")
-        return tuple(found)
+            flags.append(f"clips {times} at {self.clipped_first_s:.3f} s")
+        return tuple(flags)
 
 
 # Rows of the state: what is remembered of each channel from block to block.

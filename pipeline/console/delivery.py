@@ -269,11 +269,11 @@ def _windows(audio: FloatArray, sample_rate: int) -> tuple[FloatArray, FloatArra
     shaped = audio[:, : count * size].reshape(audio.shape[0], count, size)
     power = np.einsum("cwf,cwf->w", shaped, shaped, dtype=np.float64)
     power /= max(audio.shape[0] * size, 1)
-    heard = power > _SILENT_POWER
+    audible = power > _SILENT_POWER
     peak = np.maximum(
         shaped.max(axis=(0, 2), initial=0.0), -shaped.min(axis=(0, 2), initial=0.0)
     ).astype(np.float64)
-    return peak[heard], power[heard]
+    return peak[audible], power[audible]
 
 
 def fit_delivery(

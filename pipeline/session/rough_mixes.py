@@ -205,21 +205,21 @@ def bounce(
     >>> bounce("Rough Mix 2"), bounce("Drum Mix")
     (<Bounce.SURE: 'sure'>, <Bounce.NO: 'no'>)
     """
-    folder_words = [set(words(folder)) for folder in folders]
-    if any(_is_instrument(word) for found in folder_words for word in found):
+    folder_tokens = [set(words(folder)) for folder in folders]
+    if any(_is_instrument(word) for tokens in folder_tokens for word in tokens):
         return Bounce.NO  # "Drums/Mix" is the drums' mix
     title = words(song)
-    heard = _heard(_without(words(stem), title) if _is_title(title) else words(stem))
-    if any(_is_instrument(word) for word in heard):
+    informative = _informative(_without(words(stem), title) if _is_title(title) else words(stem))
+    if any(_is_instrument(word) for word in informative):
         return Bounce.NO
     in_bounces = any(
-        found & _BOUNCE_FOLDER and found <= _BOUNCE_FOLDER | {"files", "audio"}
-        for found in folder_words
+        tokens & _BOUNCE_FOLDER and tokens <= _BOUNCE_FOLDER | {"files", "audio"}
+        for tokens in folder_tokens
     )
-    if not in_bounces and not any(word in _BOUNCE for word in heard):
+    if not in_bounces and not any(word in _BOUNCE for word in informative):
         return Bounce.NO
     known = song_words.union(title, _BOUNCE, _NEUTRAL, _WITHOUT)
-    strange = any(w not in known and not w.isdigit() and len(w) > 1 for w in heard)
+    strange = any(w not in known and not w.isdigit() and len(w) > 1 for w in informative)
     return Bounce.LIKELY if strange else Bounce.SURE
 
 
@@ -228,21 +228,21 @@ def _is_title(title: Sequence[str]) -> bool:
     return any(not _is_instrument(w) and w not in _NEUTRAL | _BOUNCE for w in title)
 
 
-def _without(found: list[str], title: list[str]) -> list[str]:
+def _without(tokens: list[str], title: list[str]) -> list[str]:
     """Return the words less the first run of them that is the title."""
     size = len(title)
-    for start in range(len(found) - size + 1):
-        if found[start : start + size] == title:
-            return found[:start] + found[start + size :]
-    return found
+    for start in range(len(tokens) - size + 1):
+        if tokens[start : start + size] == title:
+            return tokens[:start] + tokens[start + size :]
+    return tokens
 
 
-def _heard(found: list[str]) -> list[str]:
+def _informative(tokens: list[str]) -> list[str]:
     """Return the words less the instruments that a bounce is said to lack or to have louder."""
     kept: list[str] = []
-    for i, word in enumerate(found):
-        before = found[i - 1] if i else ""
-        after = found[i + 1] if i + 1 < len(found) else ""
+    for i, word in enumerate(tokens):
+        before = tokens[i - 1] if i else ""
+        after = tokens[i + 1] if i + 1 < len(tokens) else ""
         if before in _WITHOUT or (word in _VOCALS and after in _LEVELS):
             continue
         kept.append(word)

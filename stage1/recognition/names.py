@@ -93,18 +93,18 @@ class Words:
 def _matches(tokens: list[str], lexicon: Lexicon) -> list[tuple[int, int, list[Entry]]]:
     """Return (start, end, entries) of the phrases found, longest first at each token."""
     longest = max(len(phrase) for phrase in lexicon)
-    found: list[tuple[int, int, list[Entry]]] = []
+    matches: list[tuple[int, int, list[Entry]]] = []
     start = 0
     while start < len(tokens):
         for length in range(min(longest, len(tokens) - start), 0, -1):
             entries = lexicon.get(tuple(tokens[start : start + length]))
             if entries:
-                found.append((start, start + length, entries))
+                matches.append((start, start + length, entries))
                 start += length
                 break
         else:
             start += 1
-    return found
+    return matches
 
 
 def _without_index(tokens: list[str], lexicon: Lexicon) -> list[str]:
@@ -118,15 +118,15 @@ def _without_index(tokens: list[str], lexicon: Lexicon) -> list[str]:
 
 def _number(tokens: list[str], used: set[int]) -> int | None:
     marks = vocabulary_data()["marks"]
-    words = marks["numbers"]
+    numerals = marks["numbers"]
     for index, token in enumerate(tokens):
         counts = tokens[index + 1 : index + 2]
         if index in used or (counts and counts[0] in marks["units"]):
             continue
         if token.isdigit() and 0 < int(token) <= _MAX_NUMBER:
             return int(token)
-        if token in words and index > 0:
-            return int(words.index(token)) + 1
+        if token in numerals and index > 0:
+            return int(numerals.index(token)) + 1
     return None
 
 
@@ -157,21 +157,21 @@ def read_name(name: str, context: Subgroup | None = None) -> Words:
     >>> read_name("03_LeadVox DBL").hits[0].role
     <Role.LEAD_VOCAL: 'lead_vocal'>
     """
-    words = lexicon()
+    known = lexicon()
     if context is not None:
         plain = read_name(name)
         if any(hit.strength == Strength.STRONG for hit in plain.hits):
             return plain
-        words = words | {
-            phrase: entries + [e for e in words.get(phrase, []) if e.kind != "role"]
+        known = known | {
+            phrase: entries + [e for e in known.get(phrase, []) if e.kind != "role"]
             for phrase, entries in context_lexicon(context).items()
         }
-    tokens = _without_index(split_name(name), words)
+    tokens = _without_index(split_name(name), known)
     reading = _Reading(tokens)
-    for start, end, entries in _matches(tokens, words):
+    for start, end, entries in _matches(tokens, known):
         reading.add(start, end, entries)
     for index, token in enumerate(tokens):
-        if index not in reading.used and (hit := _fuzzy_hit(token, index, words)):
+        if index not in reading.used and (hit := _fuzzy_hit(token, index, known)):
             reading.hits.append(hit)
             reading.used.add(index)
     return reading.words()

@@ -40,7 +40,7 @@ _SKELETON_LETTERS = 3
 
 
 @cache
-def _fuzzy_words() -> tuple[str, ...]:
+def _fuzzy_terms() -> tuple[str, ...]:
     return tuple(sorted(word for word in role_words() if len(word) >= FUZZY_LETTERS))
 
 
@@ -81,24 +81,24 @@ def _without_swap(word: str) -> str | None:
     swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(len(word) - 1)} - {
         word
     }
-    found = swapped & (role_words() | marked_words())
-    return found.pop() if len(found) == 1 else None
+    matches = swapped & (role_words() | marked_words())
+    return matches.pop() if len(matches) == 1 else None
 
 
 @cache
 def _skeletons() -> dict[str, frozenset[str]]:
     """Return the words of the vocabulary by what is left of them without vowels."""
-    words: dict[str, set[str]] = {}
+    by_skeleton: dict[str, set[str]] = {}
     for word in role_words():
         if len(word) >= FUZZY_LETTERS - 1:
-            words.setdefault(_skeleton(word), set()).add(word)
-    return {key: frozenset(found) for key, found in words.items()}
+            by_skeleton.setdefault(_skeleton(word), set()).add(word)
+    return {key: frozenset(spellings) for key, spellings in by_skeleton.items()}
 
 
 def _skeleton(word: str) -> str:
     """Return what is heard of a word without its vowels: "plkz", "pluck" and "plucks" are one."""
-    heard = word.replace("ck", "k").replace("ph", "f").replace("c", "k").replace("z", "s")
-    bones = heard[:1] + "".join(c for c in heard[1:] if c not in "aeiouy")
+    phonetic = word.replace("ck", "k").replace("ph", "f").replace("c", "k").replace("z", "s")
+    bones = phonetic[:1] + "".join(c for c in phonetic[1:] if c not in "aeiouy")
     return re.sub(r"(.)\1+", r"\1", bones).removesuffix("s")
 
 
@@ -120,11 +120,11 @@ def _unglue(word: str) -> tuple[str, ...]:
             current = best[end]
             if current is None or len(candidate) < len(current):
                 best[end] = candidate
-    found = best[-1] or ()
-    short = sum(len(part) == 2 and part not in {"in", "di"} for part in found)
-    if not 1 < len(found) <= 4 or short > 1 or not any(part in role_words() for part in found):
+    parts = best[-1] or ()
+    short = sum(len(part) == 2 and part not in {"in", "di"} for part in parts)
+    if not 1 < len(parts) <= 4 or short > 1 or not any(part in role_words() for part in parts):
         return ()
-    return found
+    return parts
 
 
 def split_name(name: str) -> list[str]:
@@ -150,7 +150,7 @@ def split_name(name: str) -> list[str]:
             if whole:
                 tokens.append(whole)
                 continue
-            tokens.extend(_camel_words(piece))
+            tokens.extend(_camel_tokens(piece))
     return tokens
 
 
@@ -165,33 +165,33 @@ def _spaceless(run: str) -> tuple[str, ...]:
 
     Of all ways the one that leaves the fewest letters over, and of these the one of fewest words.
     """
-    words = spaceless_words()
-    longest = max(map(len, words), default=1)
+    vocabulary = spaceless_words()
+    longest = max(map(len, vocabulary), default=1)
     best: list[tuple[int, int, tuple[str, ...]]] = [(0, 0, ())]
     for end in range(1, len(run) + 1):
         unknown, count, head = best[end - 1]
         options = [(unknown + 1, count + 1, (*head, run[end - 1]))]
         for start in range(max(end - longest, 0), end):
-            if run[start:end] in words:
+            if run[start:end] in vocabulary:
                 unknown, count, head = best[start]
                 options.append((unknown, count + 1, (*head, run[start:end])))
         best.append(min(options, key=lambda option: option[:2]))
     return best[-1][2]
 
 
-def _camel_words(piece: str) -> list[str]:
+def _camel_tokens(piece: str) -> list[str]:
     """Cut a run of letters where its case changes, or, where that gives no words, by the words."""
     parts = [part.lower() for part in _CAMEL.split(piece)]
     if len(parts) > 1 and not all(_known(part) or _unglue(part) for part in parts):
         whole = _unglue(piece.lower())
         if whole:
             return list(whole)
-    words: list[str] = []
+    tokens: list[str] = []
     for part in parts:
         word = _LONG_RUN.sub(r"\1\1", part).rstrip("z") if _LONG_RUN.search(part) else part
         known = _known(word)
-        words.extend([known] if known else _unglue(word) or [_without_swap(word) or word])
-    return words
+        tokens.extend([known] if known else _unglue(word) or [_without_swap(word) or word])
+    return tokens
 
 
 @cache
@@ -207,7 +207,7 @@ def near_words(token: str) -> tuple[str, ...]:
     near = [word for word in sorted(alike) if abs(len(word) - len(token)) <= 2]
     if near and len(_skeleton(token)) >= _SKELETON_LETTERS:
         return tuple(near)
-    return tuple(difflib.get_close_matches(token, _fuzzy_words(), n=3, cutoff=_cutoff(token)))
+    return tuple(difflib.get_close_matches(token, _fuzzy_terms(), n=3, cutoff=_cutoff(token)))
 
 
 def _cutoff(token: str) -> float:

@@ -124,31 +124,31 @@ def lexicon() -> Lexicon:
     data = vocabulary_data()
     lexicon: Lexicon = {}
 
-    def add(words: Iterable[str], entry: Entry) -> None:
-        for word in words:
+    def add(terms: Iterable[str], entry: Entry) -> None:
+        for word in terms:
             entries = lexicon.setdefault(_spelled(word), [])
             if entry not in entries:
                 entries.append(entry)
 
     for role, by_strength in data["roles"].items():
-        for strength, words in by_strength.items():
-            add(words, Entry("role", role, Strength[strength.upper()]))
-    for mark, words in data["marks"].items():
+        for strength, terms in by_strength.items():
+            add(terms, Entry("role", role, Strength[strength.upper()]))
+    for mark, terms in data["marks"].items():
         if mark not in {"numbers", "units"}:
-            add(words, Entry(mark))
-    for position, words in data["positions"].items():
-        add(words, Entry("position", position))
+            add(terms, Entry(mark))
+    for position, terms in data["positions"].items():
+        add(terms, Entry("position", position))
     for language in language_data().values():
         for name, table in language.items():
-            for key, words in table.items():
+            for key, terms in table.items():
                 if name == "marks":
                     entry = Entry(key)
                 elif name == "positions":
                     entry = Entry("position", key)
                 else:
                     entry = Entry("role", key, Strength[name.upper()])
-                spellings = [form for word in words for form in (word, _without_umlauts(word))]
-                add(spellings if not _is_spaceless(words) else words, entry)
+                spellings = [form for word in terms for form in (word, _without_umlauts(word))]
+                add(spellings if not _is_spaceless(terms) else terms, entry)
     add(data["equipment"]["words"], Entry("equipment"))
     add(data["qualities"]["words"], Entry("quality"))
     for phrase in [p for p in lexicon if len(p) > 1]:
@@ -159,8 +159,8 @@ def lexicon() -> Lexicon:
     return lexicon
 
 
-def _is_spaceless(words: Iterable[str]) -> bool:
-    return any(SPACELESS.search(word) for word in words)
+def _is_spaceless(spellings: Iterable[str]) -> bool:
+    return any(SPACELESS.search(word) for word in spellings)
 
 
 @cache
