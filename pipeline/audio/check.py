@@ -185,7 +185,7 @@ class Checker:
                 self._sounding[k] = self._frames + samples.shape[1] - last
 
     @property
-    def found_non_finite(self) -> bool:
+    def saw_non_finite(self) -> bool:
         """Whether a sample so far was NaN or infinite."""
         return bool((self._state[_BAD] >= 0.0).any())
 
@@ -253,7 +253,7 @@ def check_track(
                 block = stream.read(min(65_536, left))
                 left -= block.shape[1]
                 checker.feed(block)
-                if listen is not None and failure is None and not checker.found_non_finite:
+                if listen is not None and failure is None and not checker.saw_non_finite:
                     listen(np.asarray(block, np.float32))
     except InputError as error:
         failure = failure or error.problems[0].what

@@ -12,7 +12,7 @@ from pipeline.prose import spoken, spoken_hz
 
 __all__ = ["bus_phrase", "describe", "stem_phrase"]
 
-HEARD_GAIN_DB = 0.5  # a smaller change of a band or a level is not worth a word
+AUDIBLE_GAIN_DB = 0.5  # a smaller change of a band or a level is not worth a word
 BUS_BANDS_NAMED = 3
 
 
@@ -80,7 +80,7 @@ def bus_phrase(plan: Plan) -> str:
     bus = plan.bus
     delivery = plan.delivery
     used = sorted(
-        (band for band in BUS_EQ_BANDS if abs(bus[band.gain_name]) >= HEARD_GAIN_DB),
+        (band for band in BUS_EQ_BANDS if abs(bus[band.gain_name]) >= AUDIBLE_GAIN_DB),
         key=lambda band: -abs(bus[band.gain_name]),
     )
     named = sorted(used[:BUS_BANDS_NAMED], key=lambda band: band_values(band, bus)[1])
@@ -112,7 +112,7 @@ def _equaliser(settings: Mapping[str, float], bands: Sequence[EqBand]) -> list[s
     parts = []
     for band in bands:
         gain_db, frequency_hz, _ = band_values(band, settings)
-        if abs(gain_db) >= HEARD_GAIN_DB:
+        if abs(gain_db) >= AUDIBLE_GAIN_DB:
             amount = f"{abs(gain_db):.1f} dB {'more' if gain_db > 0.0 else 'less'}"
             parts.append(f"{amount} {where[band.shape]} {spoken_hz(frequency_hz)}")
     return parts

@@ -23,9 +23,9 @@ __all__ = [
     "Limits",
     "clock",
     "compression_findings",
-    "covered_words",
     "crest_findings",
     "masking_findings",
+    "masking_summary",
     "stereo_findings",
     "typical_db",
 ]
@@ -252,7 +252,7 @@ def masking_findings(masking: Masking) -> tuple[Finding, ...]:
     return tuple(
         Finding(
             f"{spoken(pair.stem)}, {_span(pair.low_hz, pair.high_hz)}",
-            covered_words(pair),
+            masking_summary(pair),
             f"if it should be heard there, make room by an equaliser band of either {_IN_PLAN}, "
             "or pan them apart",
         )
@@ -262,7 +262,7 @@ def masking_findings(masking: Masking) -> tuple[Finding, ...]:
     )
 
 
-def covered_words(pair: Covered) -> str:
+def masking_summary(pair: Covered) -> str:
     """Return what covers a stem, without the stem's name and the place.
 
     Examples

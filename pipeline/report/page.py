@@ -92,7 +92,7 @@ def _shown(report: Report) -> dict[str, Any]:
     plan = report.plan
     return dict(
         facts=_facts(report),
-        words=report.words or describe(plan),
+        plan_summary=report.plan_summary or describe(plan),
         distances=distance_table(report.distances),
         spectrum=spectrum_view(report),
         loudness=loudness_view(report),
@@ -213,7 +213,7 @@ def _stem_view(report: Report, stem: StemPlan) -> dict[str, Any]:
     name = str(visible(title))
     return {
         "title": title,
-        "words": stem_phrase(stem, report.plan.tracks),
+        "summary": stem_phrase(stem, report.plan.tracks),
         "reason": stem.reason,
         "level": _level_text(report.stem_levels.get(stem.name)),
         "count": sum(track.subgroup == stem.name for track in report.plan.tracks),
@@ -226,7 +226,7 @@ def _stem_view(report: Report, stem: StemPlan) -> dict[str, Any]:
 def _bus_view(report: Report) -> dict[str, Any]:
     plan = report.plan
     return {
-        "words": bus_phrase(plan),
+        "summary": bus_phrase(plan),
         "reason": plan.bus_reason,
         **_curves(plan.bus, "the whole mix", bus=True, sample_rate=plan.sample_rate),
         "reduction": reduction_view(report.bus_reduction, "the bus's compressor"),

@@ -23,7 +23,14 @@ from pipeline.prose import listed
 from pipeline.roles import Subgroup
 from pipeline.session.files import LeftOut, SessionFiles, session_files
 from pipeline.session.foreign_folders import Foreign
-from pipeline.session.rough_mixes import Bounce, MixKind, bounce, frozen_copy_of, mix_kind, words
+from pipeline.session.rough_mixes import (
+    Bounce,
+    MixKind,
+    bounce,
+    frozen_copy_of,
+    mix_kind,
+    name_tokens,
+)
 from pipeline.session.settings import (
     SESSION_TOML,
     SessionSettings,
@@ -36,7 +43,7 @@ from pipeline.session.whole_mixes import Candidate, whole_mixes
 __all__ = [
     "SHORTEST_REFERENCE_S",
     "TO_KEEP",
-    "FoundSession",
+    "DiscoveredSession",
     "LeftOut",
     "Session",
     "Track",
@@ -173,7 +180,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class FoundSession:
+class DiscoveredSession:
     """A session whose headers were read, with everything that was wrong so far.
 
     Parameters
@@ -214,7 +221,7 @@ def find_session(
     sample_rate: int | None = None,
     time_stamps: StampUse | None = None,
     full_length: bool = False,
-) -> FoundSession:
+) -> DiscoveredSession:
     """Search a folder for tracks and read their headers.
 
     Parameters
@@ -232,7 +239,7 @@ def find_session(
 
     Returns
     -------
-    FoundSession
+    DiscoveredSession
         Nothing is raised for a bad input: what is wrong is in it, for :func:`settle` to raise.
     """
     good_references, faults = _probe_references(references)
@@ -244,7 +251,7 @@ def find_session(
         if not root.exists():
             what, remedy = "does not exist", missing_remedy(root, remedy)
         faults.append(Problem(str(root), what, remedy))
-        return FoundSession(root, (), (), (), tuple(faults), good_references, sample_rate, ())
+        return DiscoveredSession(root, (), (), (), tuple(faults), good_references, sample_rate, ())
     root = root.resolve()
     settings = SessionSettings()
     if os.path.lexists(root / SESSION_TOML):  # a link to nothing too
@@ -274,7 +281,7 @@ def find_session(
         *(item.name for item in left_out),
     ]
     overrides, unmatched = settings.overrides(names)
-    return FoundSession(
+    return DiscoveredSession(
         root=root,
         tracks=tuple(
             replace(
@@ -326,7 +333,7 @@ def _chosen_files(
                 )
             elif not any(aside.name.startswith(outer.name) for outer in left_out):
                 left_out.append(LeftOut(aside.name, f"{aside.folder.why} {TO_KEEP}"))
-    named = {tuple(words(Path(name).stem)): name for name in files}
+    named = {tuple(name_tokens(Path(name).stem)): name for name in files}
     for name in list(files):
         original = named.get(frozen_copy_of(Path(name).stem) or ())
         if original is not None and not settings.uses(name):
@@ -447,7 +454,7 @@ def _with_accompaniment(
 
 
 def settle(
-    candidates: FoundSession,
+    candidates: DiscoveredSession,
     checks: Mapping[str, TrackCheck],
     reference_checks: Mapping[Path, TrackCheck],
     *,
@@ -529,7 +536,7 @@ def _reference_problem(path: Path, check: TrackCheck, *, salvage: bool) -> Probl
     return None
 
 
-def _no_tracks(candidates: FoundSession, bad: Sequence[Problem]) -> Problem:
+def _no_tracks(candidates: DiscoveredSession, bad: Sequence[Problem]) -> Problem:
     if bad:
         what = f"has no good track ({len(bad)} bad)"
         return Problem(str(candidates.root), what, "export at least one of them again")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pipeline.audio.stream import AudioInfo, probe
 from pipeline.errors import Problem
-from pipeline.session.discovery import FoundSession, placed_in_time
+from pipeline.session.discovery import DiscoveredSession, placed_in_time
 from pipeline.session.settings import SESSION_TOML
 
 __all__ = ["LONGEST_MINUTES", "without_too_long"]
@@ -17,7 +17,7 @@ _MIX_BYTES_A_FRAME = 56
 """What finishing holds of a mix: before and behind the limiter, and as it is delivered."""
 
 
-def without_too_long(candidates: FoundSession, *, max_minutes: float) -> FoundSession:
+def without_too_long(candidates: DiscoveredSession, *, max_minutes: float) -> DiscoveredSession:
     """Return a session whose tracks over a length are bad, and such references faults.
 
     A file of a few kilobytes may hold hours of silence; what it takes is known by its header.

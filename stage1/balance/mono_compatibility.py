@@ -96,7 +96,7 @@ def mono_warnings(
     mono = {track.name for track in features if track.channels == 1}
     pans = {placement.name: placement.pan for placement in placements}
     gains = {track.name: track for track in balances or ()}
-    for relation in relations.found if relations is not None else ():
+    for relation in relations.pairs if relations is not None else ():
         pair = {relation.first, relation.second}
         if pair & muted or not pair <= mono:
             continue

@@ -176,7 +176,7 @@ def _copies(
     """Return for each mono copy the track that it is a copy of, itself none."""
     place = {record.name: index for index, record in enumerate(recognitions)}
     copies: dict[int, int] = {}
-    for relation in relations.found if relations is not None else ():
+    for relation in relations.pairs if relations is not None else ():
         first, second = sorted((place[relation.first], place[relation.second]))
         sides = {recognitions[first].side, recognitions[second].side}
         if relation.one_recording and sides != {"left", "right"} and channels[second] == 1:
@@ -200,7 +200,7 @@ class _Stage:
         # The source that a track stands with: its own, or that of what holds the same sound.
         self.standing = {record.name: record.source for record in recognitions}
         subgroup = {record.name: record.subgroup for record in recognitions}
-        for relation in relations.found if relations is not None else ():
+        for relation in relations.pairs if relations is not None else ():
             a, b = relation.first, relation.second
             if subgroup[a] == subgroup[b] and relation.coherence >= ONE_SOUND_COHERENCE:
                 moved = self.standing[b]

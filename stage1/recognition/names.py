@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Literal
 
 from pipeline.roles import SUBGROUP_OF, Role, Subgroup
-from stage1.recognition.spelling import FUZZY_LETTERS, near_words, split_name
+from stage1.recognition.spelling import FUZZY_LETTERS, near_terms, split_name
 from stage1.recognition.vocabulary import (
     Entry,
     Lexicon,
@@ -24,7 +24,7 @@ from stage1.recognition.vocabulary import (
     vocabulary_data,
 )
 
-__all__ = ["Hit", "Words", "read_name"]
+__all__ = ["Hit", "NameReading", "read_name"]
 
 Side = Literal["left", "right", ""]
 
@@ -56,7 +56,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Words:
+class NameReading:
     """What the words of one name say.
 
     Parameters
@@ -132,7 +132,7 @@ def _number(tokens: list[str], used: set[int]) -> int | None:
 
 def _fuzzy_hit(token: str, index: int, lexicon: Lexicon) -> Hit | None:
     """Return what a misspelled or abbreviated word means, where only one subgroup is near."""
-    near = near_words(token)
+    near = near_terms(token)
     entries = [e for word in near for e in lexicon.get((word,), []) if e.kind == "role"]
     if not entries or len({SUBGROUP_OF[Role(e.value)] for e in entries}) > 1:
         return None
@@ -142,7 +142,7 @@ def _fuzzy_hit(token: str, index: int, lexicon: Lexicon) -> Hit | None:
 
 
 @cache
-def read_name(name: str, context: Subgroup | None = None) -> Words:
+def read_name(name: str, context: Subgroup | None = None) -> NameReading:
     """Say what the words of a track's name mean.
 
     Parameters
@@ -174,7 +174,7 @@ def read_name(name: str, context: Subgroup | None = None) -> Words:
         if index not in reading.used and (hit := _fuzzy_hit(token, index, known)):
             reading.hits.append(hit)
             reading.used.add(index)
-    return reading.words()
+    return reading.result()
 
 
 @dataclass
@@ -229,7 +229,7 @@ class _Reading:
         if "quality" not in by_kind:
             self.silent |= span
 
-    def words(self) -> Words:
+    def result(self) -> NameReading:
         """Return what the name means."""
         tokens, kinds = self.tokens, self.kinds
         hits = sorted(self.hits, key=lambda hit: hit.start)
@@ -244,7 +244,7 @@ class _Reading:
             for index, token in enumerate(tokens)
             if index not in self.silent and not token.isdigit() and len(token) > (index == 0)
         )
-        return Words(
+        return NameReading(
             hits=tuple(hits),
             side="left" if side == "left" else "right" if side == "right" else "",
             side_spelled=len(spelled) >= _SPELLED_SIDE,

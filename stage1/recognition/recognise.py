@@ -15,8 +15,8 @@ from typing import Literal
 
 from pipeline.roles import SUBGROUP_OF, Presence, Role, Subgroup
 from pipeline.session.settings import TrackOverrides
-from stage1.recognition.fusion import HeardSound, weigh
-from stage1.recognition.names import Words, read_name
+from stage1.recognition.fusion import SoundEvidence, weigh
+from stage1.recognition.names import NameReading, read_name
 from stage1.recognition.role_choice import FLAVOURS, choose, fallback, with_marks
 from stage1.recognition.vocabulary import Strength, vocabulary_data
 
@@ -113,7 +113,7 @@ class _Draft:
     """A recognition under work, with the words that it came from."""
 
     name: str
-    words: Words
+    reading: NameReading
     folder: str
     role: Role
     confidence: float
@@ -131,7 +131,7 @@ def recognise(
     *,
     folders: Sequence[str] | None = None,
     overrides: Sequence[TrackOverrides | None] | None = None,
-    heard: Sequence[HeardSound | None] | None = None,
+    sounds: Sequence[SoundEvidence | None] | None = None,
 ) -> tuple[Recognition, ...]:
     """Recognise all tracks of a session together.
 
@@ -143,7 +143,7 @@ def recognise(
         The folder of each name, where it is not the path's own parent.
     overrides
         What ``session.toml`` says, one entry (or None) a name; it always wins.
-    heard
+    sounds
         What each track sounds like; it decides where the name says nothing.
 
     Returns
@@ -161,7 +161,7 @@ def recognise(
     >>> [r.role.value for r in recognise(["Kick In.wav", "Gtr L.wav", "Gtr R.wav"])]
     ['kick', 'electric_guitar', 'electric_guitar']
     """
-    for other in (folders, overrides, heard):
+    for other in (folders, overrides, sounds):
         if other is not None and len(other) != len(names):
             raise ValueError(f"{len(other)} entries for {len(names)} names")
     parents = folders if folders is not None else [_parent(name) for name in names]
@@ -172,8 +172,8 @@ def recognise(
             draft.role, draft.confidence = override.role, 1.0
             draft.subgroup = SUBGROUP_OF[draft.role].value
             draft.reason, draft.explicit = "role from session.toml", True
-    if heard is not None:
-        for draft, sound, override in zip(drafts, heard, wishes, strict=True):
+    if sounds is not None:
+        for draft, sound, override in zip(drafts, sounds, wishes, strict=True):
             _weigh_sound(draft, sound, by_user=override is not None and override.role is not None)
     _settle_leads(drafts)
     _settle_singers(drafts)
@@ -265,7 +265,7 @@ def _change(draft: _Draft, role: Role, confidence: float, reason: str) -> None:
     draft.subgroup = SUBGROUP_OF[role].value
 
 
-def _weigh_sound(draft: _Draft, sound: HeardSound | None, *, by_user: bool) -> None:
+def _weigh_sound(draft: _Draft, sound: SoundEvidence | None, *, by_user: bool) -> None:
     verdict = weigh(draft.role, draft.confidence, draft.reason, sound, by_user=by_user)
     if verdict.role != draft.role:
         draft.subgroup = SUBGROUP_OF[verdict.role].value
@@ -280,8 +280,8 @@ def _settle_leads(drafts: list[_Draft]) -> None:
     if Role.LEAD_VOCAL in roles or Role.BACKING_VOCAL not in roles:
         return
     for draft in drafts:
-        if draft.role == Role.SYNTH_LEAD and not draft.words.hits and not draft.explicit:
-            role = Role.VOCAL_DOUBLE if draft.words.is_double else Role.LEAD_VOCAL
+        if draft.role == Role.SYNTH_LEAD and not draft.reading.hits and not draft.explicit:
+            role = Role.VOCAL_DOUBLE if draft.reading.is_double else Role.LEAD_VOCAL
             _change(draft, role, 0.6, "the only lead beside backing vocals")
 
 
@@ -289,11 +289,11 @@ def _settle_singers(drafts: list[_Draft]) -> None:
     """Beside an explicit lead, or in a crowd, numbered voices are backing vocals."""
     generic = [d for d in drafts if d.role == Role.LEAD_VOCAL and not d.explicit]
     has_lead = any(d.role == Role.LEAD_VOCAL and d.explicit for d in drafts)
-    singers = sum(not d.words.is_take for d in generic)  # takes are of one of them
+    singers = sum(not d.reading.is_take for d in generic)  # takes are of one of them
     for draft in generic:
         first = (draft.number or 1) == 1
         # A numbered voice beside "Lead Vox" sings behind it; a lone "Vox" may be a second lead.
-        if has_lead and draft.number is not None and not draft.words.is_lead:
+        if has_lead and draft.number is not None and not draft.reading.is_lead:
             _change(draft, Role.BACKING_VOCAL, 0.55, f"{draft.reason}, beside a lead vocal")
         elif not has_lead and singers > _MANY_SINGERS and not first:
             _change(draft, Role.BACKING_VOCAL, 0.45, f"{draft.reason}, one of many voices")
@@ -302,7 +302,7 @@ def _settle_singers(drafts: list[_Draft]) -> None:
 def _settle_sides(drafts: list[_Draft]) -> None:
     """Believe a side where its counterpart exists; read "OH 1" and "OH 2" as left and right."""
     for draft in drafts:
-        if draft.side and not draft.words.side_spelled:
+        if draft.side and not draft.reading.side_spelled:
             counterpart = any(
                 other.role == draft.role and other.side not in {"", draft.side} for other in drafts
             )
@@ -316,12 +316,12 @@ def _settle_sides(drafts: list[_Draft]) -> None:
                 draft.reason += ", 1 and 2 read as left and right"
     for role in (Role.PIANO, Role.ORGAN):
         mine = [d for d in drafts if d.role == role and not d.side]
-        ends = {_register(d.words): d for d in mine}
+        ends = {_register(d.reading): d for d in mine}
         if len(mine) == 2 and set(ends) == {"low", "high"}:
             ends["low"].side, ends["high"].side = "left", "right"
 
 
-def _register(reading: Words) -> str:
+def _register(reading: NameReading) -> str:
     tokens = {token for hit in reading.hits for token in hit.phrase} | set(reading.rest)
     if tokens & {"low", "lo"}:
         return "low"
@@ -330,7 +330,7 @@ def _register(reading: Words) -> str:
 
 def _source(draft: _Draft) -> str:
     """Return the key shared by the microphones, the pair's halves and the doubles of a source."""
-    reading = draft.words
+    reading = draft.reading
     family = Role.LEAD_VOCAL if draft.role == Role.VOCAL_DOUBLE else draft.role
     parts: list[str] = [family.value]
     chosen = {draft.role, family}
@@ -350,7 +350,7 @@ def _source(draft: _Draft) -> str:
 
 
 def _finish(draft: _Draft) -> Recognition:
-    reading = draft.words
+    reading = draft.reading
     # "Conga Lo" and "Piano Low" are registers; only a drum has an underside.
     has_underside = draft.role in {Role.SNARE, Role.KICK, Role.TOM, Role.HI_HAT}
     position = "" if reading.position == "bottom" and not has_underside else reading.position
@@ -387,7 +387,7 @@ def _distinguished(drafts: list[_Draft], records: list[Recognition]) -> list[Rec
             record.side,
             record.position,
             record.is_double,
-            draft.words.equipment,
+            draft.reading.equipment,
         )
         seen[key] = seen.get(key, 0) + 1
         is_another = seen[key] > 1 and record.role not in _ONE_SOURCE and not record.is_double

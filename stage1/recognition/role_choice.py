@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from pipeline.roles import SUBGROUP_OF, Role, Subgroup
-from stage1.recognition.names import Hit, Words
+from stage1.recognition.names import Hit, NameReading
 from stage1.recognition.vocabulary import Strength, vocabulary_data
 
 __all__ = ["FLAVOURS", "choose", "fallback", "with_marks"]
@@ -23,7 +23,7 @@ _LOUD_WEAK = frozenset({Role.SYNTH, Role.SAXOPHONE})
 _PERCUSSIVE = frozenset({Role.PERCUSSION, Role.SHAKER, Role.TAMBOURINE})
 
 
-def choose(reading: Words) -> tuple[Role | None, float, str]:
+def choose(reading: NameReading) -> tuple[Role | None, float, str]:
     """Weigh the hits of a name: the strongest wins, and of equals the last.
 
     Returns
@@ -99,7 +99,7 @@ def _without_rooms(hits: Sequence[Hit]) -> Sequence[Hit]:
     return [hit for hit in hits if hit.role not in distant] if has_other else hits
 
 
-def _both(reading: Words) -> tuple[Role, float, str]:
+def _both(reading: NameReading) -> tuple[Role, float, str]:
     roles = list(dict.fromkeys(hit.role for hit in reading.hits))
     said = _quoted(reading.hits)
     if all(SUBGROUP_OF[role] == Subgroup.DRUMS for role in roles):
@@ -133,7 +133,7 @@ def _combined(one: Role, other: Role) -> Role | None:
     return _combinations().get(frozenset(pair))
 
 
-def fallback(reading: Words) -> tuple[Role, float, str]:
+def fallback(reading: NameReading) -> tuple[Role, float, str]:
     """Return role, confidence and reason of a name without a word for a role."""
     if reading.is_backing:
         return Role.BACKING_VOCAL, 0.45, "named as a backing part"
@@ -146,7 +146,7 @@ def fallback(reading: Words) -> tuple[Role, float, str]:
     return Role.UNKNOWN, 0.0, "the name says nothing"
 
 
-def with_marks(role: Role, reading: Words, folder: Subgroup | None) -> Role:
+def with_marks(role: Role, reading: NameReading, folder: Subgroup | None) -> Role:
     """Apply words such as "lead", "backing" and "double" to the role."""
     if role == Role.LEAD_VOCAL and (reading.is_backing or folder == Subgroup.BACKING_VOCALS):
         return Role.BACKING_VOCAL

@@ -17,14 +17,14 @@ from stage1.recognition.vocabulary import (
     PIECE,
     SPACELESS,
     fold,
-    marked_words,
-    role_words,
-    single_words,
-    spaceless_words,
-    words_in_phrases,
+    marked_terms,
+    role_terms,
+    single_terms,
+    spaceless_terms,
+    terms_in_phrases,
 )
 
-__all__ = ["FUZZY_LETTERS", "near_words", "split_name"]
+__all__ = ["FUZZY_LETTERS", "near_terms", "split_name"]
 
 _POSSESSIVE = re.compile(r"\b[^\W\d_]+['’]s\b")
 _LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t"}
@@ -41,19 +41,19 @@ _SKELETON_LETTERS = 3
 
 @cache
 def _fuzzy_terms() -> tuple[str, ...]:
-    return tuple(sorted(word for word in role_words() if len(word) >= FUZZY_LETTERS))
+    return tuple(sorted(word for word in role_terms() if len(word) >= FUZZY_LETTERS))
 
 
 def _known(word: str) -> str | None:
     """Return the vocabulary's spelling of a word or of its plural, or None."""
-    if word in single_words() or word in words_in_phrases():
+    if word in single_terms() or word in terms_in_phrases():
         return word
     # "Saxx", "Basss"
     single = re.sub(r"(.)\1+$", r"\1", word)
-    if len(single) > 2 and single in role_words():
+    if len(single) > 2 and single in role_terms():
         return single
     singular = word[:-1]
-    if len(word) > 3 and word.endswith(("s", "z")) and singular in single_words():
+    if len(word) > 3 and word.endswith(("s", "z")) and singular in single_terms():
         return singular
     return None
 
@@ -68,7 +68,7 @@ def _without_leet(chunk: str) -> str | None:
         return None
     for one in ("i", "l"):
         word = "".join((_LEET | {"1": one}).get(c, c) for c in chunk.lower())
-        if word.isalpha() and word in role_words():
+        if word.isalpha() and word in role_terms():
             return word
     return None
 
@@ -81,7 +81,7 @@ def _without_swap(word: str) -> str | None:
     swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(len(word) - 1)} - {
         word
     }
-    matches = swapped & (role_words() | marked_words())
+    matches = swapped & (role_terms() | marked_terms())
     return matches.pop() if len(matches) == 1 else None
 
 
@@ -89,7 +89,7 @@ def _without_swap(word: str) -> str | None:
 def _skeletons() -> dict[str, frozenset[str]]:
     """Return the words of the vocabulary by what is left of them without vowels."""
     by_skeleton: dict[str, set[str]] = {}
-    for word in role_words():
+    for word in role_terms():
         if len(word) >= FUZZY_LETTERS - 1:
             by_skeleton.setdefault(_skeleton(word), set()).add(word)
     return {key: frozenset(spellings) for key, spellings in by_skeleton.items()}
@@ -122,7 +122,7 @@ def _unglue(word: str) -> tuple[str, ...]:
                 best[end] = candidate
     parts = best[-1] or ()
     short = sum(len(part) == 2 and part not in {"in", "di"} for part in parts)
-    if not 1 < len(parts) <= 4 or short > 1 or not any(part in role_words() for part in parts):
+    if not 1 < len(parts) <= 4 or short > 1 or not any(part in role_terms() for part in parts):
         return ()
     return parts
 
@@ -165,7 +165,7 @@ def _spaceless(run: str) -> tuple[str, ...]:
 
     Of all ways the one that leaves the fewest letters over, and of these the one of fewest words.
     """
-    vocabulary = spaceless_words()
+    vocabulary = spaceless_terms()
     longest = max(map(len, vocabulary), default=1)
     best: list[tuple[int, int, tuple[str, ...]]] = [(0, 0, ())]
     for end in range(1, len(run) + 1):
@@ -195,7 +195,7 @@ def _camel_tokens(piece: str) -> list[str]:
 
 
 @cache
-def near_words(token: str) -> tuple[str, ...]:
+def near_terms(token: str) -> tuple[str, ...]:
     """Return the words for a role that a misspelled or shortened word may stand for."""
     if not token.isalpha():
         return ()

@@ -28,13 +28,13 @@ __all__ = [
     "fold",
     "language_data",
     "lexicon",
-    "marked_words",
-    "role_words",
-    "single_words",
-    "spaceless_words",
+    "marked_terms",
+    "role_terms",
+    "single_terms",
+    "spaceless_terms",
+    "terms_in_phrases",
     "tokens_of_mark",
     "vocabulary_data",
-    "words_in_phrases",
 ]
 
 CHUNK = re.compile(r"[^\W_]+|[&+]")
@@ -164,7 +164,7 @@ def _is_spaceless(spellings: Iterable[str]) -> bool:
 
 
 @cache
-def spaceless_words() -> frozenset[str]:
+def spaceless_terms() -> frozenset[str]:
     """Return the words that may stand in a name without spaces around them."""
     return frozenset(token for phrase in lexicon() for token in phrase if SPACELESS.search(token))
 
@@ -174,25 +174,25 @@ def context_lexicon(context: Subgroup) -> Lexicon:
     """Return what words mean in a folder of that subgroup alone."""
     return {
         _spelled(word): [Entry("role", role, Strength.STRONG)]
-        for role, words in vocabulary_data()["context"].get(context, {}).items()
-        for word in words
+        for role, terms in vocabulary_data()["context"].get(context, {}).items()
+        for word in terms
     }
 
 
 @cache
-def single_words() -> frozenset[str]:
+def single_terms() -> frozenset[str]:
     """Return the phrases of one word."""
     return frozenset(phrase[0] for phrase in lexicon() if len(phrase) == 1)
 
 
 @cache
-def words_in_phrases() -> frozenset[str]:
+def terms_in_phrases() -> frozenset[str]:
     """Return every word of every phrase."""
     return frozenset(token for phrase in lexicon() for token in phrase)
 
 
 @cache
-def role_words() -> frozenset[str]:
+def role_terms() -> frozenset[str]:
     """Return the single words that name a role plainly."""
     return frozenset(
         phrase[0]
@@ -211,7 +211,7 @@ def tokens_of_mark(mark: str) -> frozenset[str]:
 
 
 @cache
-def marked_words() -> frozenset[str]:
+def marked_terms() -> frozenset[str]:
     """Return the words for lead, backing and double."""
     marks = vocabulary_data()["marks"]
     return frozenset(word for mark in ("lead", "backing", "double") for word in marks[mark])

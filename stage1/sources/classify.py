@@ -120,7 +120,7 @@ def _copy(relation: Relation, one: Recognition, other: Recognition) -> Relation:
     else:
         kind = "duplicate"
         message = f"{second!r} is the same recording as {first!r} {at}: {remedy}"
-    return replace(relation, kind=kind, words=message, is_fault=True)
+    return replace(relation, kind=kind, message=message, is_fault=True)
 
 
 def _microphones(
@@ -143,7 +143,7 @@ def _microphones(
             f"(correlation {relation.correlation:.2f})"
         )
         counted = 0.0 if certain and match.at_zero < 0.0 else relation.counted
-        return replace(relation, counted=counted, words=message)
+        return replace(relation, counted=counted, message=message)
     parts = []
     if inverted:
         usual = ": usual for a microphone on the other side of the skin" * (
@@ -165,7 +165,7 @@ def _microphones(
         )
     counted = _IN_THE_MIDDLE * abs(match.correlation) if late else relation.counted
     return replace(
-        relation, counted=round(min(counted, 1.0), 3), words="; ".join(parts), is_fault=True
+        relation, counted=round(min(counted, 1.0), 3), message="; ".join(parts), is_fault=True
     )
 
 

@@ -130,7 +130,7 @@ def by_kinship(
         else:
             result.append(replace(record, source=f"{record.source} {record.name}"))
     place = {record.name: index for index, record in enumerate(named)}
-    for relation in relations.found if relations is not None else ():
+    for relation in relations.pairs if relations is not None else ():
         if relation.one_recording:
             original, copy = place[relation.first], place[relation.second]
             if named[original].confidence < named[copy].confidence:
@@ -148,7 +148,7 @@ def copy_counts(
     """Return for each track of a source how many of its tracks are that recording: 1 or more."""
     pairs = {
         frozenset({relation.first, relation.second})
-        for relation in (relations.found if relations is not None else ())
+        for relation in (relations.pairs if relations is not None else ())
         if relation.one_recording
     }
     return {
@@ -210,7 +210,7 @@ def source_groups(
         join(first, second)
     if relations is not None:
         place = {record.name: index for index, record in enumerate(recognitions)}
-        for relation in relations.found:
+        for relation in relations.pairs:
             first, second = place[relation.first], place[relation.second]
             sure = relation.one_recording or relation.coherence >= ONE_SOUND_COHERENCE
             if sure and audible[first] and audible[second]:
@@ -278,7 +278,7 @@ def polarities(
     """
     place = {record.name: index for index, record in enumerate(recognitions)}
     result = [(False, "")] * len(recognitions)
-    for relation in relations.found if relations is not None else ():
+    for relation in relations.pairs if relations is not None else ():
         first, second = place[relation.first], place[relation.second]
         if relation.is_fault and is_flipped(relation, recognitions[first], recognitions[second]):
             result[second] = (

@@ -306,7 +306,7 @@ def inherit_roles(
     result = []
     for record in recognitions:
         if record.role == Role.UNKNOWN and record.confidence < 1.0:
-            for relation in relations.found:
+            for relation in relations.pairs:
                 pair = {relation.first, relation.second}
                 (other,) = (pair - {record.name}) if record.name in pair else ("",)
                 if other in known and not known[other].unsure:
