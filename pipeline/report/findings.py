@@ -267,7 +267,7 @@ def masking_summary(pair: Covered) -> str:
 
     Examples
     --------
-    >>> covered_words(Covered("keys", "drums", 2000.0, 4400.0, 0.62, 0.4, 8.2))
+    >>> masking_summary(Covered("keys", "drums", 2000.0, 4400.0, 0.62, 0.4, 8.2))
     'covered by drums for 62% of the time that it sounds there, by 8 dB'
     """
     return (
