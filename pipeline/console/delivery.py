@@ -256,7 +256,7 @@ def _median_crest_db(peak: FloatArray, power: FloatArray) -> float:
 
 
 def peak_to_loudness_db(audio: FloatArray, loudness_lufs: float) -> float:
-    """Return how far the highest sample is over the loudness, in dB; 0 where nothing is heard."""
+    """Return sample peak - loudness in dB of ``(channels, frames)``; 0 for silence."""
     if not math.isfinite(loudness_lufs):
         return 0.0
     return amplitude_to_db(_peak(audio)) - loudness_lufs

@@ -209,18 +209,18 @@ class _Audible:
         self._sounds = active[:, self.bands] > _SOUNDS * mean[self.bands]
 
     def over_db(self, excitation: FloatArray) -> Float64Array:
-        """Return how far an excitation is over the stem, ``(active, bands)``."""
+        """Return excitation - stem in dB, ``(active, bands)``."""
         theirs = np.asarray(excitation, np.float64)[self._active][:, self.bands]
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(10.0 * np.log10(np.maximum(theirs, 0.0) / self._own))
 
     def time_share(self, over_db: Float64Array) -> Float64Array:
-        """Return how much of its time in each band the stem is covered."""
+        """Return the share of time that the stem is masked in each band, ``(bands,)``."""
         hidden = (over_db >= COVER_DB) & self._sounds
         return np.asarray(hidden.sum(axis=0) / np.maximum(self._sounds.sum(axis=0), 1))
 
     def covered(self, over_db: Float64Array) -> float:
-        """Return how much of the stem is covered, its bands weighed by their energy."""
+        """Return the masked share of the stem, its bands weighted by energy."""
         if not self.bands.size:
             return 0.0
         return round(float(self.time_share(over_db) @ self.share / self.share.sum()), 4)

@@ -151,7 +151,7 @@ def name_tokens(name: str) -> list[str]:
 
     Examples
     --------
-    >>> words("MySong_RoughMix-v2")
+    >>> name_tokens("MySong_RoughMix-v2")
     ['my', 'song', 'rough', 'mix', 'v', '2']
     """
     parts = _CAMEL.sub(" ", unicodedata.normalize("NFC", name))

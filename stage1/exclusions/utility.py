@@ -39,7 +39,7 @@ _COMPARED = 24
 
 
 def may_be_timecode(envelope: Float32Array) -> bool:
-    """Whether a track is as steady as timecode, by its K-weighted power each 10 ms."""
+    """Whether K-weighted power each 10 ms, ``(segments,)``, is as steady as timecode."""
     audible = envelope[envelope > _SILENT_POWER]
     if audible.size < 100 * _LOOK_S:
         return False
