@@ -152,7 +152,7 @@ def hear(features: Audible) -> SoundRole:
 
     Returns
     -------
-    Heard
+    SoundRole
 
     Raises
     ------

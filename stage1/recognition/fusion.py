@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pipeline.roles import SUBGROUP_OF, Role, Subgroup
 
-__all__ = ["SoundEvidence", "Verdict", "weigh"]
+__all__ = ["Evidence", "Verdict", "weigh"]
 
 SILENT_NAME = 0.3
 """A name of less confidence says nothing."""
@@ -37,7 +37,7 @@ _FAMILIES: tuple[frozenset[str], ...] = (
 _NAMED_BY_USE = frozenset({Role.EFFECT, Role.SAMPLE, Role.AMBIENCE})
 
 
-class SoundEvidence(Protocol):
+class Evidence(Protocol):
     """What a track sounds like, as :func:`stage1.recognition.classifier.hear` returns it."""
 
     @property
@@ -71,12 +71,7 @@ def _alike(one: str, other: str) -> bool:
 
 
 def weigh(
-    role: Role,
-    confidence: float,
-    reason: str,
-    sound: SoundEvidence | None,
-    *,
-    by_user: bool = False,
+    role: Role, confidence: float, reason: str, sound: Evidence | None, *, by_user: bool = False
 ) -> Verdict:
     """Weigh a name's role against the sound.
 

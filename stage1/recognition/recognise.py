@@ -15,7 +15,7 @@ from typing import Literal
 
 from pipeline.roles import SUBGROUP_OF, Presence, Role, Subgroup
 from pipeline.session.settings import TrackOverrides
-from stage1.recognition.fusion import SoundEvidence, weigh
+from stage1.recognition.fusion import Evidence, weigh
 from stage1.recognition.names import NameReading, read_name
 from stage1.recognition.role_choice import FLAVOURS, choose, fallback, with_marks
 from stage1.recognition.vocabulary import Strength, vocabulary_data
@@ -131,7 +131,7 @@ def recognise(
     *,
     folders: Sequence[str] | None = None,
     overrides: Sequence[TrackOverrides | None] | None = None,
-    sounds: Sequence[SoundEvidence | None] | None = None,
+    sounds: Sequence[Evidence | None] | None = None,
 ) -> tuple[Recognition, ...]:
     """Recognise all tracks of a session together.
 
@@ -265,7 +265,7 @@ def _change(draft: _Draft, role: Role, confidence: float, reason: str) -> None:
     draft.subgroup = SUBGROUP_OF[role].value
 
 
-def _weigh_sound(draft: _Draft, sound: SoundEvidence | None, *, by_user: bool) -> None:
+def _weigh_sound(draft: _Draft, sound: Evidence | None, *, by_user: bool) -> None:
     verdict = weigh(draft.role, draft.confidence, draft.reason, sound, by_user=by_user)
     if verdict.role != draft.role:
         draft.subgroup = SUBGROUP_OF[verdict.role].value
