@@ -42,8 +42,8 @@ def typeset(text: str) -> str:
 
 def spoken(name: str) -> str:
     """Return an identifier as words: ``lead_vocals`` is ``Lead vocals``."""
-    words = name.replace("_", " ")
-    return words[:1].upper() + words[1:]
+    phrase = name.replace("_", " ")
+    return phrase[:1].upper() + phrase[1:]
 
 
 def spoken_hz(frequency_hz: float) -> str:

@@ -33,7 +33,7 @@ def db_to_amplitude(level_db: float) -> float: ...
 @overload
 def db_to_amplitude(level_db: FloatArray) -> FloatArray: ...
 def db_to_amplitude(level_db: float | FloatArray) -> float | FloatArray:
-    """Return the amplitude factor of a level in dB; ``-inf`` dB is 0."""
+    """Return the amplitude factor of a level in dB, of any shape; ``-inf`` dB is 0."""
     if isinstance(level_db, np.ndarray):
         return np.asarray(np.power(10.0, level_db / 20.0))
     return float(10.0 ** (level_db / 20.0)) if level_db != -math.inf else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.session.rough_mixes import Bounce, bounce, shared_words, words
+from pipeline.session.rough_mixes import Bounce, bounce, name_tokens, shared_tokens
 
 SURE = """
 MIX|Mix|mix 2|Mix_v3|MIX-FINAL|Final Mix|Rough Mix|ROUGHMIX|RoughMix3|Rough|rough 2|Master|MASTER|
@@ -49,10 +49,10 @@ def test_the_song_s_name_is_known() -> None:
     assert bounce("Bass Face - Bass Mix", song="Bass Face") is Bounce.NO
     assert bounce("Drum Mix", song="Drums") is Bounce.NO
     assert bounce("Drums Live Mix", song="Drums Live") is Bounce.NO
-    shared = shared_words(["Sunlight_Kick", "Sunlight_Vox", "Sunlight_Mix"])
+    shared = shared_tokens(["Sunlight_Kick", "Sunlight_Vox", "Sunlight_Mix"])
     assert shared == {"sunlight"}
-    assert bounce("Sunlight_Mix", song_words=shared) is Bounce.SURE
-    assert shared_words(["Kick Mix", "Kick In", "Kick Out"]) == frozenset()
+    assert bounce("Sunlight_Mix", song_tokens=shared) is Bounce.SURE
+    assert shared_tokens(["Kick Mix", "Kick In", "Kick Out"]) == frozenset()
 
 
 def test_folders_are_heard() -> None:
@@ -64,6 +64,6 @@ def test_folders_are_heard() -> None:
 
 
 def test_words_are_cut_at_case_and_numbers() -> None:
-    assert words("MySong_RoughMix-v2") == ["my", "song", "rough", "mix", "v", "2"]
-    assert words("2MIX 2mixes") == ["2mix", "2", "mixes"]
-    assert words("ÜberMix") == ["über", "mix"]
+    assert name_tokens("MySong_RoughMix-v2") == ["my", "song", "rough", "mix", "v", "2"]
+    assert name_tokens("2MIX 2mixes") == ["2mix", "2", "mixes"]
+    assert name_tokens("ÜberMix") == ["über", "mix"]

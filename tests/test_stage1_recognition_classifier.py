@@ -15,7 +15,7 @@ from pipeline.audio.samples import HeldSamples
 from pipeline.audio.stream import probe, read
 from pipeline.loudness.meter import EnergyMeter
 from pipeline.roles import SUBGROUP_OF, Role, Subgroup
-from stage1.recognition.classifier import CLASS_OF, CLASSES, CONFIDENT, WEIGHTS, Heard, hear
+from stage1.recognition.classifier import CLASS_OF, CLASSES, CONFIDENT, WEIGHTS, SoundRole, hear
 from stage1.timbre.descriptors import TIMBRE_NAMES, measure_timbre
 
 RATE = 44100
@@ -37,7 +37,7 @@ def measured(audio, *, rate=RATE):
     return Sound(measure_timbre(samples, active=meter.active()))
 
 
-def heard(audio, *, rate=RATE) -> Heard:
+def heard(audio, *, rate=RATE) -> SoundRole:
     return hear(measured(audio, rate=rate))
 
 
@@ -142,7 +142,7 @@ def test_level_and_length_do_not_matter():
 
 
 def test_silence_is_nothing():
-    assert heard(np.zeros(5 * RATE)) == Heard(Role.UNKNOWN, Subgroup.OTHER.value, 0.0, {})
+    assert heard(np.zeros(5 * RATE)) == SoundRole(Role.UNKNOWN, Subgroup.OTHER.value, 0.0, {})
 
 
 def test_what_is_like_nothing_is_not_judged_with_confidence():

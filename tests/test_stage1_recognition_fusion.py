@@ -20,7 +20,7 @@ class Sound:
 
 
 def recognised(name, sound, override=None):
-    return recognise([name], heard=[sound], overrides=[override])[0]
+    return recognise([name], sounds=[sound], overrides=[override])[0]
 
 
 def test_a_name_that_says_nothing_leaves_it_to_the_sound():
@@ -71,4 +71,4 @@ def test_what_sounds_alike_does_not_contradict(name, role):
 
 def test_one_entry_a_name():
     with pytest.raises(ValueError, match="1 entries for 2 names"):
-        recognise(["a.wav", "b.wav"], heard=[None])
+        recognise(["a.wav", "b.wav"], sounds=[None])

@@ -45,7 +45,7 @@ def _relation(names: Iterable[str], rho: float, more: dict[str, Any] | None = No
         "inverted": rho < 0.0,
         "level_db": 0.0,
         "counted": max(rho, 0.0),
-        "words": "",
+        "message": "",
     }
     return Relation(first, second, **(values | (more or {})))
 

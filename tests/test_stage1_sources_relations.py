@@ -219,7 +219,7 @@ def test_three_hundred_tracks_are_compared_in_a_moment() -> None:
 
 def test_a_band_without_faults_has_the_relations_that_it_was_made_of() -> None:
     relations = band().relations()
-    found = {(r.first, r.second): r for r in relations.found}
+    found = {(r.first, r.second): r for r in relations.pairs}
     assert set(found) == {
         ("Kick In.wav", "Kick Out.wav"),
         ("Snare Top.wav", "Snare Bottom.wav"),
@@ -240,7 +240,7 @@ def test_a_band_without_faults_has_the_relations_that_it_was_made_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "kind", "words"),
+    ("name", "change", "kind", "message"),
     [
         ("Gtr 9.wav", lambda x: 0.7 * x, "duplicate", "is the same recording as 'Gtr 1.wav' at -3"),
         ("Audio 12.wav", lambda x: -x, "inverted", "with inverted polarity at +0.0 dB: together"),
@@ -248,16 +248,16 @@ def test_a_band_without_faults_has_the_relations_that_it_was_made_of() -> None:
         ("Gtr 9.wav", lambda x: np.stack([x, x]), "duplicate", "is the same recording"),
     ],
 )
-def test_copies_are_found_under_any_name(name: str, change, kind: str, words: str) -> None:  # type: ignore[no-untyped-def]
+def test_copies_are_found_under_any_name(name: str, change, kind: str, message: str) -> None:  # type: ignore[no-untyped-def]
     song = band()
     song.add(name, change(song.audio["Gtr 1.wav"][0]))
     relations = song.relations()
     relation = relations.between("Gtr 1.wav", name)
     assert relation is not None
     assert relation.kind == kind
-    assert words in relation.words
-    assert relation.words in relations.faults
-    assert "mute one in session.toml" in relation.words
+    assert message in relation.message
+    assert relation.message in relations.faults
+    assert "mute one in session.toml" in relation.message
 
 
 def test_a_copy_that_starts_later_in_its_file_is_found_by_its_offset() -> None:
@@ -284,7 +284,7 @@ def test_two_performances_of_one_part_are_no_copies() -> None:
         song.add(name, smooth * tone)
     relations = song.relations()
     assert relations.likeness_of("Gtr 5 L.wav", "Synth 1.wav") > 0.9
-    assert not [r for r in relations.found if r.one_recording or r.second.startswith("Synth")]
+    assert not [r for r in relations.pairs if r.one_recording or r.second.startswith("Synth")]
     assert len(relations.faults) == 1  # of the snare's bottom
 
 
@@ -356,7 +356,7 @@ def test_real_sessions_of_single_recordings_raise_no_alarm(name: str) -> None:
         )
         for track in tracks
     ]
-    assert find_relations(sounds, recognise([track.name for track in tracks])).found == ()
+    assert find_relations(sounds, recognise([track.name for track in tracks])).pairs == ()
 
 
 def test_tracks_and_recognitions_must_be_of_one_session(tmp_path: Path) -> None:

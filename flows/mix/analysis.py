@@ -20,7 +20,7 @@ from pipeline.console.conditioning import Conditioning
 from pipeline.errors import InputError, Problem
 from pipeline.session.discovery import (
     TO_KEEP,
-    FoundSession,
+    DiscoveredSession,
     LeftOut,
     Session,
     find_session,
@@ -142,7 +142,7 @@ class _Decided:
 
 
 def _analyse(
-    engine: Engine, found: FoundSession, *, settings: MixSettings, store: Place
+    engine: Engine, found: DiscoveredSession, *, settings: MixSettings, store: Place
 ) -> AnalysedSession:
     kept = Store(store)
     session, examined = _examined_session(engine, found, settings=settings, store=store)
@@ -182,7 +182,7 @@ def _analyse(
 
 
 def _examined_session(
-    engine: Engine, found: FoundSession, *, settings: MixSettings, store: Place
+    engine: Engine, found: DiscoveredSession, *, settings: MixSettings, store: Place
 ) -> tuple[Session, dict[str, Examined]]:
     """Return the session of the tracks that can be used, and what was measured of each.
 
@@ -227,7 +227,7 @@ def _decide(
     """Recognise the tracks, and find their gains and pans."""
     names = [track.name for track in session.tracks]
     overrides = [track.overrides for track in session.tracks]
-    recognitions = recognise(names, overrides=overrides, heard=[hear(f) for f in features])
+    recognitions = recognise(names, overrides=overrides, sounds=[hear(f) for f in features])
     relations = find_relations(sounds, recognitions)
     recognitions = inherit_roles(recognitions, relations)
     balances = balance(
@@ -281,7 +281,7 @@ def _contradictions(
     ]
 
 
-def _channel_faults(found: FoundSession) -> list[Problem]:
+def _channel_faults(found: DiscoveredSession) -> list[Problem]:
     """Return which files cannot be used as session.toml says of their channels."""
     return [
         Problem(t.name, wrong, "correct its channels in session.toml, or leave that line out")
@@ -313,7 +313,7 @@ def _without_excluded(session: Session, examined: Mapping[str, Examined], store:
     names = [track.name for track in session.tracks]
     overrides = [track.overrides for track in session.tracks]
     features = [f for name in names if (f := examined[name].features) is not None]
-    recognitions = recognise(names, overrides=overrides, heard=[hear(f) for f in features])
+    recognitions = recognise(names, overrides=overrides, sounds=[hear(f) for f in features])
     exclusions = find_exclusions(
         _sounds(session, examined, store), recognitions, overrides, references=session.references
     )
@@ -342,7 +342,7 @@ def _examine(engine: Engine, jobs: Sequence[TrackJob]) -> dict[str, Examined]:
 
 
 def _is_lost(
-    found: FoundSession, reference_checks: Sequence[TrackCheck], settings: MixSettings
+    found: DiscoveredSession, reference_checks: Sequence[TrackCheck], settings: MixSettings
 ) -> bool:
     """Return whether the session cannot be mixed whatever its tracks hold."""
     hopeful = {track.name: TrackCheck(frames=track.info.frames) for track in found.tracks}
@@ -360,7 +360,7 @@ def _is_lost(
 
 
 def _rate_faults(
-    found: FoundSession, checks: Mapping[str, TrackCheck], settings: MixSettings
+    found: DiscoveredSession, checks: Mapping[str, TrackCheck], settings: MixSettings
 ) -> tuple[Problem, ...]:
     """Return why the delivered file cannot be at the rate that the session will have."""
     good = [track for track in found.tracks if checks[track.name].failure is None]

@@ -434,7 +434,7 @@ def _report(
             )
             for name, level in outcome.stem_levels_lu.items()
         },
-        words=(*describe(outcome.plan), *(f"{result}." for result in outcome.requests)),
+        plan_summary=(*describe(outcome.plan), *(f"{result}." for result in outcome.requests)),
         tracks=rows,
         left_out=tuple(FileNote(x.name, x.why) for x in session.left_out),
         skipped=tuple(FileNote(p.subject, p.what) for p in session.skipped),

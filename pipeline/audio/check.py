@@ -93,13 +93,13 @@ class TrackCheck:
     @property
     def flags(self) -> tuple[str, ...]:
         """What a mixer should know of it, in words; nothing here keeps it from being mixed."""
-        found = list(self.reading)
+        flags = list(self.reading)
         if self.failure is None and self.silent:
-            found.append("silent")
+            flags.append("silent")
         if self.clipped_runs and self.clipped_first_s is not None:
             times = "once" if self.clipped_runs == 1 else f"{self.clipped_runs} times, first"
-            found.append(f"clips {times} at {self.clipped_first_s:.3f} s")
-        return tuple(found)
+            flags.append(f"clips {times} at {self.clipped_first_s:.3f} s")
+        return tuple(flags)
 
 
 # Rows of the state: what is remembered of each channel from block to block.
@@ -185,7 +185,7 @@ class Checker:
                 self._sounding[k] = self._frames + samples.shape[1] - last
 
     @property
-    def found_non_finite(self) -> bool:
+    def saw_non_finite(self) -> bool:
         """Whether a sample so far was NaN or infinite."""
         return bool((self._state[_BAD] >= 0.0).any())
 
@@ -253,7 +253,7 @@ def check_track(
                 block = stream.read(min(65_536, left))
                 left -= block.shape[1]
                 checker.feed(block)
-                if listen is not None and failure is None and not checker.found_non_finite:
+                if listen is not None and failure is None and not checker.saw_non_finite:
                     listen(np.asarray(block, np.float32))
     except InputError as error:
         failure = failure or error.problems[0].what

@@ -120,11 +120,11 @@ class _File:
             if start != self._position:
                 pcm.seek(start)
             self._position = start
-            found = pcm.read_into(out)
+            count = pcm.read_into(out)
         except OSError as error:
             raise self._undecodable() from error
-        self._position += found
-        return found
+        self._position += count
+        return count
 
     def _ended(self) -> InputError:
         info = self.info

@@ -46,7 +46,7 @@ def smoothing_coefficient(time_ms: float, *, sample_rate: float) -> float:
 
 
 def as_float64(x: FloatArray) -> Float64Array:
-    """Return a block as a C-contiguous float64 copy that may be worked on in place."""
+    """Return a C-contiguous float64 copy of a stereo block, ``(2, frames)``."""
     if x.ndim != 2 or x.shape[0] != 2:
         raise ValueError(f"x has shape {x.shape}: pass a stereo block of shape (2, frames)")
     return np.array(x, dtype=np.float64, order="C")
@@ -215,7 +215,7 @@ class Compressor:
         return y.astype(x.dtype, copy=False)
 
     def run(self, x: Float64Array) -> None:
-        """Process a float64 block in place."""
+        """Process a float64 block, ``(2, frames)``, in place."""
         self._frames += x.shape[1]
         if self._slope != 0.0:
             course, begun = self._course.take(x.shape[1])

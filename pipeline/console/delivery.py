@@ -268,7 +268,7 @@ def _median_crest_db(peak: FloatArray, power: FloatArray) -> float:
 
 
 def peak_to_loudness_db(audio: FloatArray, loudness_lufs: float) -> float:
-    """Return how far the highest sample is over the loudness, in dB; 0 where nothing is heard."""
+    """Return sample peak - loudness in dB of ``(channels, frames)``; 0 for silence."""
     if not math.isfinite(loudness_lufs):
         return 0.0
     return amplitude_to_db(_peak(audio)) - loudness_lufs
@@ -281,11 +281,11 @@ def _windows(audio: FloatArray, sample_rate: int) -> tuple[FloatArray, FloatArra
     shaped = audio[:, : count * size].reshape(audio.shape[0], count, size)
     power = np.einsum("cwf,cwf->w", shaped, shaped, dtype=np.float64)
     power /= max(audio.shape[0] * size, 1)
-    heard = power > _SILENT_POWER
+    audible = power > _SILENT_POWER
     peak = np.maximum(
         shaped.max(axis=(0, 2), initial=0.0), -shaped.min(axis=(0, 2), initial=0.0)
     ).astype(np.float64)
-    return peak[heard], power[heard]
+    return peak[audible], power[audible]
 
 
 def fit_delivery(

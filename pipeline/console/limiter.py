@@ -287,18 +287,20 @@ class TruePeakLimiter:
 
     def _gain(self, line: Float64Array, frames: int) -> Float64Array:
         """Return the gain of each sample; long blocks are worked on from both halves at once."""
-        told = self._phases, self._bound, self._ceiling
+        detector = self._phases, self._bound, self._ceiling
         gain = np.empty(frames)
         if frames < _LEAST_PARALLEL_FRAMES:
-            _limiting_gain(line, *told, self._last_between, gain)
+            _limiting_gain(line, *detector, self._last_between, gain)
             return gain
         half = frames // 2
         # One sample early: what lies before its first is what the second half begins with.
         second, last = np.empty(frames - half + 1), np.zeros(1)
         part = np.ascontiguousarray(line[:, half - 1 :])
-        other = Thread(target=_limiting_gain, args=(part, *told, last, second))
+        other = Thread(target=_limiting_gain, args=(part, *detector, last, second))
         other.start()
-        _limiting_gain(line[:, : half + _TAPS - 1].copy(), *told, self._last_between, gain[:half])
+        _limiting_gain(
+            line[:, : half + _TAPS - 1].copy(), *detector, self._last_between, gain[:half]
+        )
         other.join()
         gain[half:] = second[1:]
         self._last_between = last

@@ -173,7 +173,7 @@ class LimiterSketch:
     def _crest_db(self, peak: Float64Array, power: Float64Array) -> float:
         highest = np.maximum.reduceat(peak[: self._end], self._edges)
         mean = np.add.reduceat(power[: self._end], self._edges) / self._window_samples
-        heard = mean > self._silent
-        if not heard.any():
+        audible = mean > self._silent
+        if not audible.any():
             return 0.0
-        return float(np.median(10.0 * np.log10(np.square(highest[heard]) / mean[heard])))
+        return float(np.median(10.0 * np.log10(np.square(highest[audible]) / mean[audible])))

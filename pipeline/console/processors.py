@@ -207,7 +207,7 @@ class _Cascade:
         self._position = 0
 
     def run(self, x: Float64Array) -> None:
-        """Process a float64 block in place."""
+        """Process a float64 block, ``(channels, frames)``, in place."""
         if len(self._sections):
             _cascade(x, self._sections, self._state, self._position)
             self._position += x.shape[1]
@@ -243,7 +243,7 @@ class Equaliser:
         return y.astype(x.dtype, copy=False)
 
     def run(self, x: Float64Array) -> None:
-        """Process a float64 block in place."""
+        """Process a float64 block, ``(channels, frames)``, in place."""
         self._cascade.run(x)
 
 
@@ -278,7 +278,7 @@ class StereoImage:
         return y.astype(x.dtype, copy=False)
 
     def run(self, x: Float64Array) -> None:
-        """Process a float64 block in place."""
+        """Process a float64 block, ``(channels, frames)``, in place."""
         if self.is_neutral:
             return
         mid = 0.5 * (x[0] + x[1])

@@ -217,7 +217,7 @@ def eq_response(
 def decorrelator_response(
     *, sample_rate: int, frequencies_hz: npt.ArrayLike
 ) -> npt.NDArray[np.complex128]:
-    """Return the complex response of the decorrelator that makes a side from the mid.
+    """Return the complex response, ``(frequencies,)``, of the mid-to-side decorrelator.
 
     Its magnitude is the high-pass's alone: power ``f^4 / (f^4 + 200^4)`` but for the bilinear warp.
     """

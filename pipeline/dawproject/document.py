@@ -369,9 +369,9 @@ class Document:
             ET.SubElement(element, "File", path=where, external="true")
 
     def _external(self, audio: Path) -> str:
-        told = None if self._refer is None else self._refer(audio)
-        if told is not None:
-            return told
+        reference = None if self._refer is None else self._refer(audio)
+        if reference is not None:
+            return reference
         target = audio.resolve()
         try:
             return Path(os_path.relpath(target, self.folder)).as_posix()

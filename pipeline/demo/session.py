@@ -268,9 +268,9 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return None
     try:
-        found = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
-        if isinstance(found, dict) and isinstance(found.get("files"), dict):
-            return found
+        manifest = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
+        if isinstance(manifest, dict) and isinstance(manifest.get("files"), dict):
+            return manifest
     except (OSError, ValueError):
         pass
     raise InputError(

@@ -96,8 +96,8 @@ def render_track(spec: TrackSpec, stage: Stage) -> FloatArray:
             audio = np.clip(audio, -(10.0 ** (spec.peak_db / 20.0)), 10.0 ** (spec.peak_db / 20.0))
     if spec.cut:
         level = np.abs(audio).max(axis=0)
-        heard = np.flatnonzero(level > 0.003 * level.max(initial=0.0))
-        last = int(heard[-1]) if heard.size else 0
+        audible = np.flatnonzero(level > 0.003 * level.max(initial=0.0))
+        last = int(audible[-1]) if audible.size else 0
         audio = audio[:, : max(last + stage.rate // 2, stage.rate)]
         fade = min(stage.rate // 50, audio.shape[1])
         audio[:, audio.shape[1] - fade :] *= np.linspace(1.0, 0.0, fade)

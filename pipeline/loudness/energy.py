@@ -262,5 +262,5 @@ class Energies:
         return self._joined()[:, :-1] * (SEGMENTS_PER_SECOND / self.sample_rate)
 
     def open_power(self) -> Float64Array:
-        """Return that of the incomplete last one, filled up with silence: ``(rows,)``."""
+        """Return the mean square of the last segment, padded with silence, ``(rows,)``."""
         return self._joined()[:, -1] * (SEGMENTS_PER_SECOND / self.sample_rate)

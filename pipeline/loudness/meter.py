@@ -79,7 +79,7 @@ def gated_lufs(power: Float64Array) -> float:
     Parameters
     ----------
     power
-        Mean power of each block, as :meth:`EnergyMeter.momentary_power` returns.
+        Mean power of each block, ``(blocks,)``, as of :meth:`EnergyMeter.momentary_power`.
 
     Returns
     -------
@@ -93,12 +93,12 @@ def gated_lufs(power: Float64Array) -> float:
 def sliding_power(
     power: Float64Array, open_power: float, segments: int, *, stride: int
 ) -> Float64Array:
-    """Return the mean power of sliding windows of 10 ms segments.
+    """Return the mean power, ``(windows,)``, of sliding windows of 10 ms segments.
 
     Parameters
     ----------
     power
-        Of each complete segment.
+        Of each complete segment, ``(segments,)``.
     open_power
         Of the incomplete one behind them: it counts where there are not enough of the others, and
         what is still missing then is silence.
@@ -116,7 +116,7 @@ def sliding_power(
 
 
 def momentary_power(energies: Energies, row: int) -> Float64Array:
-    """Return the mean power of each 400 ms gating block, 100 ms apart, of one of the signals."""
+    """Return the mean power, ``(blocks,)``, of one row in 400 ms gating blocks, 100 ms apart."""
     return sliding_power(
         energies.power()[row],
         float(energies.open_power()[row]),
@@ -166,7 +166,7 @@ class EnergyMeter:
         return np.asarray(total)
 
     def segment_power(self) -> Float64Array:
-        """Return the channel-weighted mean square of each complete 10 ms segment."""
+        """Return the channel-weighted mean square, ``(segments,)``, of whole 10 ms segments."""
         return self._weighted(self._energies.power())
 
     def _windows(self, segments: int, *, stride: int) -> Float64Array:
@@ -174,11 +174,11 @@ class EnergyMeter:
         return sliding_power(self.segment_power(), open_power, segments, stride=stride)
 
     def momentary_power(self) -> Float64Array:
-        """Return the mean power of each 400 ms gating block, 100 ms apart."""
+        """Return the mean power, ``(blocks,)``, of 400 ms gating blocks, 100 ms apart."""
         return self._windows(SEGMENTS_PER_MOMENTARY, stride=SEGMENTS_PER_HOP)
 
     def fold_momentary_power(self) -> Float64Array:
-        """Return the same of the mean of the channels, as one channel; of one or two channels.
+        """Return :meth:`momentary_power` of the mono fold, the mean of one or two channels.
 
         Raises
         ------
@@ -192,11 +192,11 @@ class EnergyMeter:
 
     @property
     def momentary_lufs(self) -> Float64Array:
-        """Loudness of each 400 ms gating block, 100 ms apart; silence is ``-inf``."""
+        """Loudness in LUFS, ``(blocks,)``, of 400 ms blocks, 100 ms apart; silence is ``-inf``."""
         return _lufs(self.momentary_power())
 
     def active(self) -> npt.NDArray[np.bool_]:
-        """Return one flag each 100 ms: whether the signal plays there, or rests.
+        """Return whether the signal plays in each 100 ms, ``(hops,)``.
 
         A hop is active where a 400 ms gating block over it is above both
         :data:`ACTIVITY_FLOOR_LUFS` and the integrated loudness - :data:`ACTIVITY_RANGE_LU`.
@@ -209,7 +209,7 @@ class EnergyMeter:
 
     @property
     def short_term_lufs(self) -> Float64Array:
-        """Loudness of each 3 s window, 100 ms apart; silence is ``-inf``."""
+        """Loudness in LUFS, ``(windows,)``, of 3 s windows, 100 ms apart; silence is ``-inf``."""
         return _lufs(self._windows(SEGMENTS_PER_SHORT_TERM, stride=SEGMENTS_PER_HOP))
 
     @property
@@ -354,9 +354,9 @@ def measure(audio: npt.ArrayLike, *, sample_rate: int) -> Loudness:
 
 
 def integrated_loudness(audio: npt.ArrayLike, *, sample_rate: int) -> float:
-    """Return the integrated loudness of a whole signal in LUFS, without the cost of its peaks.
+    """Return the integrated loudness in LUFS of ``audio``, ``(channels, frames)``.
 
-    The same figure as :func:`measure`'s, for the same input.
+    Equal to that of :func:`measure`, without the cost of its peaks.
     """
     return _metered(EnergyMeter, audio, sample_rate).integrated_lufs
 

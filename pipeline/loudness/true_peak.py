@@ -76,14 +76,14 @@ def _bounds(oversampling: int) -> tuple[float, float, float, float]:
         line[:, [middle, middle + 1]] = line[:, [middle + 1, middle]]
     first = np.cumsum(phases - line, axis=1)
     second = np.cumsum(first, axis=1)[:, :-1]
-    found = (
+    extremes = (
         np.abs(phases).sum(axis=1),
         np.abs(first).sum(axis=1),
         np.abs(first.sum(axis=1)),
         np.abs(second).sum(axis=1),
     )
     # Kept a little above, for the rounding of float32.
-    a, b, c, d = (1.0001 * float(values.max(initial=0.0)) for values in found)
+    a, b, c, d = (1.0001 * float(values.max(initial=0.0)) for values in extremes)
     return a, b, c, d
 
 
@@ -211,8 +211,8 @@ class TruePeakMeter:
         if self._phases.size == 0:
             return peak
         for line, chunk in zip(lines, peaks, strict=True):
-            found = _interpolated_peak(line, chunk, self._phases, self._bounds, np.float32(peak))
-            peak = max(peak, float(found))
+            highest = _interpolated_peak(line, chunk, self._phases, self._bounds, np.float32(peak))
+            peak = max(peak, float(highest))
         return peak
 
     def forget(self) -> None:
@@ -256,11 +256,11 @@ def true_peaks_dbtp(
     samples = np.asarray(audio, np.float32)
     meter = TruePeakMeter(sample_rate=sample_rate, channels=samples.shape[0])
     step = max(1, round(interval_s * sample_rate))
-    found = []
+    peaks = []
     for start in range(0, samples.shape[1], step):
         meter.forget()
         meter.process(samples[:, start : start + step])
         last = start + step >= samples.shape[1]
         peak = meter.true_peak_dbtp if last else amplitude_to_db(meter._true_peak)
-        found.append(round(peak, 2))
-    return tuple(found)
+        peaks.append(round(peak, 2))
+    return tuple(peaks)

@@ -48,11 +48,11 @@ class PlayMeter:
         self._energy = np.zeros(-(-frames * HOPS_PER_SECOND // sample_rate) + 1)
 
     def process(self, block: Float32Array, start: int) -> None:
-        """Take a block that begins at frame ``start`` of the mix."""
+        """Add a block, ``(channels, frames)``, that begins at frame ``start`` of the mix."""
         _add_energy(self._energy, block, start, self._sample_rate)
 
     def plays(self) -> npt.NDArray[np.bool_]:
-        """Return where the power is less than 20 dB under its own gated mean."""
+        """Return in which hops, ``(hops,)``, the power is within 20 dB of its gated mean."""
         power = self._energy[:-1] * HOPS_PER_SECOND / self._sample_rate
         loud = power > 10.0 ** (PLAY_FLOOR_DBFS / 10.0)
         if not loud.any():

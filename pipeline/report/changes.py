@@ -47,18 +47,18 @@ class Move:
 
 def plan_moves(plan: Plan) -> list[Move]:
     """Return what moved in a plan whose settings were predicted, the largest moves first."""
-    found: list[Move] = []
+    moves: list[Move] = []
     for stem in plan.stems:
         start = neutral(STRIP) | {"gain_db": stem.balance_gain_db}
-        found += moves_of(
+        moves += moves_of(
             stem.settings, stem.predicted, stem.predicted_spread, table=STRIP, balanced=start,
             where=spoken(stem.name),
         )  # fmt: skip
-    found += moves_of(
+    moves += moves_of(
         plan.bus, plan.bus_predicted, plan.bus_predicted_spread, table=BUS, balanced=neutral(BUS),
         where="Whole mix",
     )  # fmt: skip
-    return sorted(found, key=lambda move: -move.share)
+    return sorted(moves, key=lambda move: -move.share)
 
 
 def moves_of(
@@ -75,7 +75,7 @@ def moves_of(
     A frequency, a quality factor or a time counts only where its band or its compressor works
     before and after, half as much, and only for what refinement changed of it.
     """
-    found = []
+    moves = []
     for parameter in table:
         name = parameter.name
         if name not in predicted:
@@ -89,13 +89,13 @@ def moves_of(
         share = _share(predicted[name], settings[name], parameter)
         share = 0.5 * share if masters else max(share, _share(start, predicted[name], parameter))
         if share >= _LEAST_SHARE:
-            found.append(
+            moves.append(
                 Move(
                     where, parameter, start, predicted[name], settings[name], spread.get(name),
                     share,
                 )
             )  # fmt: skip
-    return found
+    return moves
 
 
 def _masters(name: str, table: Iterable[Parameter]) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pipeline.prose import spoken, spoken_hz
 
 __all__ = ["bus_phrase", "describe", "stem_phrase"]
 
-HEARD_GAIN_DB = 0.5  # a smaller change of a band or a level is not worth a word
+AUDIBLE_GAIN_DB = 0.5  # a smaller change of a band or a level is not worth a word
 
 
 def describe(plan: Plan) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def _equaliser(settings: Mapping[str, float], bands: Sequence[EqBand]) -> list[s
     parts = []
     for band in bands:
         gain_db, frequency_hz, _ = band_values(band, settings)
-        if abs(gain_db) >= HEARD_GAIN_DB:
+        if abs(gain_db) >= AUDIBLE_GAIN_DB:
             amount = f"{abs(gain_db):.1f} dB {'more' if gain_db > 0.0 else 'less'}"
             parts.append(f"{amount} {where[band.shape]} {spoken_hz(frequency_hz)}")
     return parts
@@ -117,7 +117,7 @@ def _high_pass(settings: Mapping[str, float]) -> list[str]:
 
 
 def _deesser(settings: Mapping[str, float]) -> list[str]:
-    if settings["deess_db"] < HEARD_GAIN_DB:
+    if settings["deess_db"] < AUDIBLE_GAIN_DB:
         return []
     return [
         f"de-essed by up to {settings['deess_db']:.1f} dB above {spoken_hz(settings['deess_hz'])}"

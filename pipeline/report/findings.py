@@ -23,9 +23,9 @@ __all__ = [
     "Limits",
     "clock",
     "compression_findings",
-    "covered_words",
     "crest_findings",
     "masking_findings",
+    "masking_summary",
     "stereo_findings",
     "typical_db",
 ]
@@ -82,7 +82,7 @@ IMBALANCE_DB = 1.5
 """A step that is clearly heard as off centre."""
 BAND_CORRELATION = -0.2
 """Under it a band loses 7 dB and more in mono."""
-_HEARD_BAND_DB = -20.0  # against the loudest band
+_AUDIBLE_BAND_DB = -20.0  # against the loudest band
 _MASKED_MOST = 6  # pairs that are told
 _IN_FRONT = frozenset({Subgroup.LEAD_VOCALS, Subgroup.DIALOGUE})  # told first
 
@@ -140,7 +140,7 @@ def compression_findings(
 ) -> tuple[Finding, ...]:
     """Say which compressors work harder than is usual, and where most."""
     less = f", or {followed.less}" if followed.dynamics else ""
-    found = [
+    findings = [
         Finding(
             f"{spoken(name)}{_when(reduction)}",
             f"compressed hard, {_reduced(reduction)}",
@@ -150,7 +150,7 @@ def compression_findings(
         if _is_over(reduction, STEM_LIMITS)
     ]
     if _is_over(bus, BUS_LIMITS):
-        found.append(
+        findings.append(
             Finding(
                 f"Bus compressor{_when(bus)}",
                 f"works hard, {_reduced(bus)}",
@@ -158,7 +158,7 @@ def compression_findings(
             )
         )
     if _is_over(limiting, LIMITER_LIMITS):
-        found.append(
+        findings.append(
             Finding(
                 f"Limiter{_when(limiting)}",
                 f"works hard, {_reduced(limiting)}",
@@ -166,7 +166,7 @@ def compression_findings(
                 "be so loud, compress the stems that peak",
             )
         )
-    return tuple(found)
+    return tuple(findings)
 
 
 def _is_over(reduction: GainReduction, limits: Limits) -> bool:
@@ -201,9 +201,9 @@ def crest_findings(
 
 def stereo_findings(field: StereoField) -> tuple[Finding, ...]:
     """Say what of a mix gets lost in mono, and whether it leans to a side."""
-    found = []
+    findings = []
     if field.mono_loss_db >= MONO_LOSS_DB:
-        found.append(
+        findings.append(
             Finding(
                 "The whole mix",
                 f"loses {field.mono_loss_db:.1f} dB in mono (correlation "
@@ -212,7 +212,7 @@ def stereo_findings(field: StereoField) -> tuple[Finding, ...]:
             )
         )
     if field.low_mono_loss_db >= LOW_MONO_LOSS_DB:
-        found.append(
+        findings.append(
             Finding(
                 "The whole mix, under 125 Hz",
                 f"loses {field.low_mono_loss_db:.1f} dB in mono",
@@ -224,11 +224,11 @@ def stereo_findings(field: StereoField) -> tuple[Finding, ...]:
         for hz, rho, level_db in zip(
             field.bands_hz, field.correlation_by_band, field.level_by_band_db, strict=True
         )
-        if rho <= BAND_CORRELATION and level_db >= _HEARD_BAND_DB
+        if rho <= BAND_CORRELATION and level_db >= _AUDIBLE_BAND_DB
     ]
     if against:
         edge = 2.0 ** (1.0 / 6.0)
-        found.append(
+        findings.append(
             Finding(
                 f"Around {_span(against[0] / edge, against[-1] * edge)}",
                 "left and right work against each other, which mono cancels",
@@ -237,14 +237,14 @@ def stereo_findings(field: StereoField) -> tuple[Finding, ...]:
         )
     if abs(field.balance_db) >= IMBALANCE_DB:
         side = "right" if field.balance_db > 0.0 else "left"
-        found.append(
+        findings.append(
             Finding(
                 "The whole mix",
                 f"{abs(field.balance_db):.1f} dB louder on the {side}",
                 f"move the pan of a stem {_IN_PLAN}, unless the reference leans so too",
             )
         )
-    return tuple(found)
+    return tuple(findings)
 
 
 def masking_findings(masking: Masking) -> tuple[Finding, ...]:
@@ -252,7 +252,7 @@ def masking_findings(masking: Masking) -> tuple[Finding, ...]:
     return tuple(
         Finding(
             f"{spoken(pair.stem)}, {_span(pair.low_hz, pair.high_hz)}",
-            covered_words(pair),
+            masking_summary(pair),
             f"if it should be heard there, make room by an equaliser band of either {_IN_PLAN}, "
             "or pan them apart",
         )
@@ -262,12 +262,12 @@ def masking_findings(masking: Masking) -> tuple[Finding, ...]:
     )
 
 
-def covered_words(pair: Covered) -> str:
+def masking_summary(pair: Covered) -> str:
     """Return what covers a stem, without the stem's name and the place.
 
     Examples
     --------
-    >>> covered_words(Covered("keys", "drums", 2000.0, 4400.0, 0.62, 0.4, 8.2))
+    >>> masking_summary(Covered("keys", "drums", 2000.0, 4400.0, 0.62, 0.4, 8.2))
     'covered by drums for 62% of the time that it sounds there, by 8 dB'
     """
     return (

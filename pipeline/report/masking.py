@@ -171,23 +171,23 @@ class MaskingMeter:
         total = np.sum(excitations, axis=0) if excitations else np.zeros((0, _BANDS))
         shares, by_all, covered = [], [], []
         for index, power in enumerate(powers):
-            heard = _Heard(power, excitations[index])
+            masked = _Audible(power, excitations[index])
             row = []
             for other, excitation in enumerate(excitations):
                 if other == index:
                     row.append(0.0)
                     continue
-                over_db = heard.over_db(excitation)
-                row.append(heard.covered(over_db))
-                found = heard.worst(over_db, self.stems[index], self.stems[other])
-                covered += [found] if found is not None else []
+                over_db = masked.over_db(excitation)
+                row.append(masked.covered(over_db))
+                pair = masked.worst(over_db, self.stems[index], self.stems[other])
+                covered += [pair] if pair is not None else []
             shares.append(tuple(row))
-            by_all.append(heard.covered(heard.over_db(total - excitations[index])))
+            by_all.append(masked.covered(masked.over_db(total - excitations[index])))
         covered.sort(key=lambda c: -c.time_share * c.energy_share)
         return Masking(self.stems, tuple(shares), tuple(by_all), tuple(covered))
 
 
-class _Heard:
+class _Audible:
     """One stem: the bands that carry it, and when it sounds in them."""
 
     def __init__(self, power: Float32Array, excitation: Float32Array) -> None:
@@ -209,18 +209,18 @@ class _Heard:
         self._sounds = active[:, self.bands] > _SOUNDS * mean[self.bands]
 
     def over_db(self, excitation: FloatArray) -> Float64Array:
-        """Return how far an excitation is over the stem, ``(active, bands)``."""
+        """Return excitation - stem in dB, ``(active, bands)``."""
         theirs = np.asarray(excitation, np.float64)[self._active][:, self.bands]
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(10.0 * np.log10(np.maximum(theirs, 0.0) / self._own))
 
     def time_share(self, over_db: Float64Array) -> Float64Array:
-        """Return how much of its time in each band the stem is covered."""
+        """Return the share of time that the stem is masked in each band, ``(bands,)``."""
         hidden = (over_db >= COVER_DB) & self._sounds
         return np.asarray(hidden.sum(axis=0) / np.maximum(self._sounds.sum(axis=0), 1))
 
     def covered(self, over_db: Float64Array) -> float:
-        """Return how much of the stem is covered, its bands weighed by their energy."""
+        """Return the masked share of the stem, its bands weighted by energy."""
         if not self.bands.size:
             return 0.0
         return round(float(self.time_share(over_db) @ self.share / self.share.sum()), 4)
@@ -228,14 +228,14 @@ class _Heard:
     def worst(self, over_db: Float64Array, stem: str, by: str) -> Covered | None:
         """Return the heaviest run of neighbouring bands that are covered most of the time."""
         times = self.time_share(over_db) if self.bands.size else np.zeros(0)
-        found: Covered | None = None
+        worst: Covered | None = None
         chosen = np.flatnonzero(times >= _MOSTLY)
         for run in np.split(chosen, np.flatnonzero(np.diff(self.bands[chosen]) > 1) + 1):
             weight = float(self.share[run].sum())
-            if weight < _LEAST_SHARE or (found is not None and weight <= found.energy_share):
+            if weight < _LEAST_SHARE or (worst is not None and weight <= worst.energy_share):
                 continue
             hidden = (over_db[:, run] >= COVER_DB) & self._sounds[:, run]
-            found = Covered(
+            worst = Covered(
                 stem,
                 by,
                 BARK_EDGES_HZ[self.bands[run[0]]],
@@ -244,7 +244,7 @@ class _Heard:
                 round(weight, 3),
                 round(float(np.median(np.minimum(over_db[:, run][hidden], 60.0))), 1),
             )
-        return found
+        return worst
 
 
 def _gather(size: int, sample_rate: int) -> Float32Array:

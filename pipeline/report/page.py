@@ -92,7 +92,7 @@ def _shown(report: Report) -> dict[str, Any]:
     plan = report.plan
     return dict(
         facts=_facts(report),
-        words=report.words or describe(plan),
+        plan_summary=report.plan_summary or describe(plan),
         distances=distance_table(report.distances),
         spectrum=spectrum_view(report),
         loudness=loudness_view(report),
@@ -117,13 +117,13 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     target = report.target_lufs
     asked = "" if target is None else f" (target {number(target, 1)})"
     minutes, seconds = divmod(int(report.plan.frames / report.plan.sample_rate), 60)
-    heard = sum(not track.mute for track in report.plan.tracks)
+    audible = sum(not track.mute for track in report.plan.tracks)
     return [
         ("Loudness", f"{number(loudness.integrated_lufs, 1)} LUFS{asked}"),
         ("True peak", f"{number(loudness.true_peak_dbtp, 1)} dBTP"),
         ("Loudness range", f"{number(loudness.loudness_range_lu, 1)} LU"),
         ("Length", f"{minutes}:{seconds:02d}"),
-        ("Tracks", f"{heard} in {len(report.plan.stems)} stems"),
+        ("Tracks", f"{audible} in {len(report.plan.stems)} stems"),
         ("Sample rate", f"{report.plan.sample_rate:,} Hz".replace(",", "\N{NO-BREAK SPACE}")),
     ]
 
@@ -193,7 +193,7 @@ def _console_rows(report: Report) -> list[ConsoleRow]:
     return rows
 
 
-def _level_words(level: StemLevel | None) -> str:
+def _level_text(level: StemLevel | None) -> str:
     if level is None:
         return ""
     if not math.isfinite(level.mix_lu):
@@ -213,9 +213,9 @@ def _stem_view(report: Report, stem: StemPlan) -> dict[str, Any]:
     name = str(visible(title))
     return {
         "title": title,
-        "words": stem_phrase(stem, report.plan.tracks),
+        "summary": stem_phrase(stem, report.plan.tracks),
         "reason": stem.reason,
-        "level": _level_words(report.stem_levels.get(stem.name)),
+        "level": _level_text(report.stem_levels.get(stem.name)),
         "count": sum(track.subgroup == stem.name for track in report.plan.tracks),
         **_curves(stem.settings, name, sample_rate=report.plan.sample_rate),
         "reduction": reduction_view(report.reductions.get(stem.name), name),
@@ -226,7 +226,7 @@ def _stem_view(report: Report, stem: StemPlan) -> dict[str, Any]:
 def _bus_view(report: Report) -> dict[str, Any]:
     plan = report.plan
     return {
-        "words": bus_phrase(plan),
+        "summary": bus_phrase(plan),
         "reason": plan.bus_reason,
         **_curves(plan.bus, "the whole mix", bus=True, sample_rate=plan.sample_rate),
         "reduction": reduction_view(report.bus_reduction, "the bus's compressor"),

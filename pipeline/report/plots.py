@@ -187,9 +187,9 @@ def loudness_plot(
         if level is not None and math.isfinite(level):
             look = _style(style)
             axes.axhline(level, color=look["color"], dashes=look["dashes"], linewidth=1.6)
-    heard = values[values > -70.0]
-    high = max([*levels, float(heard.max()) if heard.size else -20.0])
-    low = min([*levels, float(np.percentile(heard, 2)) if heard.size else -40.0])
+    audible = values[values > -70.0]
+    high = max([*levels, float(audible.max()) if audible.size else -20.0])
+    low = min([*levels, float(np.percentile(audible, 2)) if audible.size else -40.0])
     axes.set_ylim(max(low - 3.0, high - 40.0), high + 2.0)
     axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(6, integer=True, prune="lower"))
     _time_axis(axes, float(times[-1]) if times.size else 0.0)
@@ -208,9 +208,9 @@ def true_peak_plot(
     axes.stairs(peaks, edges, baseline=None, color=_SERIES[0], linewidth=_WIDTHS[0])
     look = _style(2)
     axes.axhline(ceiling_dbtp, color=look["color"], dashes=look["dashes"], linewidth=1.8)
-    heard = peaks[np.isfinite(peaks)]
-    low = float(np.percentile(heard, 5)) if heard.size else -12.0
-    high = max(ceiling_dbtp, float(heard.max()) if heard.size else ceiling_dbtp)
+    audible = peaks[np.isfinite(peaks)]
+    low = float(np.percentile(audible, 5)) if audible.size else -12.0
+    high = max(ceiling_dbtp, float(audible.max()) if audible.size else ceiling_dbtp)
     axes.set_ylim(max(min(low - 2.0, ceiling_dbtp - 5.0), high - 40.0), high + 1.0)
     axes.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(6, integer=True, prune="lower"))
     _time_axis(axes, float(edges[-1]))

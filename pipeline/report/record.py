@@ -85,7 +85,7 @@ class Report:
         Label → metric with its unit at the end (``spectrum_db``) → distance to the reference.
     stem_levels
         Stem name → level.
-    words
+    plan_summary
         What was done, in sentences; empty for those of :func:`describe`.
     tracks
         One mapping a track, the rows of ``results.csv``.
@@ -116,7 +116,7 @@ class Report:
     findings: tuple[Finding, ...] = ()
     distances: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     stem_levels: Mapping[str, StemLevel] = field(default_factory=dict)
-    words: tuple[str, ...] = ()
+    plan_summary: tuple[str, ...] = ()
     tracks: Sequence[Mapping[str, object]] = ()
     left_out: tuple[FileNote, ...] = ()
     skipped: tuple[FileNote, ...] = ()

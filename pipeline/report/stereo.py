@@ -65,14 +65,14 @@ class StereoField:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> StereoField:
         """Return the field that :meth:`to_record` wrote."""
-        told: dict[str, Any] = {
+        values: dict[str, Any] = {
             **record,
             "bands_hz": tuple(record["bands_hz"]),
             "correlation_by_band": tuple(_or_nan(v) for v in record["correlation_by_band"]),
             "level_by_band_db": tuple(record["level_by_band_db"]),
             "correlation": _or_nan(record["correlation"]),
         }
-        return cls(**told)
+        return cls(**values)
 
 
 def _or_none(value: float) -> float | None:

@@ -151,7 +151,7 @@ def measures_table(tracks: Sequence[Mapping[str, object]]) -> Table:
         ("Track", *(label for _, label in figures)),
         tuple(
             (
-                _words(_first(row, _NAME)),
+                _text_cell(_first(row, _NAME)),
                 *(_figure(row.get(key), 0 if key.endswith("_hz") else 1) for key, _ in figures),
             )
             for row in tracks
@@ -173,7 +173,7 @@ def masking_table(masking: Masking) -> Table:
         headings,
         tuple(
             (
-                _words(names[i]),
+                _text_cell(names[i]),
                 _share(masking.by_all[i]),
                 *(Cell("–", numeric=True) if i == j else _share(shares[i][j]) for j in columns),
             )
@@ -227,14 +227,14 @@ def _console_row(row: ConsoleRow) -> tuple[Cell, ...]:
     most = 0.0 if row.reduction is None else row.reduction.max_db
     typical = 0.0 if row.reduction is None else row.reduction.mean_db
     return (
-        replace(_words(row.name), marks=("muted",) if row.muted else ()),
+        replace(_text_cell(row.name), marks=("muted",) if row.muted else ()),
         _figure(row.tracks, 0),
         _figure(row.level_lu, 1),
         _figure(row.start_lu, 1),
         _figure(settings["gain_db"], 1, sign=True),
         _pan(settings["pan"]),
-        _words(", ".join(sides) or "as they are"),
-        _words(equaliser),
+        _text_cell(", ".join(sides) or "as they are"),
+        _text_cell(equaliser),
         Cell(
             "none" if most < 0.05 else f"{typical:.1f} mean, {most:.1f} most",
             f"{most:g}",
@@ -259,8 +259,8 @@ def _move_row(move: Move) -> tuple[Cell, ...]:
     if move.spread is not None:
         sure = f"× {move.spread:.2f}" if log else f"± {move.spread:.2f}"
     return (
-        _words(move.where),
-        _words(_setting_words(move.parameter)),
+        _text_cell(move.where),
+        _text_cell(_setting_text(move.parameter)),
         _figure(move.balanced, 2),
         _figure(move.predicted, 2),
         Cell(sure, _sort(move.spread), numeric=True),
@@ -268,7 +268,7 @@ def _move_row(move: Move) -> tuple[Cell, ...]:
     )
 
 
-def _setting_words(parameter: Parameter) -> str:
+def _setting_text(parameter: Parameter) -> str:
     _, _, unit = parameter.name.rpartition("_")
     if parameter.name == "gain_db":
         return "Fader, dB"
@@ -292,13 +292,13 @@ def setting_rows(
 def _track_row(row: Mapping[str, object]) -> tuple[Cell, ...]:
     role, subgroup = (str(row.get(key, "")).replace("_", " ") for key in ("role", "subgroup"))
     return (
-        replace(_words(_first(row, _NAME)), marks=_marks(row)),
-        replace(_words(role), note="" if subgroup == role else subgroup),
+        replace(_text_cell(_first(row, _NAME)), marks=_marks(row)),
+        replace(_text_cell(role), note="" if subgroup == role else subgroup),
         replace(_sureness(row), note=str(row.get("recognised_by", "") or "")),
         _figure(row.get("gain_db"), 1, sign=True),
         _pan(row.get("pan")),
-        _words(_flags(row)),
-        _words(row.get("reason", "") or ""),
+        _text_cell(_flags(row)),
+        _text_cell(row.get("reason", "") or ""),
     )
 
 
@@ -311,13 +311,13 @@ def _sureness(row: Mapping[str, object]) -> Cell:
 
 
 def _flags(row: Mapping[str, object]) -> str:
-    words = [word for key, word in _FLAGS.items() if _true(row.get(key))]
+    flags = [word for key, word in _FLAGS.items() if _true(row.get(key))]
     given = row.get("flags", "")
     if isinstance(given, str):
-        words += [given] if given else []
+        flags += [given] if given else []
     elif isinstance(given, Sequence):
-        words += [str(flag) for flag in given]
-    return ", ".join(dict.fromkeys(words))
+        flags += [str(flag) for flag in given]
+    return ", ".join(dict.fromkeys(flags))
 
 
 def _marks(row: Mapping[str, object]) -> tuple[str, ...]:
@@ -348,7 +348,7 @@ def _first(row: Mapping[str, object], names: Sequence[str]) -> object:
     return next((row[name] for name in names if name in row), "")
 
 
-def _words(value: object) -> Cell:
+def _text_cell(value: object) -> Cell:
     text = str(value)
     return Cell(text, text.casefold())
 
@@ -364,10 +364,10 @@ def _sort(value: object) -> str:
 
 
 def _heading(key: str) -> str:
-    words, _, unit = key.rpartition("_")
+    label, _, unit = key.rpartition("_")
     if unit not in UNITS:
         return key.replace("_", " ").capitalize()
-    return f"{words.replace('_', ' ').capitalize()}, {UNITS[unit]}" if words else UNITS[unit]
+    return f"{label.replace('_', ' ').capitalize()}, {UNITS[unit]}" if label else UNITS[unit]
 
 
 def _is_loudness(key: str) -> bool:

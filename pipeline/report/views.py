@@ -112,7 +112,7 @@ def peaks_view(report: Report) -> dict[str, Any]:
     delivery = report.plan.delivery
     ceiling = delivery.limiter_ceiling_dbtp + delivery.trim_db
     whole = number(report.loudness.true_peak_dbtp, 1)
-    told = f"True peak {whole} dBTP, with a ceiling of {number(ceiling, 1)} dBTP"
+    summary = f"True peak {whole} dBTP, with a ceiling of {number(ceiling, 1)} dBTP"
     plot = None
     if report.true_peaks_dbtp:
         plot = Markup(
@@ -120,12 +120,12 @@ def peaks_view(report: Report) -> dict[str, Any]:
                 report.true_peaks_dbtp,
                 interval_s=TRUE_PEAK_INTERVAL_S,
                 ceiling_dbtp=ceiling,
-                alt=f"True peak of each second; {told}",
+                alt=f"True peak of each second; {summary}",
             )
         )
     # The second style of line is that of the loudness' whole; the ceiling has the third.
     samples = _samples(["Highest in each second", "", f"Ceiling: {number(ceiling, 1)} dBTP"])
-    return {"plot": plot, "legend": [samples[0], samples[2]], "words": f"{told}."}
+    return {"plot": plot, "legend": [samples[0], samples[2]], "summary": f"{summary}."}
 
 
 def reduction_view(reduction: GainReduction | None, name: str) -> dict[str, Any] | None:
@@ -133,14 +133,14 @@ def reduction_view(reduction: GainReduction | None, name: str) -> dict[str, Any]
     if reduction is None or not reduction.course_db or reduction.max_db < AT_WORK_DB:
         return None
     course = np.asarray(reduction.course_db)
-    words = (
+    summary = (
         f"{typical_db(reduction):.1f} dB while it works, {(course >= AT_WORK_DB).mean():.0%} of "
         f"the time; {reduction.max_db:.1f} dB at most, at {clock(COURSE_S * int(course.argmax()))}."
     )
-    alt = f"Gain reduction of {name} over time, the most of each half second: {words}"
+    alt = f"Gain reduction of {name} over time, the most of each half second: {summary}"
     return {
         "plot": Markup(reduction_plot(reduction.course_db, interval_s=COURSE_S, alt=alt)),
-        "words": words,
+        "summary": summary,
     }
 
 
@@ -171,7 +171,7 @@ def stereo_view(report: Report) -> dict[str, Any] | None:
         ),
         "legend": _legend(list(curves)),
         "rows": rows,
-        "words": _mono_words(mix),
+        "summary": _mono_text(mix),
     }
 
 
@@ -181,7 +181,7 @@ def _leaning(balance_db: float) -> str:
     return f"{abs(balance_db):.1f} dB to the {'right' if balance_db > 0.0 else 'left'}"
 
 
-def _mono_words(mix: StereoField) -> str:
+def _mono_text(mix: StereoField) -> str:
     if mix.mono_loss_db < 1.5:
         how = "It keeps its balance in mono"
     elif mix.mono_loss_db < 3.0:

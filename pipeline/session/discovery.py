@@ -23,7 +23,14 @@ from pipeline.prose import listed
 from pipeline.roles import Subgroup
 from pipeline.session.files import LeftOut, SessionFiles, session_files
 from pipeline.session.foreign_folders import Foreign
-from pipeline.session.rough_mixes import Bounce, MixKind, bounce, frozen_copy_of, mix_kind, words
+from pipeline.session.rough_mixes import (
+    Bounce,
+    MixKind,
+    bounce,
+    frozen_copy_of,
+    mix_kind,
+    name_tokens,
+)
 from pipeline.session.settings import (
     SESSION_TOML,
     SessionSettings,
@@ -36,7 +43,7 @@ from pipeline.session.whole_mixes import Candidate, whole_mixes
 __all__ = [
     "SHORTEST_REFERENCE_S",
     "TO_KEEP",
-    "FoundSession",
+    "DiscoveredSession",
     "LeftOut",
     "Session",
     "Track",
@@ -173,7 +180,7 @@ class Session:
 
 
 @dataclass(frozen=True)
-class FoundSession:
+class DiscoveredSession:
     """A session whose headers were read, with everything that was wrong so far.
 
     Parameters
@@ -214,7 +221,7 @@ def find_session(
     sample_rate: int | None = None,
     time_stamps: StampUse | None = None,
     full_length: bool = False,
-) -> FoundSession:
+) -> DiscoveredSession:
     """Search a folder for tracks and read their headers.
 
     Parameters
@@ -232,7 +239,7 @@ def find_session(
 
     Returns
     -------
-    FoundSession
+    DiscoveredSession
         Nothing is raised for a bad input: what is wrong is in it, for :func:`settle` to raise.
     """
     good_references, faults = _probe_references(references)
@@ -244,7 +251,7 @@ def find_session(
         if not root.exists():
             what, remedy = "does not exist", missing_remedy(root, remedy)
         faults.append(Problem(str(root), what, remedy))
-        return FoundSession(root, (), (), (), tuple(faults), good_references, sample_rate, ())
+        return DiscoveredSession(root, (), (), (), tuple(faults), good_references, sample_rate, ())
     root = root.resolve()
     settings = SessionSettings()
     if os.path.lexists(root / SESSION_TOML):  # a link to nothing too
@@ -274,7 +281,7 @@ def find_session(
         *(item.name for item in left_out),
     ]
     overrides, unmatched = settings.overrides(names)
-    return FoundSession(
+    return DiscoveredSession(
         root=root,
         tracks=tuple(
             replace(
@@ -326,7 +333,7 @@ def _chosen_files(
                 )
             elif not any(aside.name.startswith(outer.name) for outer in left_out):
                 left_out.append(LeftOut(aside.name, f"{aside.folder.why} {TO_KEEP}"))
-    named = {tuple(words(Path(name).stem)): name for name in files}
+    named = {tuple(name_tokens(Path(name).stem)): name for name in files}
     for name in list(files):
         original = named.get(frozen_copy_of(Path(name).stem) or ())
         if original is not None and not settings.uses(name):
@@ -447,7 +454,7 @@ def _with_accompaniment(
 
 
 def settle(
-    found: FoundSession,
+    candidates: DiscoveredSession,
     checks: Mapping[str, TrackCheck],
     reference_checks: Mapping[Path, TrackCheck],
     *,
@@ -458,7 +465,7 @@ def settle(
 
     Parameters
     ----------
-    found
+    candidates
         What :func:`find_session` returned.
     checks, reference_checks
         For each track's name and each reference's path what
@@ -473,17 +480,17 @@ def settle(
     InputError
         With all problems together; with ``skip_bad`` those that cannot be skipped.
     """
-    faults = list(found.faults)
-    notes = list(found.notes)
-    for path in found.references:
+    faults = list(candidates.faults)
+    notes = list(candidates.notes)
+    for path in candidates.references:
         check = reference_checks[path]
         problem = _reference_problem(path, check, salvage=salvage)
         if problem is not None:
             faults.append(problem)
         notes += [f"reference {path.name}: {remark}" for remark in check.remarks]
     tracks: list[Track] = []
-    bad = list(found.bad_tracks)
-    for track in found.tracks:
+    bad = list(candidates.bad_tracks)
+    for track in candidates.tracks:
         check = checks[track.name]
         sounding_s = check.sounding_frames / track.info.sample_rate
         if check.failure is not None:
@@ -497,23 +504,23 @@ def settle(
             remedy = f"copy or export it again, or {_OR_SALVAGE}{_OR_SKIP}"
             bad.append(Problem(track.name, check.incomplete, remedy))
     bad.sort(key=lambda problem: _natural(problem.subject))
-    if not tracks and found.root.is_dir():
-        faults.append(_no_tracks(found, bad))
+    if not tracks and candidates.root.is_dir():
+        faults.append(_no_tracks(candidates, bad))
         raise InputError([*faults, *bad])
     if faults or (bad and not skip_bad):
         raise InputError([*faults, *(() if skip_bad else bad)])
-    tracks, stamp_notes = placed_in_time(tracks, found.time_stamps)
-    rate = found.sample_rate or mix_rate(tracks)
+    tracks, stamp_notes = placed_in_time(tracks, candidates.time_stamps)
+    rate = candidates.sample_rate or mix_rate(tracks)
     return Session(
-        root=found.root,
+        root=candidates.root,
         tracks=tuple(tracks),
         sample_rate=rate,
-        left_out=found.left_out,
+        left_out=candidates.left_out,
         skipped=tuple(bad),
-        references=found.references,
+        references=candidates.references,
         notes=(*notes, *stamp_notes, *_rate_notes(tracks, rate)),
-        offsets=found.offsets,
-        full_length=found.full_length,
+        offsets=candidates.offsets,
+        full_length=candidates.full_length,
     )
 
 
@@ -529,16 +536,16 @@ def _reference_problem(path: Path, check: TrackCheck, *, salvage: bool) -> Probl
     return None
 
 
-def _no_tracks(found: FoundSession, bad: Sequence[Problem]) -> Problem:
+def _no_tracks(candidates: DiscoveredSession, bad: Sequence[Problem]) -> Problem:
     if bad:
         what = f"has no good track ({len(bad)} bad)"
-        return Problem(str(found.root), what, "export at least one of them again")
-    if found.left_out:
-        first = found.left_out[0]
-        what = f"has no tracks ({len(found.left_out)} left out; {first.name}: {first.why})"
-        return Problem(str(found.root), what, "add tracks, or rename what is one")
+        return Problem(str(candidates.root), what, "export at least one of them again")
+    if candidates.left_out:
+        first = candidates.left_out[0]
+        what = f"has no tracks ({len(candidates.left_out)} left out; {first.name}: {first.why})"
+        return Problem(str(candidates.root), what, "add tracks, or rename what is one")
     what = "has no tracks"
-    return Problem(str(found.root), what, "put WAV, AIFF, FLAC, Ogg, MP3 or CAF files into it")
+    return Problem(str(candidates.root), what, "put WAV, AIFF, FLAC, Ogg, MP3 or CAF files into it")
 
 
 def mix_rate(tracks: Sequence[Track]) -> int:
@@ -610,10 +617,12 @@ def open_session(
     InputError
         As :func:`settle`.
     """
-    found = find_session(root, references=references, sample_rate=sample_rate)
-    paths = [*(track.path for track in found.tracks), *found.references]
+    candidates = find_session(root, references=references, sample_rate=sample_rate)
+    paths = [*(track.path for track in candidates.tracks), *candidates.references]
     results = list(map_(check_track, paths))
-    checks = {t.name: check for t, check in zip(found.tracks, results, strict=False)}
-    heard = dict(zip(found.references, results[len(found.tracks) :], strict=True))
-    session = settle(found, checks, heard, skip_bad=skip_bad, salvage=salvage)
+    checks = {t.name: check for t, check in zip(candidates.tracks, results, strict=False)}
+    reference_checks = dict(
+        zip(candidates.references, results[len(candidates.tracks) :], strict=True)
+    )
+    session = settle(candidates, checks, reference_checks, skip_bad=skip_bad, salvage=salvage)
     return session, {track.name: checks[track.name] for track in session.tracks}

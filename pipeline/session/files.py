@@ -163,7 +163,7 @@ class _Walk:
         """Take the files of one folder, and yield those of its subfolders that are searched."""
         try:
             with os.scandir(folder.path) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+                ordered = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             if not folder.kept_only:
                 what = f"cannot be read ({error.strerror or error})"
@@ -171,8 +171,8 @@ class _Walk:
                 self._wrong(folder.name or str(folder.path), what, remedy)
             return
         output = _is_output(folder.path)
-        names = [entry.name for entry in found]
-        for entry in found:
+        names = [entry.name for entry in ordered]
+        for entry in ordered:
             name = folder.name + entry.name
             if _is_folder(entry):
                 inner = self._subfolder(entry, folder, names, output=output)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from pipeline.audio.stream import AudioInfo, probe
 from pipeline.errors import Problem
-from pipeline.session.discovery import FoundSession, placed_in_time
+from pipeline.session.discovery import DiscoveredSession, placed_in_time
 from pipeline.session.settings import SESSION_TOML
 
 __all__ = ["LONGEST_MINUTES", "without_too_long"]
@@ -17,7 +17,7 @@ _MIX_BYTES_A_FRAME = 56
 """What finishing holds of a mix: before and behind the limiter, and as it is delivered."""
 
 
-def without_too_long(found: FoundSession, *, max_minutes: float) -> FoundSession:
+def without_too_long(candidates: DiscoveredSession, *, max_minutes: float) -> DiscoveredSession:
     """Return a session whose tracks over a length are bad, and such references faults.
 
     A file of a few kilobytes may hold hours of silence; what it takes is known by its header.
@@ -28,14 +28,14 @@ def without_too_long(found: FoundSession, *, max_minutes: float) -> FoundSession
         The longest that a track, with its start on the time line, or a reference may last.
     """
     kept, bad, references, faults = [], [], [], []
-    placed, _ = placed_in_time(list(found.tracks), found.time_stamps)
-    for track, at in zip(found.tracks, placed, strict=True):
+    placed, _ = placed_in_time(list(candidates.tracks), candidates.time_stamps)
+    for track, at in zip(candidates.tracks, placed, strict=True):
         if _end_minutes(track.info, at.offset_s) <= max_minutes:
             kept.append(track)
         else:
             other = "--skip-bad leaves it out"
             bad.append(_problem(track.name, track.info, max_minutes, other, start_s=at.offset_s))
-    for path in found.references:
+    for path in candidates.references:
         info = probe(path)
         if _end_minutes(info, 0.0) <= max_minutes:
             references.append(path)
@@ -43,13 +43,13 @@ def without_too_long(found: FoundSession, *, max_minutes: float) -> FoundSession
             subject = f"reference {path.name}"
             faults.append(_problem(subject, info, max_minutes, "name a part of it"))
     if not bad and not faults:
-        return found
+        return candidates
     return replace(
-        found,
+        candidates,
         tracks=tuple(kept),
-        bad_tracks=(*found.bad_tracks, *bad),
+        bad_tracks=(*candidates.bad_tracks, *bad),
         references=tuple(references),
-        faults=(*found.faults, *faults),
+        faults=(*candidates.faults, *faults),
     )
 
 

@@ -20,9 +20,9 @@ __all__ = [
     "bounce",
     "frozen_copy_of",
     "mix_kind",
+    "name_tokens",
     "part",
-    "shared_words",
-    "words",
+    "shared_tokens",
 ]
 
 
@@ -146,12 +146,12 @@ _WORD = re.compile(r"2mix(?![a-z])|2track(?![a-z])|2bus(?![a-z])|[^\W\d_]+|\d+",
 _CAMEL = re.compile(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
-def words(name: str) -> list[str]:
+def name_tokens(name: str) -> list[str]:
     """Return the words and numbers of a name in lower case.
 
     Examples
     --------
-    >>> words("MySong_RoughMix-v2")
+    >>> name_tokens("MySong_RoughMix-v2")
     ['my', 'song', 'rough', 'mix', 'v', '2']
     """
     parts = _CAMEL.sub(" ", unicodedata.normalize("NFC", name))
@@ -167,9 +167,9 @@ def _is_instrument(word: str) -> bool:
     )
 
 
-def shared_words(stems: Iterable[str]) -> frozenset[str]:
+def shared_tokens(stems: Iterable[str]) -> frozenset[str]:
     """Return the words that at least half of three or more file names share: the song's name."""
-    names = [frozenset(words(stem)) for stem in stems]
+    names = [frozenset(name_tokens(stem)) for stem in stems]
     if len(names) < 3:
         return frozenset()
     counts = Counter(word for name in names for word in name)
@@ -185,7 +185,7 @@ def bounce(
     *,
     folders: Sequence[str] = (),
     song: str = "",
-    song_words: frozenset[str] = frozenset(),
+    song_tokens: frozenset[str] = frozenset(),
 ) -> Bounce:
     """Say whether a file is a bounce of the whole song.
 
@@ -197,29 +197,30 @@ def bounce(
         Names of the subfolders that it lies in.
     song
         Name of the session's folder.
-    song_words
-        Words that the file names share, see :func:`shared_words`.
+    song_tokens
+        Words that the file names share, see :func:`shared_tokens`.
 
     Examples
     --------
     >>> bounce("Rough Mix 2"), bounce("Drum Mix")
     (<Bounce.SURE: 'sure'>, <Bounce.NO: 'no'>)
     """
-    folder_words = [set(words(folder)) for folder in folders]
-    if any(_is_instrument(word) for found in folder_words for word in found):
+    folder_tokens = [set(name_tokens(folder)) for folder in folders]
+    if any(_is_instrument(word) for tokens in folder_tokens for word in tokens):
         return Bounce.NO  # "Drums/Mix" is the drums' mix
-    title = words(song)
-    heard = _heard(_without(words(stem), title) if _is_title(title) else words(stem))
-    if any(_is_instrument(word) for word in heard):
+    title = name_tokens(song)
+    named = name_tokens(stem)
+    informative = _informative(_without(named, title) if _is_title(title) else named)
+    if any(_is_instrument(word) for word in informative):
         return Bounce.NO
     in_bounces = any(
-        found & _BOUNCE_FOLDER and found <= _BOUNCE_FOLDER | {"files", "audio"}
-        for found in folder_words
+        tokens & _BOUNCE_FOLDER and tokens <= _BOUNCE_FOLDER | {"files", "audio"}
+        for tokens in folder_tokens
     )
-    if not in_bounces and not any(word in _BOUNCE for word in heard):
+    if not in_bounces and not any(word in _BOUNCE for word in informative):
         return Bounce.NO
-    known = song_words.union(title, _BOUNCE, _NEUTRAL, _WITHOUT)
-    strange = any(w not in known and not w.isdigit() and len(w) > 1 for w in heard)
+    known = song_tokens.union(title, _BOUNCE, _NEUTRAL, _WITHOUT)
+    strange = any(w not in known and not w.isdigit() and len(w) > 1 for w in informative)
     return Bounce.LIKELY if strange else Bounce.SURE
 
 
@@ -228,21 +229,21 @@ def _is_title(title: Sequence[str]) -> bool:
     return any(not _is_instrument(w) and w not in _NEUTRAL | _BOUNCE for w in title)
 
 
-def _without(found: list[str], title: list[str]) -> list[str]:
+def _without(tokens: list[str], title: list[str]) -> list[str]:
     """Return the words less the first run of them that is the title."""
     size = len(title)
-    for start in range(len(found) - size + 1):
-        if found[start : start + size] == title:
-            return found[:start] + found[start + size :]
-    return found
+    for start in range(len(tokens) - size + 1):
+        if tokens[start : start + size] == title:
+            return tokens[:start] + tokens[start + size :]
+    return tokens
 
 
-def _heard(found: list[str]) -> list[str]:
+def _informative(tokens: list[str]) -> list[str]:
     """Return the words less the instruments that a bounce is said to lack or to have louder."""
     kept: list[str] = []
-    for i, word in enumerate(found):
-        before = found[i - 1] if i else ""
-        after = found[i + 1] if i + 1 < len(found) else ""
+    for i, word in enumerate(tokens):
+        before = tokens[i - 1] if i else ""
+        after = tokens[i + 1] if i + 1 < len(tokens) else ""
         if before in _WITHOUT or (word in _VOCALS and after in _LEVELS):
             continue
         kept.append(word)
@@ -257,7 +258,7 @@ def mix_kind(stem: str) -> MixKind:
     >>> [mix_kind(name).value for name in ("Instrumental (Mastered)", "Mix no vox", "Acapella Mix")]
     ['instrumental', 'instrumental', 'vocals']
     """
-    named = words(stem)
+    named = name_tokens(stem)
     if any(word in _ACAPELLA for word in named):
         return MixKind.VOCALS
     without_voice = any(
@@ -275,7 +276,7 @@ def part(stem: str) -> Part:
     >>> [part(name).value for name in ("Lead Vox", "Kick In", "Anna", "Audio 07")]
     ['vocals', 'instrument', 'unknown', 'numbered']
     """
-    named = words(stem)
+    named = name_tokens(stem)
     if any(word in _VOICE or word.startswith(_VOICE_PART) for word in named):
         # A "Lead Guitar" is none, and "Vox" is an amplifier too.
         other = {w for w in named if _is_instrument(w)} - _VOICE
@@ -294,6 +295,6 @@ def frozen_copy_of(stem: str) -> tuple[str, ...] | None:
     >>> frozen_copy_of("Freeze Bass [2024-03-01 120000]"), frozen_copy_of("Bass")
     (('bass',), None)
     """
-    named = words(re.sub(r"\[[\d\s:_-]*\]", "", stem))
+    named = name_tokens(re.sub(r"\[[\d\s:_-]*\]", "", stem))
     rest = tuple(word for word in named if word not in _FROZEN)
     return rest if rest and len(rest) < len(named) else None

@@ -74,15 +74,15 @@ def write_session_toml(session: Session, recognised: Mapping[str, Recognised], p
     document.add(tomlkit.nl())
     entries = tomlkit.aot()
     for track in session.tracks:
-        found = recognised[track.name]
+        recognition = recognised[track.name]
         entry = tomlkit.table()
         entry.add("match", _glob_of(track.name))
-        entry.add("role", str(found.role))
+        entry.add("role", str(recognition.role))
         entry["role"].comment(
-            f"{'unsure, ' if found.unsure else ''}confidence {found.confidence:.2f}"
+            f"{'unsure, ' if recognition.unsure else ''}confidence {recognition.confidence:.2f}"
         )
-        entry.add("subgroup", str(found.subgroup))
-        entry.add("presence", str(found.presence))
+        entry.add("subgroup", str(recognition.subgroup))
+        entry.add("presence", str(recognition.presence))
         entry.add(tomlkit.nl())
         entries.append(entry)
     document.add("track", entries)

@@ -11,7 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from pipeline.session.rough_mixes import Bounce, MixKind, Part, bounce, mix_kind, part, shared_words
+from pipeline.session.rough_mixes import (
+    Bounce,
+    MixKind,
+    Part,
+    bounce,
+    mix_kind,
+    part,
+    shared_tokens,
+)
 
 __all__ = ["Candidate", "WholeMixes", "whole_mixes"]
 
@@ -66,13 +74,13 @@ def whole_mixes(
 
 
 def _named_like_mixes(candidates: Sequence[Candidate], song: str) -> set[str]:
-    song_words = shared_words(c.stem for c in candidates)
+    song_tokens = shared_tokens(c.stem for c in candidates)
     sure = {
         c.name: bounce(
             c.stem,
             folders=PurePosixPath(c.name).parent.parts,
             song=song,
-            song_words=song_words,
+            song_tokens=song_tokens,
         )
         for c in candidates
     }

@@ -313,13 +313,13 @@ _FILLS = (
 def _onsets(rhythm: str, bar: int) -> list[tuple[int, int, float]]:
     """Return (step, length in steps, velocity); a rhythm of 32 steps alternates its bars."""
     pattern = rhythm[16 * (bar % 2) :][:16] if len(rhythm) == 32 else rhythm
-    found = []
+    onsets = []
     for step, mark in enumerate(pattern):
         if mark in "Xxo":
             tail = pattern[step + 1 :]
             held = len(tail) - len(tail.lstrip("-"))
-            found.append((step, 1 + held, {"X": 0.95, "x": 0.75, "o": 0.35}[mark]))
-    return found
+            onsets.append((step, 1 + held, {"X": 0.95, "x": 0.75, "o": 0.35}[mark]))
+    return onsets
 
 
 def _motif(rng: np.random.Generator, busy: float) -> list[tuple[int, int]]:

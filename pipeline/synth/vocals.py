@@ -102,7 +102,7 @@ def sing(
     width = np.repeat(np.array(_BANDWIDTH_HZ)[:, None], centre.shape[1], axis=1)
     out = resonators(source, centre, width, gain, hop=_HOP, sample_rate=sample_rate)
     loudness = float(np.sqrt(np.mean(out[level > 0.3] ** 2))) if (level > 0.3).any() else 0.0
-    out += 4.0 * loudness * _words(singer, ordered, frames, sample_rate, rng)
+    out += 4.0 * loudness * _syllables(singer, ordered, frames, sample_rate, rng)
     return filtered(out, highpass_hz=80.0, lowpass_hz=15000.0, sample_rate=sample_rate)
 
 
@@ -180,7 +180,7 @@ def _formants(
     return centre, gain
 
 
-def _words(
+def _syllables(
     singer: Singer,
     notes: Sequence[Note],
     frames: int,

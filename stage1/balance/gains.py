@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 # LUFS of a broadband sound as loud; what the words of a reason say after the figure.
-_HEARD_AS = {"sones": " as heard", "informed": " in its band"}
+_MEASURED_AS = {"sones": " as heard", "informed": " in its band"}
 _PUBLISHED_TARGET_LUFS = -50.0
 _PUBLISHED_PEAK_DBFS = -1.0
 
@@ -186,22 +186,22 @@ def balance(
         if levels.name != record.name:
             raise ValueError(f"features of {levels.name!r} stand beside {record.name!r}")
     table = offset_table(offsets)
-    muted = [wish is not None and wish.mute for wish in wishes]
+    muted = [override is not None and override.mute for override in wishes]
     loudness = [balanced_lufs(levels, method) for levels in features]
-    heard = [math.isfinite(lufs) and not mute for lufs, mute in zip(loudness, muted, strict=True)]
-    kin = by_kinship(recognitions, relations)
-    turned = polarities(kin, wishes, relations)
-    groups = source_groups(kin, heard=heard, relations=relations)
+    audible = [math.isfinite(lufs) and not mute for lufs, mute in zip(loudness, muted, strict=True)]
+    related = by_kinship(recognitions, relations)
+    turned = polarities(related, wishes, relations)
+    groups = source_groups(related, audible=audible, relations=relations)
     own = offset_table()
     inverted = [flip for flip, _ in turned]
-    own_shares = shares = _shares(groups, kin, relations, inverted, own)
+    own_shares = shares = _shares(groups, related, relations, inverted, own)
     if table != own:
-        shares = _shares(groups, kin, relations, inverted, table)
-    level = _pair_loudness(kin, loudness, halves(kin))
+        shares = _shares(groups, related, relations, inverted, table)
+    level = _pair_loudness(related, loudness, halves(related))
     result = []
     for index, record in enumerate(recognitions):
-        wish = wishes[index]
-        user_db = wish.gain_offset_db if wish is not None else 0.0
+        override = wishes[index]
+        user_db = override.gain_offset_db if override is not None else 0.0
         share, with_others = shares.get(index, (0.0, ""))
         asked = own_shares.get(index, (0.0, ""))[0]
         own_target = own["working"]["lufs"] + own["role"].get(record.role, 0.0) + asked
@@ -303,11 +303,11 @@ def _pair_loudness(
     level = list(loudness)
     # What is recognised comes last: it may know more than two halves.
     for members in [*map(list, named_pairs), *recognised]:
-        heard = [index for index in members if math.isfinite(loudness[index])]
-        if len(heard) < 2:
+        audible = [index for index in members if math.isfinite(loudness[index])]
+        if len(audible) < 2:
             continue
-        mean = power_to_db(sum(10.0 ** (loudness[i] / 10.0) for i in heard) / len(heard))
-        for index in heard:
+        mean = power_to_db(sum(10.0 ** (loudness[i] / 10.0) for i in audible) / len(audible))
+        for index in audible:
             if recognitions[index].role not in _PERFORMED_TWICE:
                 level[index] = mean
     return level
@@ -333,7 +333,7 @@ def _decide(
     role = table["role"].get(record.role, 0.0)
     presence = table["presence"][record.presence]
     target = table["working"]["lufs"] + role + presence + share
-    parts = [f"{record.role.replace('_', ' ')} to {target:.1f} LUFS{_HEARD_AS.get(method, '')}"]
+    parts = [f"{record.role.replace('_', ' ')} to {target:.1f} LUFS{_MEASURED_AS.get(method, '')}"]
     if role:
         parts.append(f"{role:+g} LU for the role")
     if record.presence != Presence.NORMAL:
@@ -383,12 +383,12 @@ def _with_headroom(
     for track, record in zip(balances, recognitions, strict=True):
         trim = trims.get(record.subgroup, 0.0)
         if trim > 0.0 and not math.isnan(track.target_lufs):
-            words = f"; {-trim:.1f} dB with all of its stem, for headroom"
+            note = f"; {-trim:.1f} dB with all of its stem, for headroom"
             track = replace(
                 track,
                 gain_db=track.gain_db - trim,
                 trim_db=-trim,
-                reason=track.reason + words,
+                reason=track.reason + note,
             )
         result.append(track)
     return tuple(result)

@@ -58,10 +58,10 @@ def mid_side_pairs(
         What was measured between the tracks.
     """
     ends: dict[tuple[str, str], list[int]] = {}
-    for index, (track, wish) in enumerate(zip(features, overrides, strict=True)):
+    for index, (track, override) in enumerate(zip(features, overrides, strict=True)):
         path = PurePosixPath(track.name)
         named = _END.match(path.stem.replace("_", " "))
-        if named is None or track.channels != 1 or wish.channels is not None:
+        if named is None or track.channels != 1 or override.channels is not None:
             continue
         base = (path.parent / named["base"].strip(" -_.(")).as_posix().casefold()
         ends.setdefault((base, named["end"][0].lower()), []).append(index)

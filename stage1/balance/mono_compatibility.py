@@ -19,7 +19,7 @@ WORTH_A_WORD_DB = 4.5
 """Wide, uncorrelated sound loses 3 dB against the centre, and nobody minds."""
 
 _FLOOR = 1e-6
-_TOLD_ONE_BY_ONE = 2
+_LISTED_SINGLY = 2
 
 
 class Width(Protocol):
@@ -92,27 +92,27 @@ def mono_warnings(
         loss_db = mono_loss_db(track.correlation, track.lr_balance_db)
         if loss_db >= WORTH_A_WORD_DB:
             losses.append((track, loss_db))
-    found = _stereo_words(losses)
+    warnings = _stereo_warnings(losses)
     mono = {track.name for track in features if track.channels == 1}
     pans = {placement.name: placement.pan for placement in placements}
     gains = {track.name: track for track in balances or ()}
-    for relation in relations.found if relations is not None else ():
+    for relation in relations.pairs if relations is not None else ():
         pair = {relation.first, relation.second}
         if pair & muted or not pair <= mono:
             continue
         loss_db, rho = _pair_loss(relation, pans, gains)
         if loss_db >= WORTH_A_WORD_DB:
-            found.append(
+            warnings.append(
                 f"{relation.first!r} and {relation.second!r} lose {loss_db:.0f} dB in mono "
                 f"(correlation {rho:.2f}): set invert = true for one of them in session.toml, or "
                 "pan them together and listen"
             )
-    return tuple(found)
+    return tuple(warnings)
 
 
-def _stereo_words(losses: Sequence[tuple[Width, float]]) -> list[str]:
+def _stereo_warnings(losses: Sequence[tuple[Width, float]]) -> list[str]:
     """Say what stereo tracks lose, the greatest loss first where several share a sentence."""
-    if len(losses) > _TOLD_ONE_BY_ONE:
+    if len(losses) > _LISTED_SINGLY:
         order = sorted(losses, key=lambda each: -each[1])
         names = listed([track.name for track, _ in order])
         return [

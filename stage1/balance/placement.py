@@ -141,14 +141,14 @@ def place(
         if len(values) != count:
             raise ValueError(f"{len(values)} {name} for {count} recognitions")
     power = np.array([0.0 if not math.isfinite(x) else 10.0 ** (x / 10.0) for x in loudness])
-    muted = [wish is not None and wish.mute for wish in wishes]
+    muted = [override is not None and override.mute for override in wishes]
     power[muted] = 0.0
     stage = _Stage(recognitions, power, pitch, relations)
     copies = _copies(recognitions, channels, relations)
     free: list[int] = []
-    for index, wish in enumerate(wishes):
-        if wish is not None and wish.pan is not None:
-            stage.put([index], wish.pan, "pan from session.toml")
+    for index, override in enumerate(wishes):
+        if override is not None and override.pan is not None:
+            stage.put([index], override.pan, "pan from session.toml")
         elif channels[index] > 1:
             stage.put([index], 0.0, "stereo: its own image kept")
         elif index not in copies and not stage.put_half(index, channels):
@@ -163,8 +163,8 @@ def place(
     stage.put_groups(free)
     for index, original in copies.items():
         if index not in stage.decided:
-            words = f"beside {recognitions[original].name!r}, the same recording"
-            stage.put([index], stage.decided[original][0], words)
+            reason = f"beside {recognitions[original].name!r}, the same recording"
+            stage.put([index], stage.decided[original][0], reason)
     return tuple(
         Placement(record.name, *stage.decided[index]) for index, record in enumerate(recognitions)
     )
@@ -176,7 +176,7 @@ def _copies(
     """Return for each mono copy the track that it is a copy of, itself none."""
     place = {record.name: index for index, record in enumerate(recognitions)}
     copies: dict[int, int] = {}
-    for relation in relations.found if relations is not None else ():
+    for relation in relations.pairs if relations is not None else ():
         first, second = sorted((place[relation.first], place[relation.second]))
         sides = {recognitions[first].side, recognitions[second].side}
         if relation.one_recording and sides != {"left", "right"} and channels[second] == 1:
@@ -200,7 +200,7 @@ class _Stage:
         # The source that a track stands with: its own, or that of what holds the same sound.
         self.standing = {record.name: record.source for record in recognitions}
         subgroup = {record.name: record.subgroup for record in recognitions}
-        for relation in relations.found if relations is not None else ():
+        for relation in relations.pairs if relations is not None else ():
             a, b = relation.first, relation.second
             if subgroup[a] == subgroup[b] and relation.coherence >= ONE_SOUND_COHERENCE:
                 moved = self.standing[b]
@@ -402,9 +402,9 @@ def _spread(count: int, width: float) -> list[float]:
 
 def _tom_order(seat: _Seat) -> tuple[int, int, int]:
     """Order toms from high, on the audience's right, to the floor tom on its left."""
-    words = set(seat.record.source.split())
-    is_low = bool(words & {"floor", "flr", "ft", "ftom", "fl", "low", "lo", "lt", "standtom"})
-    is_high = bool(words & {"high", "hi", "ht"})
+    tokens = set(seat.record.source.split())
+    is_low = bool(tokens & {"floor", "flr", "ft", "ftom", "fl", "low", "lo", "lt", "standtom"})
+    is_high = bool(tokens & {"high", "hi", "ht"})
     register = 2 if is_low else 0 if is_high else 1
     return register, seat.record.number or 0, 1 if seat.record.side == "left" else 0
 

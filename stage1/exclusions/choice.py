@@ -122,13 +122,14 @@ class _Search:
         self.envelopes = [track.power() for track in self.tracks]
         self.audible = [bool(e.size and e.max() > 0.0) for e in self.envelopes]
         self.wanted = [
-            wish.use is True or (wish.role is not None and wish.role not in UTILITY_ROLES)
-            for wish in self.overrides
+            override.use is True
+            or (override.role is not None and override.role not in UTILITY_ROLES)
+            for override in self.overrides
         ]
 
     def result(self) -> Exclusions:
-        heard = {i for i, audible in enumerate(self.audible) if audible}
-        if not heard - set(self.why):
+        sounding = {i for i, audible in enumerate(self.audible) if audible}
+        if not sounding - set(self.why):
             return Exclusions(
                 notes=tuple(
                     f"{self.tracks[i].name!r} {why}; it is mixed, as nothing else would be left"
@@ -190,12 +191,12 @@ class _Search:
     def references(self, reference: Path) -> None:
         """Leave out copies of a reference."""
         indices = list(self._open())
-        found = copies_of_reference(
+        copies = copies_of_reference(
             reference,
             [self._raw(i) for i in indices],
             lambda k: self.reader.samples(indices[k]),
         )
-        for k in found:
+        for k in copies:
             self.why[indices[k]] = f"is the reference {reference.name}, or a part of it"
 
     def guides(self) -> None:

@@ -49,7 +49,7 @@ def copies_of_reference(
     list of int
         Their numbers.
     """
-    found = []
+    copies = []
     with FileSamples(reference) as whole:
         course = _shape(_envelope(whole))
         for index, envelope in enumerate(envelopes):
@@ -58,8 +58,8 @@ def copies_of_reference(
                 continue
             alike, later = _placed(mine, course)
             if alike >= _ALIKE and _is_same(samples(index), whole, envelope, later / _RATE):
-                found.append(index)
-    return found
+                copies.append(index)
+    return copies
 
 
 def _envelope(samples: FileSamples) -> Float64Array:

@@ -112,17 +112,17 @@ def _find(
     envelopes: Sequence[Float32Array], spectrum: Spectrum, asked: Sequence[bool] | None
 ) -> list[Submix]:
     power = _courses(envelopes)
-    heard = [int(i) for i in np.flatnonzero(power.any(axis=0))]
-    if len(heard) < 3:
+    audible = [int(i) for i in np.flatnonzero(power.any(axis=0))]
+    if len(audible) < 3:
         return []
-    targets = [i for i in heard if asked is None or asked[i]]
+    targets = [i for i in audible if asked is None or asked[i]]
     moved = [power, *(_courses([_later(e, frames) for e in envelopes]) for frames in _SHIFTS)]
     size = max(course.shape[0] for course in moved)
     courses = np.concatenate([np.pad(c, ((0, size - c.shape[0]), (0, 0))) for c in moved], axis=1)
     factor = np.asarray(scipy.linalg.qr(courses - courses.mean(axis=0), mode="r")[0])
     factor = factor[: courses.shape[1]]
-    left = set(heard)
-    found = []
+    left = set(audible)
+    submixes = []
     # The widest sums first: what is a sum itself explains no other.
     for target in sorted(targets, key=lambda i: -float(power[:, i].sum())):
         others = sorted(left - {target})
@@ -146,9 +146,9 @@ def _find(
         submix = fit.judge(_loud_seconds(envelopes[target]))
         if submix is not None:
             alone = _sounds_alone(power[:, target], power[:, submix.members])
-            found.append(replace(submix, complete=submix.complete and not alone))
+            submixes.append(replace(submix, complete=submix.complete and not alone))
             left.discard(target)
-    return sorted(found, key=lambda submix: submix.track)
+    return sorted(submixes, key=lambda submix: submix.track)
 
 
 def _sounds_alone(course: Float64Array, others: Float64Array) -> bool:
@@ -335,16 +335,16 @@ class _Fit:
                 x = sounds[:, band] * root
                 y = target[:, band] * root
                 gram = (x @ x.conj().T).real.astype(np.float64)
-                heard = np.flatnonzero(np.diag(gram) > 1e-6 * np.diag(gram).max(initial=1e-30))
-                upper = _factor(gram[np.ix_(heard, heard)]) if heard.size else None
+                audible = np.flatnonzero(np.diag(gram) > 1e-6 * np.diag(gram).max(initial=1e-30))
+                upper = _factor(gram[np.ix_(audible, audible)]) if audible.size else None
                 for channel in y:
                     whole[band] += np.abs(channel) ** 2
                     if upper is not None:
-                        cross = (x[heard].conj() @ channel).real.astype(np.float64)
+                        cross = (x[audible].conj() @ channel).real.astype(np.float64)
                         side = scipy.linalg.solve_triangular(upper, cross, trans="T")
                         gains, _ = nnls(upper, side)
-                        np.add.at(given, owner[heard], gains**2 * np.diag(gram)[heard])
-                        channel = channel - gains.astype(np.float32) @ x[heard]
+                        np.add.at(given, owner[audible], gains**2 * np.diag(gram)[audible])
+                        channel = channel - gains.astype(np.float32) @ x[audible]
                     rest[band] += np.abs(channel) ** 2
         total = float(whole.sum())
         if total <= 0.0:

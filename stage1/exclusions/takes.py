@@ -69,21 +69,21 @@ def find_comps(envelopes: Sequence[Float32Array], kinds: Sequence[str]) -> list[
     size = max((e.size for e in envelopes), default=0)
     levels = np.full((len(envelopes), size), np.nan, np.float32)
     for row, envelope in zip(levels, envelopes, strict=True):
-        heard = envelope > _SILENT_POWER
-        row[: envelope.size][heard] = 10.0 * np.log10(envelope[heard])
-    heard = np.isfinite(levels)
-    found = []
+        audible = envelope > _SILENT_POWER
+        row[: envelope.size][audible] = 10.0 * np.log10(envelope[audible])
+    audible = np.isfinite(levels)
+    comps = []
     for kind in dict.fromkeys(kinds):
-        members = [i for i, k in enumerate(kinds) if k == kind and heard[i].any()]
+        members = [i for i, k in enumerate(kinds) if k == kind and audible[i].any()]
         if len(members) < 3:
             continue
         same = _same_frames(levels, members)
         for comp in members:
             takes = {i: same[comp, i] for i in members if (comp, i) in same}
-            result = _judge(comp, takes, heard)
+            result = _judge(comp, takes, audible)
             if result is not None:
-                found.append(result)
-    return _one_way(found)
+                comps.append(result)
+    return _one_way(comps)
 
 
 def _same_frames(levels: Float32Array, members: Sequence[int]) -> dict[tuple[int, int], BoolArray]:
@@ -106,8 +106,8 @@ def _same_frames(levels: Float32Array, members: Sequence[int]) -> dict[tuple[int
     return same
 
 
-def _judge(comp: int, takes: dict[int, BoolArray], heard: BoolArray) -> Comp | None:
-    length = int(heard[comp].sum())
+def _judge(comp: int, takes: dict[int, BoolArray], audible: BoolArray) -> Comp | None:
+    length = int(audible[comp].sum())
     parts = {i: s for i, s in takes.items() if s.sum() >= _LEAST_SHARE * length}
     if len(parts) < 2 or any(s.sum() >= _WHOLE * length for s in parts.values()):
         return None
@@ -116,11 +116,11 @@ def _judge(comp: int, takes: dict[int, BoolArray], heard: BoolArray) -> Comp | N
     if covered < _COVERED:
         return None
     piece = np.ones(_PIECE_FRAMES, np.bool_)
-    pieces = [binary_opening(_closed(s, ~heard[comp]), piece) for s in parts.values()]
+    pieces = [binary_opening(_closed(s, ~audible[comp]), piece) for s in parts.values()]
     if (np.logical_or.reduce(pieces) & everything).sum() < _IN_PIECES * everything.sum():
         return None
     # Some take plays on while the comp has another: else they take turns, and all are wanted.
-    if not any(_plays_on(take, parts, heard) for take in parts):
+    if not any(_plays_on(take, parts, audible) for take in parts):
         return None
     order = sorted(parts, key=lambda i: -int(parts[i].sum()))
     return Comp(comp, tuple(order), round(covered, 3))
@@ -133,15 +133,15 @@ def _closed(same: BoolArray, silent: BoolArray) -> BoolArray:
     return np.asarray(joined)
 
 
-def _plays_on(take: int, parts: dict[int, BoolArray], heard: BoolArray) -> bool:
+def _plays_on(take: int, parts: dict[int, BoolArray], audible: BoolArray) -> bool:
     elsewhere = np.logical_or.reduce([s for i, s in parts.items() if i != take]) & ~parts[take]
-    return bool((heard[take] & elsewhere).sum() > _UNUSED * elsewhere.sum())
+    return bool((audible[take] & elsewhere).sum() > _UNUSED * elsewhere.sum())
 
 
-def _one_way(found: Sequence[Comp]) -> list[Comp]:
+def _one_way(comps: Sequence[Comp]) -> list[Comp]:
     """Keep of two that are made of each other the one that is covered more."""
     kept: list[Comp] = []
-    for comp in sorted(found, key=lambda c: -c.covered):
+    for comp in sorted(comps, key=lambda c: -c.covered):
         if not any(comp.track in other.takes for other in kept):
             kept.append(comp)
     return sorted(kept, key=lambda c: c.track)

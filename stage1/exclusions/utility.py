@@ -39,11 +39,11 @@ _COMPARED = 24
 
 
 def may_be_timecode(envelope: Float32Array) -> bool:
-    """Whether a track is as steady as timecode, by its K-weighted power each 10 ms."""
-    heard = envelope[envelope > _SILENT_POWER]
-    if heard.size < 100 * _LOOK_S:
+    """Whether K-weighted power each 10 ms, ``(segments,)``, is as steady as timecode."""
+    audible = envelope[envelope > _SILENT_POWER]
+    if audible.size < 100 * _LOOK_S:
         return False
-    low, high = 10.0 * np.log10(np.percentile(heard, [10, 90]))
+    low, high = 10.0 * np.log10(np.percentile(audible, [10, 90]))
     return bool(high - low < _STEADY_DB)
 
 
@@ -63,10 +63,10 @@ def is_timecode(samples: Samples, envelope: Float32Array) -> bool:
     rate = samples.sample_rate
     start = max(round((middle / 100.0 - _LOOK_S / 2.0) * rate), 0)
     audio = samples.read_at(start, round(_LOOK_S * rate))
-    return any(_has_sync_words(channel.astype(np.float64), rate) for channel in audio)
+    return any(_has_sync_codes(channel.astype(np.float64), rate) for channel in audio)
 
 
-def _has_sync_words(x: Float64Array, rate: int) -> bool:
+def _has_sync_codes(x: Float64Array, rate: int) -> bool:
     x = x - x.mean()
     negative = np.signbit(x)
     before = np.flatnonzero(negative[1:] != negative[:-1])
@@ -79,8 +79,8 @@ def _has_sync_words(x: Float64Array, rate: int) -> bool:
         return False
     for word in (_SYNC, _SYNC[::-1]):  # played backwards too
         windows = np.lib.stride_tricks.sliding_window_view(bits, word.size)
-        found = np.flatnonzero((windows == word).all(axis=1))
-        if found.size >= _FEWEST_FRAMES and np.median(np.diff(found)) == _FRAME_BITS:
+        matches = np.flatnonzero((windows == word).all(axis=1))
+        if matches.size >= _FEWEST_FRAMES and np.median(np.diff(matches)) == _FRAME_BITS:
             return True
     return False
 

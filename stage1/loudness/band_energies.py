@@ -38,8 +38,8 @@ def first_order(low_hz: float, high_hz: float, sample_rate: int) -> Float64Array
     ndarray, shape (2, 3)
         ``b0 b1 a1`` of each; the identity for an edge at 0 or from the Nyquist frequency on.
     """
-    found = _edges(low_hz, high_hz, sample_rate, 1)
-    return np.array([(1.0, 0.0, 0.0) if s is None else (s[0], s[1], s[4]) for s in found])
+    sections = _edges(low_hz, high_hz, sample_rate, 1)
+    return np.array([(1.0, 0.0, 0.0) if s is None else (s[0], s[1], s[4]) for s in sections])
 
 
 def second_order(low_hz: float, high_hz: float, sample_rate: int) -> Float64Array:
@@ -50,8 +50,10 @@ def second_order(low_hz: float, high_hz: float, sample_rate: int) -> Float64Arra
     ndarray, shape (2, 5)
         ``b0 b1 b2 a1 a2`` of each; the identity for an edge at 0 or from the Nyquist frequency on.
     """
-    found = _edges(low_hz, high_hz, sample_rate, 2)
-    return np.array([(1.0, 0.0, 0.0, 0.0, 0.0) if s is None else (*s[:3], *s[4:]) for s in found])
+    sections = _edges(low_hz, high_hz, sample_rate, 2)
+    return np.array(
+        [(1.0, 0.0, 0.0, 0.0, 0.0) if s is None else (*s[:3], *s[4:]) for s in sections]
+    )
 
 
 @kernel

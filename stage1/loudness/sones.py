@@ -137,7 +137,7 @@ def _passages(samples: Samples, active: BoolArray) -> list[tuple[Float64Array, B
     rate = samples.sample_rate
     lead = round(PRE_ROLL_S * rate)
     length = PASSAGE_HOPS * rate // 10
-    found = []
+    passages = []
     for hop in _passage_starts(active):
         audio = samples.read_at(hop * rate // 10 - lead, lead + length)
         doubled = audio.shape[0] == 2 and np.array_equal(audio[0], audio[1])
@@ -149,8 +149,8 @@ def _passages(samples: Samples, active: BoolArray) -> list[tuple[Float64Array, B
         hops = hop + np.floor(time_s * 10.0 + 1e-9).astype(int)
         inside = (time_s >= 0.0) & (hops < active.size)
         inside[inside] = active[hops[inside]]
-        found.append((powers, inside))
-    return found
+        passages.append((powers, inside))
+    return passages
 
 
 def _n5(passages: list[tuple[Float64Array, BoolArray]], unit_db_spl: float) -> tuple[float, float]:

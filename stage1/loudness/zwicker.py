@@ -371,7 +371,7 @@ def loudness(
 
 
 def percentile_loudness(sone: Float64Array, *, exceeded_percent: float = 5.0) -> float:
-    """Return the loudness exceeded in a share of the time: N5 for 5 %; 0 for no time at all."""
+    """Return the percentile loudness in sone, such as N5, of ``(frames,)``; 0 if empty."""
     return float(np.percentile(sone, 100.0 - exceeded_percent)) if sone.size else 0.0
 
 

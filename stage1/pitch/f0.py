@@ -33,7 +33,15 @@ from pipeline.units import BoolArray, Float32Array, Float64Array
 from stage1.pitch.pesto import SAMPLE_RATE as PESTO_RATE
 from stage1.pitch.pesto import load_pesto
 from stage1.pitch.pyin import pyin_track
-from stage1.pitch.windows import C8_HZ, GLIDE_SCORE, GLIDE_VOICED, WINDOW_S, Heard, hear, joined
+from stage1.pitch.windows import (
+    C8_HZ,
+    GLIDE_SCORE,
+    GLIDE_VOICED,
+    WINDOW_S,
+    WindowPitch,
+    hear,
+    joined,
+)
 from stage1.signal.segments import Passages, measure_activity, window_middles
 
 __all__ = ["F0Estimate", "Mode", "estimate_f0"]
@@ -163,7 +171,7 @@ def estimate_f0(
     )
     if middles.size == 0:
         return _NOTHING
-    heard = joined(
+    pitch = joined(
         [
             hear(
                 Passages(samples, middles[i : i + BATCH_WINDOWS], length_s=WINDOW_S), sparse=sparse
@@ -172,11 +180,11 @@ def estimate_f0(
         ]
     )
     published_hz = (
-        _larger_mean(heard.pyin_hz[heard.voiced], heard.pesto_hz)
+        _larger_mean(pitch.pyin_hz[pitch.voiced], pitch.pesto_hz)
         if sparse
         else _published_full(samples)
     )
-    return _decide(heard, published_hz)
+    return _decide(pitch, published_hz)
 
 
 def _quantile(values: Float64Array, weights: Float64Array, share: float) -> float:
@@ -197,10 +205,10 @@ def _weights(level: Float64Array) -> Float64Array:
     return np.asarray(np.clip((level_db - SILENT_DB) / (FULL_DB - SILENT_DB), 1e-9, 1.0))
 
 
-def _downward_drift(heard: Heard, weights: Float64Array) -> float:
+def _downward_drift(pitch: WindowPitch, weights: Float64Array) -> float:
     """Mean fall of pYIN's pitch in cents a frame; melodies go up as often as down."""
-    step = 1200.0 * np.log2(heard.pyin_hz[:, 1:] / heard.pyin_hz[:, :-1])
-    use = heard.voiced[:, 1:] & heard.voiced[:, :-1] & (np.abs(step) < MAX_STEP_CENTS)
+    step = 1200.0 * np.log2(pitch.pyin_hz[:, 1:] / pitch.pyin_hz[:, :-1])
+    use = pitch.voiced[:, 1:] & pitch.voiced[:, :-1] & (np.abs(step) < MAX_STEP_CENTS)
     counted = weights[:, None] * use
     if not counted.any():
         return 0.0
@@ -209,40 +217,40 @@ def _downward_drift(heard: Heard, weights: Float64Array) -> float:
     )
 
 
-def _decide(heard: Heard, published_hz: float) -> F0Estimate:
-    weights = _weights(heard.level)
+def _decide(pitch: WindowPitch, published_hz: float) -> F0Estimate:
+    weights = _weights(pitch.level)
 
     def mean(values: npt.NDArray[np.floating] | BoolArray) -> float:
         return float(np.average(values, weights=weights))
 
-    voiced = heard.voiced.mean(axis=1)
+    voiced = pitch.voiced.mean(axis=1)
     # What pYIN hears throughout a smeared window counts like a match, and no match counts more.
-    score = np.where(voiced >= GLIDE_VOICED, GLIDE_SCORE, np.minimum(heard.score, GLIDE_SCORE))
+    score = np.where(voiced >= GLIDE_VOICED, GLIDE_SCORE, np.minimum(pitch.score, GLIDE_SCORE))
     trusted = weights * score * (score >= MIN_SCORE)
-    f0_hz = _quantile(heard.f0_hz, trusted, 0.5)
-    decay_db = _quantile(heard.decay_db, weights * (weights > SOUNDING), 0.5)
+    f0_hz = _quantile(pitch.f0_hz, trusted, 0.5)
+    decay_db = _quantile(pitch.decay_db, weights * (weights > SOUNDING), 0.5)
     confidence = _confidence(
-        score=mean(heard.score),
-        recall=mean(heard.recall),
+        score=mean(pitch.score),
+        recall=mean(pitch.recall),
         voiced=mean(voiced),
-        pesto=mean(heard.confident.mean(axis=1)),
+        pesto=mean(pitch.confident.mean(axis=1)),
         low=min(max((LOW_HZ - f0_hz) / (LOW_HZ - LOWER_HZ), 0.0), 1.0) if f0_hz > 0.0 else 0.0,
         decay_db=0.0 if math.isnan(decay_db) else decay_db,
-        fall_share=mean(np.nan_to_num(heard.fall_cents) > FALL_CENTS),
-        drift_cents=_downward_drift(heard, weights),
+        fall_share=mean(np.nan_to_num(pitch.fall_cents) > FALL_CENTS),
+        drift_cents=_downward_drift(pitch, weights),
     )
     pitched = confidence >= 0.5 and f0_hz > 0.0
     return F0Estimate(
         f0_hz=f0_hz if pitched else math.nan,
-        f0_low_hz=_quantile(heard.f0_hz, trusted, 0.05) if pitched else math.nan,
-        f0_high_hz=_quantile(heard.f0_hz, trusted, 0.95) if pitched else math.nan,
+        f0_low_hz=_quantile(pitch.f0_hz, trusted, 0.05) if pitched else math.nan,
+        f0_high_hz=_quantile(pitch.f0_hz, trusted, 0.95) if pitched else math.nan,
         voiced_share=mean(voiced),
         confidence=confidence if pitched else min(confidence, 0.49),
-        pyin_hz=_median(heard.pyin_hz[heard.voiced]),
-        pesto_hz=_median(heard.pesto_hz[heard.confident & np.isfinite(heard.pesto_hz)]),
-        pesto_share=mean(heard.confident.mean(axis=1)),
-        agreement=mean(heard.agree),
-        strength=mean(heard.recall),
+        pyin_hz=_median(pitch.pyin_hz[pitch.voiced]),
+        pesto_hz=_median(pitch.pesto_hz[pitch.confident & np.isfinite(pitch.pesto_hz)]),
+        pesto_share=mean(pitch.confident.mean(axis=1)),
+        agreement=mean(pitch.agree),
+        strength=mean(pitch.recall),
         published_hz=published_hz,
     )
 

@@ -14,7 +14,7 @@ from stage1.pitch.pesto import load_pesto
 from stage1.pitch.pyin import pyin
 from stage1.signal.segments import Passages
 
-__all__ = ["C8_HZ", "FMIN_HZ", "WINDOW_S", "Heard", "hear", "joined"]
+__all__ = ["C8_HZ", "FMIN_HZ", "WINDOW_S", "WindowPitch", "hear", "joined"]
 
 
 C8_HZ = 4186.009044809578
@@ -46,7 +46,7 @@ PIECES = 8
 
 
 @dataclass(frozen=True)
-class Heard:
+class WindowPitch:
     """What was heard; the first axis of all is the window.
 
     Parameters
@@ -84,13 +84,13 @@ class Heard:
     fall_cents: Float64Array
 
 
-def joined(parts: list[Heard]) -> Heard:
+def joined(parts: list[WindowPitch]) -> WindowPitch:
     """Return what was heard in several batches of windows, in their order."""
-    names = [field.name for field in fields(Heard)]
-    return Heard(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    names = [field.name for field in fields(WindowPitch)]
+    return WindowPitch(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def hear(passages: Passages, *, sparse: bool) -> Heard:
+def hear(passages: Passages, *, sparse: bool) -> WindowPitch:
     """Run both estimators on windows of :data:`WINDOW_S` and find the pitch that fits each.
 
     Parameters
@@ -134,7 +134,7 @@ def hear(passages: Passages, *, sparse: bool) -> Heard:
     )
     f0_hz = np.where(gliding, from_pyin, fit.f0_hz)
     level, decay_db = _levels(windows)
-    return Heard(
+    return WindowPitch(
         level=level,
         decay_db=decay_db,
         pyin_hz=frames.f0_hz,

@@ -23,7 +23,16 @@ from pipeline.roles import SUBGROUP_OF, Role, Subgroup
 from pipeline.units import Float64Array
 from stage1.timbre.descriptors import TIMBRE_NAMES
 
-__all__ = ["CLASSES", "CLASS_OF", "CONFIDENT", "SUBGROUPS", "WEIGHTS", "Audible", "Heard", "hear"]
+__all__ = [
+    "CLASSES",
+    "CLASS_OF",
+    "CONFIDENT",
+    "SUBGROUPS",
+    "WEIGHTS",
+    "Audible",
+    "SoundRole",
+    "hear",
+]
 
 
 WEIGHTS = Path(__file__).parent / "weights" / "sound.safetensors"
@@ -110,7 +119,7 @@ class Audible(Protocol):
 
 
 @dataclass(frozen=True)
-class Heard:
+class SoundRole:
     """What a track is taken for by its sound.
 
     Parameters
@@ -133,7 +142,7 @@ class Heard:
     scores: dict[str, float]
 
 
-def hear(features: Audible) -> Heard:
+def hear(features: Audible) -> SoundRole:
     """Tell what a track is from its sound.
 
     Parameters
@@ -143,7 +152,7 @@ def hear(features: Audible) -> Heard:
 
     Returns
     -------
-    Heard
+    SoundRole
 
     Raises
     ------
@@ -155,7 +164,7 @@ def hear(features: Audible) -> Heard:
         msg = f"expected {len(TIMBRE_NAMES)} descriptors, got {timbre.size}: analyse again"
         raise ValueError(msg)
     if not timbre.any():
-        return Heard(Role.UNKNOWN, Subgroup.OTHER.value, 0.0, {})
+        return SoundRole(Role.UNKNOWN, Subgroup.OTHER.value, 0.0, {})
     weights = _weights(WEIGHTS)
     z = standardised(timbre[:-_IMAGE], weights)
     of_roles = linear_probabilities(z, weights)
@@ -168,7 +177,7 @@ def hear(features: Audible) -> Heard:
     if best == Subgroup.LEAD_VOCALS and timbre[_SIDE_TO_MID] > WIDE_DB:
         scores[Subgroup.BACKING_VOCALS.value] = scores.pop(Subgroup.LEAD_VOCALS.value)
         role, best = Role.BACKING_VOCAL, Subgroup.BACKING_VOCALS
-    return Heard(role, best.value, round(confidence, 4), scores)
+    return SoundRole(role, best.value, round(confidence, 4), scores)
 
 
 Weights = Mapping[str, npt.NDArray[Any]]

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from pipeline.roles import SUBGROUP_OF, Role, Subgroup
 
-__all__ = ["HeardSound", "Verdict", "weigh"]
+__all__ = ["Evidence", "Verdict", "weigh"]
 
 SILENT_NAME = 0.3
 """A name of less confidence says nothing."""
@@ -25,7 +25,7 @@ DOUBT = 0.3
 """What a contradiction takes from a clear name's confidence."""
 
 # Only these are told from the rest surely enough to speak against a name.
-_HEARD_WELL: frozenset[str] = frozenset(
+_RELIABLE: frozenset[str] = frozenset(
     {Subgroup.DRUMS, Subgroup.GUITARS, Subgroup.LEAD_VOCALS, Subgroup.BACKING_VOCALS}
 )
 # One voice sings like another, and speech is a voice too; hands and sticks strike alike.
@@ -37,7 +37,7 @@ _FAMILIES: tuple[frozenset[str], ...] = (
 _NAMED_BY_USE = frozenset({Role.EFFECT, Role.SAMPLE, Role.AMBIENCE})
 
 
-class HeardSound(Protocol):
+class Evidence(Protocol):
     """What a track sounds like, as :func:`stage1.recognition.classifier.hear` returns it."""
 
     @property
@@ -71,7 +71,7 @@ def _alike(one: str, other: str) -> bool:
 
 
 def weigh(
-    role: Role, confidence: float, reason: str, heard: HeardSound | None, *, by_user: bool = False
+    role: Role, confidence: float, reason: str, sound: Evidence | None, *, by_user: bool = False
 ) -> Verdict:
     """Weigh a name's role against the sound.
 
@@ -79,7 +79,7 @@ def weigh(
     ----------
     role, confidence, reason
         What the name says.
-    heard
+    sound
         What the sound says; None if it was not asked, or is silent.
     by_user
         The role is the user's own and stands, whatever it sounds like.
@@ -88,21 +88,21 @@ def weigh(
     -------
     Verdict
     """
-    if heard is None:
+    if sound is None:
         return Verdict(role, confidence, reason)
-    sounds = f"sounds like {heard.role.value.replace('_', ' ')} ({heard.confidence:.2f})"
+    sounds = f"sounds like {sound.role.value.replace('_', ' ')} ({sound.confidence:.2f})"
     if role == Role.UNKNOWN or (confidence < SILENT_NAME and not by_user):
-        if heard.confidence >= BELIEVED and not by_user:
-            return Verdict(heard.role, heard.confidence, f"{sounds}; {reason}")
+        if sound.confidence >= BELIEVED and not by_user:
+            return Verdict(sound.role, sound.confidence, f"{sounds}; {reason}")
         return Verdict(role, confidence, reason)
-    if _alike(SUBGROUP_OF[role], heard.subgroup):
-        agreed = 1.0 - (1.0 - confidence) * (1.0 - 0.5 * heard.confidence)
+    if _alike(SUBGROUP_OF[role], sound.subgroup):
+        agreed = 1.0 - (1.0 - confidence) * (1.0 - 0.5 * sound.confidence)
         return Verdict(role, max(confidence, round(agreed, 2)), reason)
-    unsure = heard.confidence < STRONG or heard.subgroup not in _HEARD_WELL
+    unsure = sound.confidence < STRONG or sound.subgroup not in _RELIABLE
     if unsure or role in _NAMED_BY_USE:
         return Verdict(role, confidence, reason)
     if by_user or confidence >= WEAK_NAME:
         sure = confidence if by_user else max(confidence - DOUBT, SILENT_NAME)
         return Verdict(role, sure, reason, f"{sounds}, not like {role.value.replace('_', ' ')}")
     said = f"{sounds}, though its name may mean {role.value.replace('_', ' ')}"
-    return Verdict(heard.role, heard.confidence * 0.9, f"{said} ({reason})", said)
+    return Verdict(sound.role, sound.confidence * 0.9, f"{said} ({reason})", said)

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Literal
 
 from pipeline.roles import SUBGROUP_OF, Role, Subgroup
-from stage1.recognition.spelling import FUZZY_LETTERS, near_words, split_name
+from stage1.recognition.spelling import FUZZY_LETTERS, near_terms, split_name
 from stage1.recognition.vocabulary import (
     Entry,
     Lexicon,
@@ -24,7 +24,7 @@ from stage1.recognition.vocabulary import (
     vocabulary_data,
 )
 
-__all__ = ["Hit", "Words", "read_name"]
+__all__ = ["Hit", "NameReading", "read_name"]
 
 Side = Literal["left", "right", ""]
 
@@ -56,7 +56,7 @@ class Hit:
 
 
 @dataclass(frozen=True)
-class Words:
+class NameReading:
     """What the words of one name say.
 
     Parameters
@@ -93,18 +93,18 @@ class Words:
 def _matches(tokens: list[str], lexicon: Lexicon) -> list[tuple[int, int, list[Entry]]]:
     """Return (start, end, entries) of the phrases found, longest first at each token."""
     longest = max(len(phrase) for phrase in lexicon)
-    found: list[tuple[int, int, list[Entry]]] = []
+    matches: list[tuple[int, int, list[Entry]]] = []
     start = 0
     while start < len(tokens):
         for length in range(min(longest, len(tokens) - start), 0, -1):
             entries = lexicon.get(tuple(tokens[start : start + length]))
             if entries:
-                found.append((start, start + length, entries))
+                matches.append((start, start + length, entries))
                 start += length
                 break
         else:
             start += 1
-    return found
+    return matches
 
 
 def _without_index(tokens: list[str], lexicon: Lexicon) -> list[str]:
@@ -118,21 +118,21 @@ def _without_index(tokens: list[str], lexicon: Lexicon) -> list[str]:
 
 def _number(tokens: list[str], used: set[int]) -> int | None:
     marks = vocabulary_data()["marks"]
-    words = marks["numbers"]
+    numerals = marks["numbers"]
     for index, token in enumerate(tokens):
         counts = tokens[index + 1 : index + 2]
         if index in used or (counts and counts[0] in marks["units"]):
             continue
         if token.isdigit() and 0 < int(token) <= _MAX_NUMBER:
             return int(token)
-        if token in words and index > 0:
-            return int(words.index(token)) + 1
+        if token in numerals and index > 0:
+            return int(numerals.index(token)) + 1
     return None
 
 
 def _fuzzy_hit(token: str, index: int, lexicon: Lexicon) -> Hit | None:
     """Return what a misspelled or abbreviated word means, where only one subgroup is near."""
-    near = near_words(token)
+    near = near_terms(token)
     entries = [e for word in near for e in lexicon.get((word,), []) if e.kind == "role"]
     if not entries or len({SUBGROUP_OF[Role(e.value)] for e in entries}) > 1:
         return None
@@ -142,7 +142,7 @@ def _fuzzy_hit(token: str, index: int, lexicon: Lexicon) -> Hit | None:
 
 
 @cache
-def read_name(name: str, context: Subgroup | None = None) -> Words:
+def read_name(name: str, context: Subgroup | None = None) -> NameReading:
     """Say what the words of a track's name mean.
 
     Parameters
@@ -157,24 +157,24 @@ def read_name(name: str, context: Subgroup | None = None) -> Words:
     >>> read_name("03_LeadVox DBL").hits[0].role
     <Role.LEAD_VOCAL: 'lead_vocal'>
     """
-    words = lexicon()
+    known = lexicon()
     if context is not None:
         plain = read_name(name)
         if any(hit.strength == Strength.STRONG for hit in plain.hits):
             return plain
-        words = words | {
-            phrase: entries + [e for e in words.get(phrase, []) if e.kind != "role"]
+        known = known | {
+            phrase: entries + [e for e in known.get(phrase, []) if e.kind != "role"]
             for phrase, entries in context_lexicon(context).items()
         }
-    tokens = _without_index(split_name(name), words)
+    tokens = _without_index(split_name(name), known)
     reading = _Reading(tokens)
-    for start, end, entries in _matches(tokens, words):
+    for start, end, entries in _matches(tokens, known):
         reading.add(start, end, entries)
     for index, token in enumerate(tokens):
-        if index not in reading.used and (hit := _fuzzy_hit(token, index, words)):
+        if index not in reading.used and (hit := _fuzzy_hit(token, index, known)):
             reading.hits.append(hit)
             reading.used.add(index)
-    return reading.words()
+    return reading.result()
 
 
 @dataclass
@@ -229,7 +229,7 @@ class _Reading:
         if "quality" not in by_kind:
             self.silent |= span
 
-    def words(self) -> Words:
+    def result(self) -> NameReading:
         """Return what the name means."""
         tokens, kinds = self.tokens, self.kinds
         hits = sorted(self.hits, key=lambda hit: hit.start)
@@ -244,7 +244,7 @@ class _Reading:
             for index, token in enumerate(tokens)
             if index not in self.silent and not token.isdigit() and len(token) > (index == 0)
         )
-        return Words(
+        return NameReading(
             hits=tuple(hits),
             side="left" if side == "left" else "right" if side == "right" else "",
             side_spelled=len(spelled) >= _SPELLED_SIDE,

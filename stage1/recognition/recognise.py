@@ -15,8 +15,8 @@ from typing import Literal
 
 from pipeline.roles import SUBGROUP_OF, Presence, Role, Subgroup
 from pipeline.session.settings import TrackOverrides
-from stage1.recognition.fusion import HeardSound, weigh
-from stage1.recognition.names import Words, read_name
+from stage1.recognition.fusion import Evidence, weigh
+from stage1.recognition.names import NameReading, read_name
 from stage1.recognition.role_choice import FLAVOURS, choose, fallback, with_marks
 from stage1.recognition.vocabulary import Strength, vocabulary_data
 
@@ -113,7 +113,7 @@ class _Draft:
     """A recognition under work, with the words that it came from."""
 
     name: str
-    words: Words
+    reading: NameReading
     folder: str
     role: Role
     confidence: float
@@ -131,7 +131,7 @@ def recognise(
     *,
     folders: Sequence[str] | None = None,
     overrides: Sequence[TrackOverrides | None] | None = None,
-    heard: Sequence[HeardSound | None] | None = None,
+    sounds: Sequence[Evidence | None] | None = None,
 ) -> tuple[Recognition, ...]:
     """Recognise all tracks of a session together.
 
@@ -143,7 +143,7 @@ def recognise(
         The folder of each name, where it is not the path's own parent.
     overrides
         What ``session.toml`` says, one entry (or None) a name; it always wins.
-    heard
+    sounds
         What each track sounds like; it decides where the name says nothing.
 
     Returns
@@ -161,27 +161,27 @@ def recognise(
     >>> [r.role.value for r in recognise(["Kick In.wav", "Gtr L.wav", "Gtr R.wav"])]
     ['kick', 'electric_guitar', 'electric_guitar']
     """
-    for other in (folders, overrides, heard):
+    for other in (folders, overrides, sounds):
         if other is not None and len(other) != len(names):
             raise ValueError(f"{len(other)} entries for {len(names)} names")
     parents = folders if folders is not None else [_parent(name) for name in names]
     wishes = overrides if overrides is not None else [None] * len(names)
     drafts = [_draft(name, folder) for name, folder in zip(names, parents, strict=True)]
-    for draft, wish in zip(drafts, wishes, strict=True):
-        if wish is not None and wish.role is not None:
-            draft.role, draft.confidence = wish.role, 1.0
+    for draft, override in zip(drafts, wishes, strict=True):
+        if override is not None and override.role is not None:
+            draft.role, draft.confidence = override.role, 1.0
             draft.subgroup = SUBGROUP_OF[draft.role].value
             draft.reason, draft.explicit = "role from session.toml", True
-    if heard is not None:
-        for draft, sound, wish in zip(drafts, heard, wishes, strict=True):
-            _weigh_sound(draft, sound, by_user=wish is not None and wish.role is not None)
+    if sounds is not None:
+        for draft, sound, override in zip(drafts, sounds, wishes, strict=True):
+            _weigh_sound(draft, sound, by_user=override is not None and override.role is not None)
     _settle_leads(drafts)
     _settle_singers(drafts)
     _settle_sides(drafts)
-    found = _told_apart(drafts, [_finish(draft) for draft in drafts])
+    records = _distinguished(drafts, [_finish(draft) for draft in drafts])
     return tuple(
-        record if wish is None else _overridden(record, wish)
-        for record, wish in zip(found, wishes, strict=True)
+        record if override is None else _overridden(record, override)
+        for record, override in zip(records, wishes, strict=True)
     )
 
 
@@ -197,13 +197,13 @@ def _stem(name: str) -> str:
 
 def _draft(name: str, folder: str) -> _Draft:
     folder_role, folder_subgroup, folder_sure = _folder(folder)
-    words = read_name(_stem(name), folder_subgroup)
-    role, confidence, reason = choose(words)
+    reading = read_name(_stem(name), folder_subgroup)
+    role, confidence, reason = choose(reading)
     if role is None and folder_role is not None:
         role, confidence = folder_role, folder_sure
         reason = f"inherited from the folder {folder!r}"
     elif role is None:
-        role, confidence, reason = fallback(words)
+        role, confidence, reason = fallback(reading)
     elif folder_subgroup is not None and SUBGROUP_OF[role] == folder_subgroup:
         confidence = min(0.98, confidence + 0.25)
         reason += f", in the folder {folder!r}"
@@ -213,25 +213,27 @@ def _draft(name: str, folder: str) -> _Draft:
     ):
         role, confidence = folder_role, folder_sure
         reason = f"inherited from the folder {folder!r}"
-    role = with_marks(role, words, folder_subgroup)
+    role = with_marks(role, reading, folder_subgroup)
     subgroup: str = SUBGROUP_OF[role]
     if folder_subgroup is not None and subgroup in vocabulary_data()["folder_keeps"].get(
         folder_subgroup, []
     ):
         subgroup = folder_subgroup
         reason += f", kept with the folder {folder!r}"
-    explicit = any(h.strength == Strength.STRONG and h.role == Role.LEAD_VOCAL for h in words.hits)
+    explicit = any(
+        h.strength == Strength.STRONG and h.role == Role.LEAD_VOCAL for h in reading.hits
+    )
     return _Draft(
         name,
-        words,
+        reading,
         folder,
         role,
         confidence,
         reason,
         subgroup=str(subgroup),
         explicit=explicit,
-        number=words.number,
-        side=words.side,
+        number=reading.number,
+        side=reading.side,
     )
 
 
@@ -241,19 +243,19 @@ def _folder(folder: str) -> tuple[Role | None, Subgroup | None, float]:
 
     A folder "Loops" or "FX" in one that names an instrument says nothing more.
     """
-    found = [_folder_part(part) for part in reversed(PurePosixPath(folder).parts)]
-    named = [one for one in found if one[1] is not None]
+    parts = [_folder_part(part) for part in reversed(PurePosixPath(folder).parts)]
+    named = [one for one in parts if one[1] is not None]
     instruments = [one for one in named if one[0] not in FLAVOURS]
     return next(iter(instruments or named), (None, None, 0.0))
 
 
 def _folder_part(part: str) -> tuple[Role | None, Subgroup | None, float]:
-    words = read_name(part)
-    role, confidence, _ = choose(words)
+    reading = read_name(part)
+    role, confidence, _ = choose(reading)
     if role is None and part.lower() in set(Subgroup):
         return None, Subgroup(part.lower()), 0.8
     if role is not None and confidence >= UNSURE_BELOW:
-        role = with_marks(role, words, None)
+        role = with_marks(role, reading, None)
         return role, SUBGROUP_OF[role], round(confidence * 0.85, 2)
     return None, None, 0.0
 
@@ -263,7 +265,7 @@ def _change(draft: _Draft, role: Role, confidence: float, reason: str) -> None:
     draft.subgroup = SUBGROUP_OF[role].value
 
 
-def _weigh_sound(draft: _Draft, sound: HeardSound | None, *, by_user: bool) -> None:
+def _weigh_sound(draft: _Draft, sound: Evidence | None, *, by_user: bool) -> None:
     verdict = weigh(draft.role, draft.confidence, draft.reason, sound, by_user=by_user)
     if verdict.role != draft.role:
         draft.subgroup = SUBGROUP_OF[verdict.role].value
@@ -278,8 +280,8 @@ def _settle_leads(drafts: list[_Draft]) -> None:
     if Role.LEAD_VOCAL in roles or Role.BACKING_VOCAL not in roles:
         return
     for draft in drafts:
-        if draft.role == Role.SYNTH_LEAD and not draft.words.hits and not draft.explicit:
-            role = Role.VOCAL_DOUBLE if draft.words.is_double else Role.LEAD_VOCAL
+        if draft.role == Role.SYNTH_LEAD and not draft.reading.hits and not draft.explicit:
+            role = Role.VOCAL_DOUBLE if draft.reading.is_double else Role.LEAD_VOCAL
             _change(draft, role, 0.6, "the only lead beside backing vocals")
 
 
@@ -287,11 +289,11 @@ def _settle_singers(drafts: list[_Draft]) -> None:
     """Beside an explicit lead, or in a crowd, numbered voices are backing vocals."""
     generic = [d for d in drafts if d.role == Role.LEAD_VOCAL and not d.explicit]
     has_lead = any(d.role == Role.LEAD_VOCAL and d.explicit for d in drafts)
-    singers = sum(not d.words.is_take for d in generic)  # takes are of one of them
+    singers = sum(not d.reading.is_take for d in generic)  # takes are of one of them
     for draft in generic:
         first = (draft.number or 1) == 1
         # A numbered voice beside "Lead Vox" sings behind it; a lone "Vox" may be a second lead.
-        if has_lead and draft.number is not None and not draft.words.is_lead:
+        if has_lead and draft.number is not None and not draft.reading.is_lead:
             _change(draft, Role.BACKING_VOCAL, 0.55, f"{draft.reason}, beside a lead vocal")
         elif not has_lead and singers > _MANY_SINGERS and not first:
             _change(draft, Role.BACKING_VOCAL, 0.45, f"{draft.reason}, one of many voices")
@@ -300,7 +302,7 @@ def _settle_singers(drafts: list[_Draft]) -> None:
 def _settle_sides(drafts: list[_Draft]) -> None:
     """Believe a side where its counterpart exists; read "OH 1" and "OH 2" as left and right."""
     for draft in drafts:
-        if draft.side and not draft.words.side_spelled:
+        if draft.side and not draft.reading.side_spelled:
             counterpart = any(
                 other.role == draft.role and other.side not in {"", draft.side} for other in drafts
             )
@@ -314,13 +316,13 @@ def _settle_sides(drafts: list[_Draft]) -> None:
                 draft.reason += ", 1 and 2 read as left and right"
     for role in (Role.PIANO, Role.ORGAN):
         mine = [d for d in drafts if d.role == role and not d.side]
-        ends = {_register(d.words): d for d in mine}
+        ends = {_register(d.reading): d for d in mine}
         if len(mine) == 2 and set(ends) == {"low", "high"}:
             ends["low"].side, ends["high"].side = "left", "right"
 
 
-def _register(words: Words) -> str:
-    tokens = {token for hit in words.hits for token in hit.phrase} | set(words.rest)
+def _register(reading: NameReading) -> str:
+    tokens = {token for hit in reading.hits for token in hit.phrase} | set(reading.rest)
     if tokens & {"low", "lo"}:
         return "low"
     return "high" if tokens & {"high", "hi", "top"} else ""
@@ -328,18 +330,18 @@ def _register(words: Words) -> str:
 
 def _source(draft: _Draft) -> str:
     """Return the key shared by the microphones, the pair's halves and the doubles of a source."""
-    words = draft.words
+    reading = draft.reading
     family = Role.LEAD_VOCAL if draft.role == Role.VOCAL_DOUBLE else draft.role
     parts: list[str] = [family.value]
     chosen = {draft.role, family}
-    for hit in words.hits:
+    for hit in reading.hits:
         tells = draft.role in _BROAD if hit.role in chosen else draft.role not in _ONE_SOURCE
         if hit.is_tap and hit.role != draft.role:
             continue
         if tells and hit.strength > Strength.GUESS and not hit.fuzzy:
             parts.extend(hit.phrase)
-    is_end = (draft.side and not words.side) or draft.role in {Role.KICK, Role.SNARE}
-    parts.extend(token for token in words.rest if not (is_end and token in _ENDS))
+    is_end = (draft.side and not reading.side) or draft.role in {Role.KICK, Role.SNARE}
+    parts.extend(token for token in reading.rest if not (is_end and token in _ENDS))
     if draft.number is not None and draft.role not in _ONE_SOURCE:
         parts.append(str(draft.number))
     if family == Role.UNKNOWN or draft.by_sound:  # the name tells no source
@@ -348,10 +350,10 @@ def _source(draft: _Draft) -> str:
 
 
 def _finish(draft: _Draft) -> Recognition:
-    words = draft.words
+    reading = draft.reading
     # "Conga Lo" and "Piano Low" are registers; only a drum has an underside.
     has_underside = draft.role in {Role.SNARE, Role.KICK, Role.TOM, Role.HI_HAT}
-    position = "" if words.position == "bottom" and not has_underside else words.position
+    position = "" if reading.position == "bottom" and not has_underside else reading.position
     return Recognition(
         name=draft.name,
         role=draft.role,
@@ -362,30 +364,30 @@ def _finish(draft: _Draft) -> Recognition:
         source=_source(draft),
         position=position,
         number=draft.number,
-        is_double=words.is_double or words.is_wet or draft.role == Role.VOCAL_DOUBLE,
+        is_double=reading.is_double or reading.is_wet or draft.role == Role.VOCAL_DOUBLE,
         contradiction=draft.contradiction,
         by_sound=draft.by_sound,
-        is_guide=words.is_guide,
-        is_take=words.is_take,
-        is_comp=words.is_comp,
+        is_guide=reading.is_guide,
+        is_take=reading.is_take,
+        is_comp=reading.is_comp,
     )
 
 
-def _told_apart(drafts: list[_Draft], found: list[Recognition]) -> list[Recognition]:
+def _distinguished(drafts: list[_Draft], records: list[Recognition]) -> list[Recognition]:
     """Give a number to each source that the file index alone tells apart ("03 Gtr", "04 Gtr").
 
     Microphones of one source differ in position, microphone or amplifier; its halves in the side.
     """
     seen: dict[tuple[object, ...], int] = {}
     result = []
-    for draft, record in zip(drafts, found, strict=True):
+    for draft, record in zip(drafts, records, strict=True):
         key = (
             record.subgroup,
             record.source,
             record.side,
             record.position,
             record.is_double,
-            draft.words.equipment,
+            draft.reading.equipment,
         )
         seen[key] = seen.get(key, 0) + 1
         is_another = seen[key] > 1 and record.role not in _ONE_SOURCE and not record.is_double
@@ -395,14 +397,14 @@ def _told_apart(drafts: list[_Draft], found: list[Recognition]) -> list[Recognit
     return result
 
 
-def _overridden(record: Recognition, wish: TrackOverrides) -> Recognition:
-    if wish.presence is not None:
-        record = replace(record, presence=wish.presence)
-    if wish.subgroup is not None:
+def _overridden(record: Recognition, override: TrackOverrides) -> Recognition:
+    if override.presence is not None:
+        record = replace(record, presence=override.presence)
+    if override.subgroup is not None:
         sure = max(record.confidence, 0.9)
         record = replace(
             record,
-            subgroup=wish.subgroup,
+            subgroup=override.subgroup,
             confidence=sure,
             reason=f"{record.reason}; subgroup from session.toml",
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from pipeline.roles import SUBGROUP_OF, Role, Subgroup
-from stage1.recognition.names import Hit, Words
+from stage1.recognition.names import Hit, NameReading
 from stage1.recognition.vocabulary import Strength, vocabulary_data
 
 __all__ = ["FLAVOURS", "choose", "fallback", "with_marks"]
@@ -23,7 +23,7 @@ _LOUD_WEAK = frozenset({Role.SYNTH, Role.SAXOPHONE})
 _PERCUSSIVE = frozenset({Role.PERCUSSION, Role.SHAKER, Role.TAMBOURINE})
 
 
-def choose(words: Words) -> tuple[Role | None, float, str]:
+def choose(reading: NameReading) -> tuple[Role | None, float, str]:
     """Weigh the hits of a name: the strongest wins, and of equals the last.
 
     Returns
@@ -31,11 +31,11 @@ def choose(words: Words) -> tuple[Role | None, float, str]:
     role, confidence, reason
         ``(None, 0.0, "")`` where no word speaks for a role.
     """
-    if not words.hits:
+    if not reading.hits:
         return None, 0.0, ""
-    if words.joined:
-        return _both(words)
-    hits = _without_rooms(words.hits)
+    if reading.joined:
+        return _both(reading)
+    hits = _without_rooms(reading.hits)
     top = max(hit.strength for hit in hits)
     best = [hit for hit in hits if hit.strength == top]
     roles = list(dict.fromkeys(hit.role for hit in best))
@@ -99,14 +99,14 @@ def _without_rooms(hits: Sequence[Hit]) -> Sequence[Hit]:
     return [hit for hit in hits if hit.role not in distant] if has_other else hits
 
 
-def _both(words: Words) -> tuple[Role, float, str]:
-    roles = list(dict.fromkeys(hit.role for hit in words.hits))
-    said = _quoted(words.hits)
+def _both(reading: NameReading) -> tuple[Role, float, str]:
+    roles = list(dict.fromkeys(hit.role for hit in reading.hits))
+    said = _quoted(reading.hits)
     if all(SUBGROUP_OF[role] == Subgroup.DRUMS for role in roles):
         return Role.DRUM_KIT, 0.45, f"named {said}: several drums in one track"
     if all(role in _PERCUSSIVE for role in roles):
         return Role.PERCUSSION, 0.8, f"named {said}"
-    strongest = max(words.hits, key=lambda hit: hit.strength)
+    strongest = max(reading.hits, key=lambda hit: hit.strength)
     return strongest.role, 0.4, f"named {said}: several sources in one track"
 
 
@@ -133,27 +133,27 @@ def _combined(one: Role, other: Role) -> Role | None:
     return _combinations().get(frozenset(pair))
 
 
-def fallback(words: Words) -> tuple[Role, float, str]:
+def fallback(reading: NameReading) -> tuple[Role, float, str]:
     """Return role, confidence and reason of a name without a word for a role."""
-    if words.is_backing:
+    if reading.is_backing:
         return Role.BACKING_VOCAL, 0.45, "named as a backing part"
-    if words.is_lead:
+    if reading.is_lead:
         return Role.SYNTH_LEAD, 0.4, "named as a lead, of what is not said"
-    if words.is_wet:
+    if reading.is_wet:
         return Role.EFFECT, 0.6, "named as an effect return"
-    if words.position in {"di", "amp"}:
+    if reading.position in {"di", "amp"}:
         return Role.ELECTRIC_GUITAR, 0.3, "perhaps an instrument's amplifier or direct signal"
     return Role.UNKNOWN, 0.0, "the name says nothing"
 
 
-def with_marks(role: Role, words: Words, folder: Subgroup | None) -> Role:
+def with_marks(role: Role, reading: NameReading, folder: Subgroup | None) -> Role:
     """Apply words such as "lead", "backing" and "double" to the role."""
-    if role == Role.LEAD_VOCAL and (words.is_backing or folder == Subgroup.BACKING_VOCALS):
+    if role == Role.LEAD_VOCAL and (reading.is_backing or folder == Subgroup.BACKING_VOCALS):
         return Role.BACKING_VOCAL
-    if role == Role.LEAD_VOCAL and (words.is_double or words.is_wet):
+    if role == Role.LEAD_VOCAL and (reading.is_double or reading.is_wet):
         return Role.VOCAL_DOUBLE
-    if words.is_lead and role == Role.ELECTRIC_GUITAR:
+    if reading.is_lead and role == Role.ELECTRIC_GUITAR:
         return Role.LEAD_GUITAR
-    if words.is_lead and role == Role.SYNTH:
+    if reading.is_lead and role == Role.SYNTH:
         return Role.SYNTH_LEAD
     return role

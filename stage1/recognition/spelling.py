@@ -17,14 +17,14 @@ from stage1.recognition.vocabulary import (
     PIECE,
     SPACELESS,
     fold,
-    marked_words,
-    role_words,
-    single_words,
-    spaceless_words,
-    words_in_phrases,
+    marked_terms,
+    role_terms,
+    single_terms,
+    spaceless_terms,
+    terms_in_phrases,
 )
 
-__all__ = ["FUZZY_LETTERS", "near_words", "split_name"]
+__all__ = ["FUZZY_LETTERS", "near_terms", "split_name"]
 
 _POSSESSIVE = re.compile(r"\b[^\W\d_]+['’]s\b")
 _LEET = {"0": "o", "1": "i", "3": "e", "4": "a", "5": "s", "7": "t"}
@@ -40,20 +40,20 @@ _SKELETON_LETTERS = 3
 
 
 @cache
-def _fuzzy_words() -> tuple[str, ...]:
-    return tuple(sorted(word for word in role_words() if len(word) >= FUZZY_LETTERS))
+def _fuzzy_terms() -> tuple[str, ...]:
+    return tuple(sorted(word for word in role_terms() if len(word) >= FUZZY_LETTERS))
 
 
 def _known(word: str) -> str | None:
     """Return the vocabulary's spelling of a word or of its plural, or None."""
-    if word in single_words() or word in words_in_phrases():
+    if word in single_terms() or word in terms_in_phrases():
         return word
     # "Saxx", "Basss"
     single = re.sub(r"(.)\1+$", r"\1", word)
-    if len(single) > 2 and single in role_words():
+    if len(single) > 2 and single in role_terms():
         return single
     singular = word[:-1]
-    if len(word) > 3 and word.endswith(("s", "z")) and singular in single_words():
+    if len(word) > 3 and word.endswith(("s", "z")) and singular in single_terms():
         return singular
     return None
 
@@ -68,7 +68,7 @@ def _without_leet(chunk: str) -> str | None:
         return None
     for one in ("i", "l"):
         word = "".join((_LEET | {"1": one}).get(c, c) for c in chunk.lower())
-        if word.isalpha() and word in role_words():
+        if word.isalpha() and word in role_terms():
             return word
     return None
 
@@ -81,24 +81,24 @@ def _without_swap(word: str) -> str | None:
     swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in range(len(word) - 1)} - {
         word
     }
-    found = swapped & (role_words() | marked_words())
-    return found.pop() if len(found) == 1 else None
+    matches = swapped & (role_terms() | marked_terms())
+    return matches.pop() if len(matches) == 1 else None
 
 
 @cache
 def _skeletons() -> dict[str, frozenset[str]]:
     """Return the words of the vocabulary by what is left of them without vowels."""
-    words: dict[str, set[str]] = {}
-    for word in role_words():
+    by_skeleton: dict[str, set[str]] = {}
+    for word in role_terms():
         if len(word) >= FUZZY_LETTERS - 1:
-            words.setdefault(_skeleton(word), set()).add(word)
-    return {key: frozenset(found) for key, found in words.items()}
+            by_skeleton.setdefault(_skeleton(word), set()).add(word)
+    return {key: frozenset(spellings) for key, spellings in by_skeleton.items()}
 
 
 def _skeleton(word: str) -> str:
     """Return what is heard of a word without its vowels: "plkz", "pluck" and "plucks" are one."""
-    heard = word.replace("ck", "k").replace("ph", "f").replace("c", "k").replace("z", "s")
-    bones = heard[:1] + "".join(c for c in heard[1:] if c not in "aeiouy")
+    phonetic = word.replace("ck", "k").replace("ph", "f").replace("c", "k").replace("z", "s")
+    bones = phonetic[:1] + "".join(c for c in phonetic[1:] if c not in "aeiouy")
     return re.sub(r"(.)\1+", r"\1", bones).removesuffix("s")
 
 
@@ -120,11 +120,11 @@ def _unglue(word: str) -> tuple[str, ...]:
             current = best[end]
             if current is None or len(candidate) < len(current):
                 best[end] = candidate
-    found = best[-1] or ()
-    short = sum(len(part) == 2 and part not in {"in", "di"} for part in found)
-    if not 1 < len(found) <= 4 or short > 1 or not any(part in role_words() for part in found):
+    parts = best[-1] or ()
+    short = sum(len(part) == 2 and part not in {"in", "di"} for part in parts)
+    if not 1 < len(parts) <= 4 or short > 1 or not any(part in role_terms() for part in parts):
         return ()
-    return found
+    return parts
 
 
 def split_name(name: str) -> list[str]:
@@ -150,7 +150,7 @@ def split_name(name: str) -> list[str]:
             if whole:
                 tokens.append(whole)
                 continue
-            tokens.extend(_camel_words(piece))
+            tokens.extend(_camel_tokens(piece))
     return tokens
 
 
@@ -165,37 +165,37 @@ def _spaceless(run: str) -> tuple[str, ...]:
 
     Of all ways the one that leaves the fewest letters over, and of these the one of fewest words.
     """
-    words = spaceless_words()
-    longest = max(map(len, words), default=1)
+    vocabulary = spaceless_terms()
+    longest = max(map(len, vocabulary), default=1)
     best: list[tuple[int, int, tuple[str, ...]]] = [(0, 0, ())]
     for end in range(1, len(run) + 1):
         unknown, count, head = best[end - 1]
         options = [(unknown + 1, count + 1, (*head, run[end - 1]))]
         for start in range(max(end - longest, 0), end):
-            if run[start:end] in words:
+            if run[start:end] in vocabulary:
                 unknown, count, head = best[start]
                 options.append((unknown, count + 1, (*head, run[start:end])))
         best.append(min(options, key=lambda option: option[:2]))
     return best[-1][2]
 
 
-def _camel_words(piece: str) -> list[str]:
+def _camel_tokens(piece: str) -> list[str]:
     """Cut a run of letters where its case changes, or, where that gives no words, by the words."""
     parts = [part.lower() for part in _CAMEL.split(piece)]
     if len(parts) > 1 and not all(_known(part) or _unglue(part) for part in parts):
         whole = _unglue(piece.lower())
         if whole:
             return list(whole)
-    words: list[str] = []
+    tokens: list[str] = []
     for part in parts:
         word = _LONG_RUN.sub(r"\1\1", part).rstrip("z") if _LONG_RUN.search(part) else part
         known = _known(word)
-        words.extend([known] if known else _unglue(word) or [_without_swap(word) or word])
-    return words
+        tokens.extend([known] if known else _unglue(word) or [_without_swap(word) or word])
+    return tokens
 
 
 @cache
-def near_words(token: str) -> tuple[str, ...]:
+def near_terms(token: str) -> tuple[str, ...]:
     """Return the words for a role that a misspelled or shortened word may stand for."""
     if not token.isalpha():
         return ()
@@ -207,7 +207,7 @@ def near_words(token: str) -> tuple[str, ...]:
     near = [word for word in sorted(alike) if abs(len(word) - len(token)) <= 2]
     if near and len(_skeleton(token)) >= _SKELETON_LETTERS:
         return tuple(near)
-    return tuple(difflib.get_close_matches(token, _fuzzy_words(), n=3, cutoff=_cutoff(token)))
+    return tuple(difflib.get_close_matches(token, _fuzzy_terms(), n=3, cutoff=_cutoff(token)))
 
 
 def _cutoff(token: str) -> float:

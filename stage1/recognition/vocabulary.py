@@ -28,13 +28,13 @@ __all__ = [
     "fold",
     "language_data",
     "lexicon",
-    "marked_words",
-    "role_words",
-    "single_words",
-    "spaceless_words",
+    "marked_terms",
+    "role_terms",
+    "single_terms",
+    "spaceless_terms",
+    "terms_in_phrases",
     "tokens_of_mark",
     "vocabulary_data",
-    "words_in_phrases",
 ]
 
 CHUNK = re.compile(r"[^\W_]+|[&+]")
@@ -124,31 +124,31 @@ def lexicon() -> Lexicon:
     data = vocabulary_data()
     lexicon: Lexicon = {}
 
-    def add(words: Iterable[str], entry: Entry) -> None:
-        for word in words:
+    def add(terms: Iterable[str], entry: Entry) -> None:
+        for word in terms:
             entries = lexicon.setdefault(_spelled(word), [])
             if entry not in entries:
                 entries.append(entry)
 
     for role, by_strength in data["roles"].items():
-        for strength, words in by_strength.items():
-            add(words, Entry("role", role, Strength[strength.upper()]))
-    for mark, words in data["marks"].items():
+        for strength, terms in by_strength.items():
+            add(terms, Entry("role", role, Strength[strength.upper()]))
+    for mark, terms in data["marks"].items():
         if mark not in {"numbers", "units"}:
-            add(words, Entry(mark))
-    for position, words in data["positions"].items():
-        add(words, Entry("position", position))
+            add(terms, Entry(mark))
+    for position, terms in data["positions"].items():
+        add(terms, Entry("position", position))
     for language in language_data().values():
         for name, table in language.items():
-            for key, words in table.items():
+            for key, terms in table.items():
                 if name == "marks":
                     entry = Entry(key)
                 elif name == "positions":
                     entry = Entry("position", key)
                 else:
                     entry = Entry("role", key, Strength[name.upper()])
-                spellings = [form for word in words for form in (word, _without_umlauts(word))]
-                add(spellings if not _is_spaceless(words) else words, entry)
+                spellings = [form for word in terms for form in (word, _without_umlauts(word))]
+                add(spellings if not _is_spaceless(terms) else terms, entry)
     add(data["equipment"]["words"], Entry("equipment"))
     add(data["qualities"]["words"], Entry("quality"))
     for phrase in [p for p in lexicon if len(p) > 1]:
@@ -159,12 +159,12 @@ def lexicon() -> Lexicon:
     return lexicon
 
 
-def _is_spaceless(words: Iterable[str]) -> bool:
-    return any(SPACELESS.search(word) for word in words)
+def _is_spaceless(spellings: Iterable[str]) -> bool:
+    return any(SPACELESS.search(word) for word in spellings)
 
 
 @cache
-def spaceless_words() -> frozenset[str]:
+def spaceless_terms() -> frozenset[str]:
     """Return the words that may stand in a name without spaces around them."""
     return frozenset(token for phrase in lexicon() for token in phrase if SPACELESS.search(token))
 
@@ -174,25 +174,25 @@ def context_lexicon(context: Subgroup) -> Lexicon:
     """Return what words mean in a folder of that subgroup alone."""
     return {
         _spelled(word): [Entry("role", role, Strength.STRONG)]
-        for role, words in vocabulary_data()["context"].get(context, {}).items()
-        for word in words
+        for role, terms in vocabulary_data()["context"].get(context, {}).items()
+        for word in terms
     }
 
 
 @cache
-def single_words() -> frozenset[str]:
+def single_terms() -> frozenset[str]:
     """Return the phrases of one word."""
     return frozenset(phrase[0] for phrase in lexicon() if len(phrase) == 1)
 
 
 @cache
-def words_in_phrases() -> frozenset[str]:
+def terms_in_phrases() -> frozenset[str]:
     """Return every word of every phrase."""
     return frozenset(token for phrase in lexicon() for token in phrase)
 
 
 @cache
-def role_words() -> frozenset[str]:
+def role_terms() -> frozenset[str]:
     """Return the single words that name a role plainly."""
     return frozenset(
         phrase[0]
@@ -211,7 +211,7 @@ def tokens_of_mark(mark: str) -> frozenset[str]:
 
 
 @cache
-def marked_words() -> frozenset[str]:
+def marked_terms() -> frozenset[str]:
     """Return the words for lead, backing and double."""
     marks = vocabulary_data()["marks"]
     return frozenset(word for mark in ("lead", "backing", "double") for word in marks[mark])

@@ -104,14 +104,14 @@ def _copy(relation: Relation, one: Recognition, other: Recognition) -> Relation:
         kind: Kind = "copy delayed"
         order = "later" if relation.delay_ms > 0.0 else "earlier"
         turned = "inverted and " if relation.inverted else ""
-        words = (
+        message = (
             f"{second!r} is the recording of {first!r}, {turned}{abs(relation.delay_ms):.2f} ms "
             f"{order} {at}: together they comb; {remedy}"
         )
     elif relation.inverted:
         kind = "inverted"
         flipped = is_flipped(replace(relation, kind=kind), one, other)
-        words = (
+        message = (
             f"{second!r} is the recording of {first!r} with inverted polarity {at}: "
             + ("flipped in the mix; " if flipped else "together they cancel; ")
             + remedy
@@ -119,8 +119,8 @@ def _copy(relation: Relation, one: Recognition, other: Recognition) -> Relation:
         )
     else:
         kind = "duplicate"
-        words = f"{second!r} is the same recording as {first!r} {at}: {remedy}"
-    return replace(relation, kind=kind, words=words, is_fault=True)
+        message = f"{second!r} is the same recording as {first!r} {at}: {remedy}"
+    return replace(relation, kind=kind, message=message, is_fault=True)
 
 
 def _microphones(
@@ -128,22 +128,22 @@ def _microphones(
 ) -> Relation:
     near = are_near(first, second)
     coherence, correlation = _NEAR_INVERTED if near else _FAR_INVERTED
-    told = same_source(first, second) or first.role == second.role
-    inverted = told and match.coherence >= coherence and match.correlation <= -correlation
+    certain = same_source(first, second) or first.role == second.role
+    inverted = certain and match.coherence >= coherence and match.correlation <= -correlation
     late = (
-        told
+        certain
         and match.coherence >= (_NEAR_DELAY_COHERENCE if near else _DELAY_COHERENCE)
         and abs(match.delay_ms) > _limit_ms(first, second)
     )
     a, b = relation.first, relation.second
     if not inverted and not late:
         order = "later" if relation.delay_ms >= 0.0 else "earlier"
-        words = (
+        message = (
             f"{b!r} hears what {a!r} hears, {abs(relation.delay_ms):.1f} ms {order} "
             f"(correlation {relation.correlation:.2f})"
         )
-        counted = 0.0 if told and match.at_zero < 0.0 else relation.counted
-        return replace(relation, counted=counted, words=words)
+        counted = 0.0 if certain and match.at_zero < 0.0 else relation.counted
+        return replace(relation, counted=counted, message=message)
     parts = []
     if inverted:
         usual = ": usual for a microphone on the other side of the skin" * (
@@ -165,7 +165,7 @@ def _microphones(
         )
     counted = _IN_THE_MIDDLE * abs(match.correlation) if late else relation.counted
     return replace(
-        relation, counted=round(min(counted, 1.0), 3), words="; ".join(parts), is_fault=True
+        relation, counted=round(min(counted, 1.0), 3), message="; ".join(parts), is_fault=True
     )
 
 

@@ -139,15 +139,15 @@ class Passages:
         audio[:, :fade] *= ramp
         audio[:, audio.shape[1] - fade :] *= ramp[::-1]
         whole = scipy.fft.rfft(audio, _PADDED_S * rate, axis=1)
-        found = np.zeros((audio.shape[0], _BINS.size), np.complex64)
+        bins = np.zeros((audio.shape[0], _BINS.size), np.complex64)
         known = min(_BINS.size, max(whole.shape[1] - 1 - int(_BINS[0]), 0))
-        found[:, :known] = whole[:, _BINS[:known]]
+        bins[:, :known] = whole[:, _BINS[:known]]
         if start != wanted:
-            found *= np.exp(-2j * np.pi * BIN_HZ * ((start - wanted) / rate)).astype(np.complex64)
-        self._held[key] = found
+            bins *= np.exp(-2j * np.pi * BIN_HZ * ((start - wanted) / rate)).astype(np.complex64)
+        self._held[key] = bins
         if len(self._held) > self._kept:
             self._held.popitem(last=False)
-        return found
+        return bins
 
 
 def joint_passages(

@@ -66,15 +66,15 @@ def halves(recognitions: Sequence[Recognition]) -> list[tuple[int, int]]:
     [(2, 0)]
     """
     place = {record.name.lower(): index for index, record in enumerate(recognitions)}
-    found = []
+    pairs = []
     for left, record in enumerate(recognitions):
         name = record.name
         for side in _SIDE.finditer(name):
             other = name[: side.start()] + _SIDES[side[0].lower()] + name[side.end() :]
             right = place.get(other.lower())
             if right is not None:
-                found.append((left, right))
-    return found
+                pairs.append((left, right))
+    return pairs
 
 
 def by_kinship(
@@ -100,9 +100,9 @@ def by_kinship(
         In the same order, as :func:`source_groups` and :func:`coherent_level` want them.
     """
     named = recognise([record.name for record in recognitions])
-    kin: dict[tuple[str, str], list[str]] = defaultdict(list)
+    siblings: dict[tuple[str, str], list[str]] = defaultdict(list)
     for record in named:
-        kin[record.subgroup, record.source].append(record.name)
+        siblings[record.subgroup, record.source].append(record.name)
     believed: dict[tuple[str, str], list[str]] = defaultdict(list)
     for record in recognitions:
         believed[record.subgroup, record.source].append(record.name)
@@ -120,7 +120,7 @@ def by_kinship(
             result.append(by_name if record.subgroup == by_name.subgroup else record)
         elif relations is None or record.subgroup != SUBGROUP_OF[record.role]:
             result.append(record)
-        elif likest(record.name, kin[by_name.subgroup, by_name.source]) >= _UNLIKE:
+        elif likest(record.name, siblings[by_name.subgroup, by_name.source]) >= _UNLIKE:
             result.append(by_name)
         elif (
             by_name.role == Role.UNKNOWN
@@ -130,12 +130,12 @@ def by_kinship(
         else:
             result.append(replace(record, source=f"{record.source} {record.name}"))
     place = {record.name: index for index, record in enumerate(named)}
-    for relation in relations.found if relations is not None else ():
+    for relation in relations.pairs if relations is not None else ():
         if relation.one_recording:
-            told, copy = place[relation.first], place[relation.second]
-            if named[told].confidence < named[copy].confidence:
-                told, copy = copy, told
-            twin = result[told]
+            original, copy = place[relation.first], place[relation.second]
+            if named[original].confidence < named[copy].confidence:
+                original, copy = copy, original
+            twin = result[original]
             result[copy] = replace(
                 result[copy], role=twin.role, position=twin.position, is_double=twin.is_double
             )
@@ -148,7 +148,7 @@ def copy_counts(
     """Return for each track of a source how many of its tracks are that recording: 1 or more."""
     pairs = {
         frozenset({relation.first, relation.second})
-        for relation in (relations.found if relations is not None else ())
+        for relation in (relations.pairs if relations is not None else ())
         if relation.one_recording
     }
     return {
@@ -165,7 +165,7 @@ def copy_counts(
 def source_groups(
     recognitions: Sequence[Recognition],
     *,
-    heard: Sequence[bool],
+    audible: Sequence[bool],
     relations: Relations | None = None,
 ) -> list[list[int]]:
     """Return the tracks that share one source's level.
@@ -174,7 +174,7 @@ def source_groups(
     ----------
     recognitions
         One a track.
-    heard
+    audible
         Whether each sounds: silent and muted tracks belong nowhere.
     relations
         What was measured between them; without it names alone decide.
@@ -197,9 +197,9 @@ def source_groups(
 
     named: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, record in enumerate(recognitions):
-        if heard[index]:
+        if audible[index]:
             named[record.subgroup, record.source].append(index)
-    pairs = [pair for pair in halves(recognitions) if heard[pair[0]] and heard[pair[1]]]
+    pairs = [pair for pair in halves(recognitions) if audible[pair[0]] and audible[pair[1]]]
     strays = {_stray(pair, named, recognitions, relations) for pair in pairs}
     for members in named.values():
         settled = [index for index in members if index not in strays]
@@ -210,14 +210,14 @@ def source_groups(
         join(first, second)
     if relations is not None:
         place = {record.name: index for index, record in enumerate(recognitions)}
-        for relation in relations.found:
+        for relation in relations.pairs:
             first, second = place[relation.first], place[relation.second]
             sure = relation.one_recording or relation.coherence >= ONE_SOUND_COHERENCE
-            if sure and heard[first] and heard[second]:
+            if sure and audible[first] and audible[second]:
                 join(first, second)
     groups: dict[int, list[int]] = defaultdict(list)
-    for index, is_heard in enumerate(heard):
-        if is_heard:
+    for index, is_audible in enumerate(audible):
+        if is_audible:
             groups[root(index)].append(index)
     return list(groups.values())
 
@@ -278,7 +278,7 @@ def polarities(
     """
     place = {record.name: index for index, record in enumerate(recognitions)}
     result = [(False, "")] * len(recognitions)
-    for relation in relations.found if relations is not None else ():
+    for relation in relations.pairs if relations is not None else ():
         first, second = place[relation.first], place[relation.second]
         if relation.is_fault and is_flipped(relation, recognitions[first], recognitions[second]):
             result[second] = (
@@ -286,10 +286,10 @@ def polarities(
                 f"polarity turned over: inverted against {relation.first!r} "
                 f"(correlation {relation.correlation:.2f})",
             )
-    for index, wish in enumerate(overrides):
-        if wish is not None and wish.invert is not None:
-            words = "polarity turned over" if wish.invert else "polarity kept"
-            result[index] = (wish.invert, f"{words} by session.toml")
+    for index, override in enumerate(overrides):
+        if override is not None and override.invert is not None:
+            state = "polarity turned over" if override.invert else "polarity kept"
+            result[index] = (override.invert, f"{state} by session.toml")
     return result
 
 

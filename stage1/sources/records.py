@@ -39,7 +39,7 @@ class Relation:
     counted
         The correlation that the level of their sum is reckoned with, 0 to 1: as the files stand,
         and where there is a fault as if it were mended, so that no fault moves a balance.
-    words
+    message
         What was found, and where it is a fault what to do.
     is_fault
         Whether the user should look at it.
@@ -55,7 +55,7 @@ class Relation:
     inverted: bool
     level_db: float
     counted: float
-    words: str
+    message: str
     is_fault: bool = False
 
     @property
@@ -72,14 +72,14 @@ class Relations:
     ----------
     names
         The tracks, in the session's order.
-    found
+    pairs
         Relations, in the order of their tracks.
     alike
         Likeness of each two envelopes, as :func:`likeness`; NaN where a track is silent.
     """
 
     names: tuple[str, ...]
-    found: tuple[Relation, ...] = ()
+    pairs: tuple[Relation, ...] = ()
     alike: Float32Array = field(
         default_factory=lambda: np.zeros((0, 0), np.float32), repr=False, compare=False
     )
@@ -87,11 +87,11 @@ class Relations:
     @property
     def faults(self) -> tuple[str, ...]:
         """What the user should know, in words."""
-        return tuple(relation.words for relation in self.found if relation.is_fault)
+        return tuple(relation.message for relation in self.pairs if relation.is_fault)
 
     def between(self, first: str, second: str) -> Relation | None:
         """Return what relates two tracks, in either order."""
-        for relation in self.found:
+        for relation in self.pairs:
             if {relation.first, relation.second} == {first, second}:
                 return relation
         return None

@@ -151,7 +151,7 @@ def find_relations(
     # A microphone of a wrong role is measured against its siblings all the same.
     recognitions = by_kinship(recognitions, Relations(names, (), alike))
     seconds = [_seconds(envelope) for envelope in envelopes]
-    found = []
+    relations = []
     with closing(TrackReader(tracks, samples)) as source:
         for i, j in _candidates(alike, recognitions):
             if _leads(recognitions[j], recognitions[i]):
@@ -161,8 +161,8 @@ def find_relations(
                 continue
             relation = judge(recognitions[i], recognitions[j], match, float(alike[i, j]))
             if relation is not None:
-                found.append(relation)
-    return Relations(names, _told_once(found), alike)
+                relations.append(relation)
+    return Relations(names, _reported_once(relations), alike)
 
 
 def _seconds(envelope: Float32Array) -> Float32Array:
@@ -226,14 +226,14 @@ class TrackReader:
 
     def match(self, i: int, j: int, times: Sequence[float]) -> Match | None:
         """Compare the seconds of two tracks that begin at ``times``."""
-        found = self._compare(i, j, times, 0.0)
-        if found is not None and found.coherence > 0.5 and abs(found.delay_ms) > 0.5:
+        match = self._compare(i, j, times, 0.0)
+        if match is not None and match.coherence > 0.5 and abs(match.delay_ms) > 0.5:
             # Read where the second has the same sound, or its end would be missing.
-            whole_ms = round(found.delay_ms)
+            whole_ms = round(match.delay_ms)
             moved = self._compare(i, j, times, whole_ms / 1000.0)
             if moved is not None and abs(moved.delay_ms) < 2.0:
-                found = replace(moved, delay_ms=moved.delay_ms + whole_ms, at_zero=found.at_zero)
-        return found
+                match = replace(moved, delay_ms=moved.delay_ms + whole_ms, at_zero=match.at_zero)
+        return match
 
     def _compare(self, i: int, j: int, times: Sequence[float], later_s: float) -> Match | None:
         if not times:
@@ -268,20 +268,20 @@ class TrackReader:
             samples.close()
 
 
-def _told_once(found: Sequence[Relation]) -> tuple[Relation, ...]:
+def _reported_once(relations: Sequence[Relation]) -> tuple[Relation, ...]:
     """Keep one fault for each track: against the microphone that leads its source.
 
     Beside an inverted leader, or between two that are inverted, the rest would be blamed too.
     """
     related: dict[str, set[str]] = {}
-    for relation in found:
+    for relation in relations:
         related.setdefault(relation.second, set()).add(relation.first)
     result = []
-    for relation in found:
+    for relation in relations:
         # A nearer microphone that hears both is the one to be compared with.
         nearer = related.get(relation.first, set()) & related.get(relation.second, set())
-        told = relation.is_fault and not nearer
-        result.append(relation if told == relation.is_fault else replace(relation, is_fault=False))
+        fault = relation.is_fault and not nearer
+        result.append(relation if fault == relation.is_fault else replace(relation, is_fault=False))
     return tuple(result)
 
 
@@ -306,7 +306,7 @@ def inherit_roles(
     result = []
     for record in recognitions:
         if record.role == Role.UNKNOWN and record.confidence < 1.0:
-            for relation in relations.found:
+            for relation in relations.pairs:
                 pair = {relation.first, relation.second}
                 (other,) = (pair - {record.name}) if record.name in pair else ("",)
                 if other in known and not known[other].unsure:

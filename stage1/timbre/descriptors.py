@@ -349,7 +349,7 @@ def _attacks(signal: Float32Array, rate: int) -> Float64Array:
             after = [peak + round(s / FINE_S) for s in DROPS_S]
             drops.append([row[peak] - row[k : k + 4].mean() if k < blocks else np.nan
                           for k in after])  # fmt: skip
-    heard = level[level > -SOUNDING_DB]
+    audible = level[level > -SOUNDING_DB]
     held = np.array(drops) if drops else np.zeros((1, len(DROPS_S)))
     known = [column[~np.isnan(column)] for column in held.T]
     return np.array(
@@ -359,7 +359,7 @@ def _attacks(signal: Float32Array, rate: int) -> Float64Array:
             *(float(np.median(column)) if column.size else 0.0 for column in known),
             float((level < -20.0).mean()),
             float((level < -40.0).mean()),
-            float(heard.std()),
+            float(audible.std()),
             10.0 * math.log10(float(power.max()) / (float(power.mean()) + 1e-20) + 1e-9),
         ]
     )

@@ -182,9 +182,9 @@ def pitch_descriptors(frames: PitchFrames) -> Float64Array:
     level = frames.power.sum(axis=1, dtype=np.float64)
     sounding = level >= np.percentile(level, 95.0) * 10.0 ** (-SOUNDING_DB / 10.0)
     height = frames.periodicity
-    heard = height[sounding]
-    shares = [float((heard > limit).mean()) for limit in (0.5, 0.8, 0.95)]
-    values = [float(heard.mean()), float(heard.std()), *shares]
+    heights = height[sounding]
+    shares = [float((heights > limit).mean()) for limit in (0.5, 0.8, 0.95)]
+    values = [float(heights.mean()), float(heights.std()), *shares]
     voiced = sounding & (height > VOICED) & (frames.hertz > 0.0)
     if voiced.sum() < 4:
         return np.array([*values, *([0.0] * (len(PITCH_NAMES) - len(values)))])

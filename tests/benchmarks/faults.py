@@ -233,7 +233,7 @@ def microphones(
     if session.relations is None:
         return []
     paths = {track.name: track for track in session.session.tracks}
-    names = {r.second for r in session.relations.found if not r.one_recording}
+    names = {r.second for r in session.relations.pairs if not r.one_recording}
     rows = []
     for name in sorted(names):
         audio, rate = read(paths[name].path), paths[name].info.sample_rate

@@ -86,17 +86,17 @@ def program_sound(path: Path, kind: AudioKind) -> Sound:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_SECONDS
         )
-        told = json.loads(done.stdout or b"{}")
+        probe = json.loads(done.stdout or b"{}")
     except (subprocess.TimeoutExpired, ValueError) as error:
         raise OSError("ffprobe makes nothing of it") from error
-    streams = told.get("streams", [])
+    streams = probe.get("streams", [])
     sounds = [s for s in streams if s.get("codec_type") == "audio"]
     if not sounds and any(s.get("codec_type") == "video" for s in streams):
         raise NoSoundError(path)
     if not sounds:
         raise OSError(_message(done.stderr) or "it holds no sound")
     first = sounds[0]
-    whole = told.get("format", {})
+    whole = probe.get("format", {})
     try:
         start_s = _seconds(first.get("start_time"))
         if kind.demuxer != "mov":  # whose times count from nought

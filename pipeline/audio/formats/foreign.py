@@ -28,7 +28,7 @@ INSTALL_REMEDY = (
 )
 
 _MOST_CHANNELS = 64
-_LENGTH_TOLD = frozenset((
+_LENGTH_KNOWN = frozenset((
     "mov", "matroska", "asf", "wv", "tta", "ape", "tak", "caf", "wav", "w64", "aiff", "ogg",
     "dsf", "iff", "flac",
 ))  # fmt: skip
@@ -113,7 +113,7 @@ def foreign_stream(path: Path, kind: AudioKind, stamp: tuple[int, ...]) -> Forei
     silence = round(sound.start_s * rate) if sound.start_s > 0.001 else 0
     return ForeignStream(
         sound.codec, rate, sound.channels, silence, frames + silence,
-        silence + round(sound.duration_s * rate) if kind.demuxer in _LENGTH_TOLD else 0,
+        silence + round(sound.duration_s * rate) if kind.demuxer in _LENGTH_KNOWN else 0,
         sound.streams, complaint,
     )  # fmt: skip
 

@@ -103,10 +103,10 @@ def _unpack_24(
 
 @kernel
 def _four(
-    words: npt.NDArray[np.int32], i: int
+    packed: npt.NDArray[np.int32], i: int
 ) -> tuple[np.float32, np.float32, np.float32, np.float32]:  # pragma: no cover - compiled
     """Unpack the four little-endian samples of 24 bits in three words."""
-    a, b, c = words[3 * i], words[3 * i + 1], words[3 * i + 2]
+    a, b, c = packed[3 * i], packed[3 * i + 1], packed[3 * i + 2]
     # The bits of each sample, moved to the top of a word.
     first = a << np.int32(8)
     second = (b << np.int32(16)) | ((a >> np.int32(16)) & np.int32(0xFF00))
@@ -123,22 +123,22 @@ def _four(
 
 @kernel
 def _unpack_24_mono(
-    words: npt.NDArray[np.int32], out: Float32Array
+    packed: npt.NDArray[np.int32], out: Float32Array
 ) -> None:  # pragma: no cover - compiled
-    for i in range(words.size // 3):
-        out[4 * i], out[4 * i + 1], out[4 * i + 2], out[4 * i + 3] = _four(words, i)
+    for i in range(packed.size // 3):
+        out[4 * i], out[4 * i + 1], out[4 * i + 2], out[4 * i + 3] = _four(packed, i)
 
 
 @kernel
 def _unpack_24_stereo(
-    words: npt.NDArray[np.int32], left: Float32Array, right: Float32Array
+    packed: npt.NDArray[np.int32], left: Float32Array, right: Float32Array
 ) -> None:  # pragma: no cover - compiled
-    for i in range(words.size // 3):
-        left[2 * i], right[2 * i], left[2 * i + 1], right[2 * i + 1] = _four(words, i)
+    for i in range(packed.size // 3):
+        left[2 * i], right[2 * i], left[2 * i + 1], right[2 * i + 1] = _four(packed, i)
 
 
 @kernel
-def _unpack_words(
+def _unpack_integers(
     raw: npt.NDArray[np.int32], first: int, stride: int, scale: np.float32, out: Float32Array
 ) -> None:  # pragma: no cover - compiled
     if stride == 2:  # a stride that the compiler knows is vectorised
@@ -199,9 +199,9 @@ class PcmReader:
         done = 0
         while done < frames:
             wanted = min(frames - done, _FRAMES_A_READ)
-            found = self._read_block(out[:, done : done + wanted])
-            done += found
-            if found < wanted:
+            count = self._read_block(out[:, done : done + wanted])
+            done += count
+            if count < wanted:
                 break
         return done
 
@@ -233,19 +233,19 @@ class PcmReader:
             samples = samples.astype(samples.dtype.newbyteorder("="))
         scale = np.float32(_SCALES[layout.subtype])
         for channel, row in enumerate(out):
-            _unpack_words(samples, channel, layout.channels, scale, row[:frames])
+            _unpack_integers(samples, channel, layout.channels, scale, row[:frames])
 
     def _unpack_24(self, frames: int, out: Float32Array) -> None:
         layout = self._layout
         octets = np.frombuffer(self._buffer, np.uint8, frames * layout.frame_bytes)
         done = 0
         if layout.channels <= 2 and not layout.big_endian and sys.byteorder == "little":
-            words = octets[: octets.size // 12 * 12].view(np.int32)
-            done = words.size // 3 * 4 // layout.channels
+            packed = octets[: octets.size // 12 * 12].view(np.int32)
+            done = packed.size // 3 * 4 // layout.channels
             if layout.channels == 1:
-                _unpack_24_mono(words, out[0, :done])
+                _unpack_24_mono(packed, out[0, :done])
             else:
-                _unpack_24_stereo(words, out[0, :done], out[1, :done])
+                _unpack_24_stereo(packed, out[0, :done], out[1, :done])
         low, high = (2, 0) if layout.big_endian else (0, 2)
         rest = octets[done * layout.frame_bytes :]
         for channel, row in enumerate(out):

@@ -62,9 +62,9 @@ def augmented(
     if bleed and drawn(0.3):
         other = bleed[int(rng.integers(len(bleed)))]
         first = int(rng.integers(len(other)))
-        heard = np.resize(np.roll(other, -first), x.shape[1])
-        heard = heard / (float(np.sqrt(np.mean(heard**2))) + 1e-12)
-        x = x + level * 10.0 ** (float(rng.uniform(-45.0, -18.0)) / 20.0) * heard
+        spill = np.resize(np.roll(other, -first), x.shape[1])
+        spill = spill / (float(np.sqrt(np.mean(spill**2))) + 1e-12)
+        x = x + level * 10.0 ** (float(rng.uniform(-45.0, -18.0)) / 20.0) * spill
     if drawn(0.5):
         hiss = np.stack([noise(x.shape[1], rng) for _ in x])
         if rng.uniform() < 0.5:

@@ -314,8 +314,8 @@ def build_examples(
     rows: list[_Row] = []
     if workers > 1:
         with ProcessPoolExecutor(workers) as pool:
-            for found in pool.map(_rows, tasks, chunksize=8):
-                rows += found
+            for examples in pool.map(_rows, tasks, chunksize=8):
+                rows += examples
     else:
         for task in tasks:
             rows += _rows(task)

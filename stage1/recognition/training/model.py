@@ -204,20 +204,20 @@ def held_out(data: TrainingSet, sources: Sequence[str], *, seed: int) -> HeldOut
     return HeldOut(linear, forest, familiar, groups[order], where[order], data.plain[order])
 
 
-def calibrate(found: HeldOut) -> npt.NDArray[np.float32]:
+def calibrate(held: HeldOut) -> npt.NDArray[np.float32]:
     """Return the share of the linear model and the temperature of the least held-out surprise.
 
     Each source and subgroup counts by the root of its size.
     """
-    cells = np.unique([f"{s}/{g}" for s, g in zip(found.sources, found.truth, strict=True)],
+    cells = np.unique([f"{s}/{g}" for s, g in zip(held.sources, held.truth, strict=True)],
                       return_inverse=True)[1]  # fmt: skip
     prior = np.array([PRIOR[group] for group in SUBGROUPS])
-    weights = prior[found.truth] / np.sqrt(np.bincount(cells)[cells])
+    weights = prior[held.truth] / np.sqrt(np.bincount(cells)[cells])
     best = (np.inf, 0.5, 1.0)
     for share in np.linspace(0.0, 1.0, 11):
         for temperature in np.geomspace(0.25, 2.5, 31):
             setting: Mapping[str, Any] = {"calibration": np.array([share, temperature])}
-            p = calibrated(found.linear, found.forest, setting)
-            surprise = -np.log(p[np.arange(len(p)), found.truth])
+            p = calibrated(held.linear, held.forest, setting)
+            surprise = -np.log(p[np.arange(len(p)), held.truth])
             best = min(best, (float(np.average(surprise, weights=weights)), share, temperature))
     return np.array(best[1:], np.float32)

@@ -244,7 +244,7 @@ def sing_notes(
     *,
     seconds: float,
     sample_rate: int,
-    words: float = 0.6,
+    syllables: float = 0.6,
 ) -> Signal:
     """Return recorded vowels sung on ``notes``: with glides, vibrato, and some consonants."""
     out = np.zeros(round(seconds * sample_rate))
@@ -271,7 +271,7 @@ def sing_notes(
                       release_s=0.05)  # fmt: skip
         start = round(note.start_s * sample_rate)
         _put(out, sound, start, note.velocity)
-        if rng.uniform() < words:
+        if rng.uniform() < syllables:
             loud = float(np.abs(sound).max(initial=0.0)) * note.velocity
             burst = _consonant(rng, sample_rate)
             _put(out, burst, start - len(burst) + round(0.01 * sample_rate), loud)

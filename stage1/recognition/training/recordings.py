@@ -181,26 +181,26 @@ class Shots:
     @cached_property
     def sounds(self) -> tuple[Signal, ...]:
         """The sounds in mono, from their beginning, at a peak of 1."""
-        found = []
+        sounds = []
         for path in self.paths:
             audio = np.asarray(read(path, sample_rate=SAMPLE_RATE), np.float64).mean(axis=0)
             peak = float(np.abs(audio).max(initial=0.0))
             if peak > 0.0:
                 begins = int(np.argmax(np.abs(audio) > 0.01 * peak))
-                found.append(audio[max(begins - 64, 0) :] / peak)
-        return tuple(found)
+                sounds.append(audio[max(begins - 64, 0) :] / peak)
+        return tuple(sounds)
 
     @cached_property
     def pitches(self) -> tuple[float, ...]:
         """Their MIDI pitches; NaN without one."""
-        found = []
+        pitches = []
         for sound in self.sounds:
             low = np.asarray(resample_poly(sound[: 3 * SAMPLE_RATE], 1, 4), np.float32)
             frames = pitch_frames(low[None], rate=SAMPLE_RATE / 4)
             hertz = frames.hertz[frames.periodicity > 0.7]
             median = float(np.median(hertz)) if hertz.size > 2 else np.nan
-            found.append(69.0 + 12.0 * np.log2(median / 440.0))
-        return tuple(found)
+            pitches.append(69.0 + 12.0 * np.log2(median / 440.0))
+        return tuple(pitches)
 
 
 class Corpus:

@@ -33,10 +33,10 @@ SCALE = 0.8
 LIBRARIES = ("numba", "numpy", "safetensors", "scikit-learn", "scipy")
 
 
-def scores(found: HeldOut, calibration: Any) -> dict[str, Any]:
+def scores(held: HeldOut, calibration: Any) -> dict[str, Any]:
     """Return how right and how sure held-out judgements were: all, by source and by subgroup."""
-    p = calibrated(found.linear, found.forest, {"calibration": calibration})
-    right, sure_of = p.argmax(axis=1) == found.truth, p.max(axis=1) * found.familiar
+    p = calibrated(held.linear, held.forest, {"calibration": calibration})
+    right, sure_of = p.argmax(axis=1) == held.truth, p.max(axis=1) * held.familiar
     sure = sure_of >= CONFIDENT
 
     def of(use: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def scores(found: HeldOut, calibration: Any) -> dict[str, Any]:
 
     return {
         "all": of(np.ones(len(right), np.bool_)),
-        "recorded_tracks_as_they_are": of(found.plain),
+        "recorded_tracks_as_they_are": of(held.plain),
         "by_least_confidence": {
             f"{least:g}": {
                 "covers": round(float((sure_of >= least).mean()), 3),
@@ -59,8 +59,8 @@ def scores(found: HeldOut, calibration: Any) -> dict[str, Any]:
             for least in (0.3, 0.5, 0.7, 0.9)
             if (sure_of >= least).any()
         },
-        "by_source": {s: of(found.sources == s) for s in sorted(set(found.sources.tolist()))},
-        "by_subgroup": {g.value: of(found.truth == k) for k, g in enumerate(SUBGROUPS)},
+        "by_source": {s: of(held.sources == s) for s in sorted(set(held.sources.tolist()))},
+        "by_subgroup": {g.value: of(held.truth == k) for k, g in enumerate(SUBGROUPS)},
     }
 
 
@@ -82,10 +82,10 @@ def train(data: TrainingSet, *, seed: int) -> tuple[dict[str, Any], dict[str, An
         Scores on each source by models that had not heard it.
     """
     sources = sorted({source for source in data.sources if source != "synthesised"})
-    found = held_out(data, sources, seed=seed)
+    held = held_out(data, sources, seed=seed)
     arrays = fit(data, use=np.ones(len(data.roles), np.bool_), seed=seed)
-    arrays["calibration"] = calibrate(found)
-    return arrays, scores(found, arrays["calibration"])
+    arrays["calibration"] = calibrate(held)
+    return arrays, scores(held, arrays["calibration"])
 
 
 def card(
