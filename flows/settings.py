@@ -22,6 +22,7 @@ from pipeline.console.parameters import Aspect
 from pipeline.errors import InputError, Problem, suggest
 from pipeline.text_files import parse_toml, read_text
 from pipeline.validation import Number, Switch, Whole, invalid, problems_from
+from stage2.genre.names import genre_names, parse_genre
 
 __all__ = [
     "MixSettings",
@@ -88,11 +89,15 @@ class MixSettings(BaseModel):
         "Loudness of the mix: reference, spotify, apple, youtube, ebu-r128, netflix, or a number "
         "in LUFS",
     )
+    genre: str | None = _setting(
+        None, f"Genre to sound like, without a reference: {', '.join(genre_names())}",
+        unset="any",
+    )  # fmt: skip
     ceiling_dbtp: Number | None = _setting(
         None, "Highest true peak", limits=(-20.0, 0.0),
         unit="dBTP", flag="--ceiling", unset="by target",
     )  # fmt: skip
-    strength: Number = _setting(1.0, "How much of the reference's style", limits=(0.0, 1.0))
+    strength: Number = _setting(1.0, "How much of what was found for the style", limits=(0.0, 1.0))
     match: tuple[Aspect, ...] = _setting(
         tuple(Aspect), f"Aspects of style to follow, of {','.join(Aspect)}", unset="all"
     )
@@ -100,8 +105,8 @@ class MixSettings(BaseModel):
         "best", "best refines the predicted settings by rendering; fast takes them"
     )
     controller: Switch = _setting(
-        True, "Predict the settings; off, refinement starts at the balanced mix",
-        flag="--no-controller", off="Refine from the balanced mix; nothing is predicted",
+        True, "Predict the settings; off, refinement starts at what engineers usually do",
+        flag="--no-controller", off="Refine from what engineers usually do; nothing is predicted",
     )  # fmt: skip
     method: Literal["sones", "informed", "lufs", "centroid", "p_lufs"] = _setting(
         "sones", "How the loudness of the balance is judged"
@@ -191,6 +196,23 @@ class MixSettings(BaseModel):
                 " ".join(dict.fromkeys(suggest(aspect, known) for aspect in unknown)),
             )
         return tuple(aspect for aspect in Aspect if aspect in given)
+
+    @field_validator("genre")
+    @classmethod
+    def _is_a_genre(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        try:
+            name = parse_genre(value)
+        except ValueError as error:
+            raise invalid(f"is {value!r}", str(error)) from None
+        if info.data.get("references"):
+            raise invalid(
+                f"is {name!r}, and a reference is named, whose style is followed",
+                "leave one of the two out",
+                _COMBINATION,
+            )
+        return name
 
     @field_validator("controller")
     @classmethod

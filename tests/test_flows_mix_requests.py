@@ -91,7 +91,7 @@ def test_one_track_of_several_leaves_the_others(mixed: Mix, workplace: Path) -> 
 
 
 def test_no_strength_is_the_balanced_mix(mixed: Mix, samples: Callable[[Path], Any]) -> None:
-    alone = samples(mixed("alone") / "mix.wav")
+    alone = samples(mixed("alone", strength=0.0) / "mix.wav")
     held = samples(mixed("no strength", styled=True, strength=0.0) / "mix.wav")
     assert np.array_equal(alone, held)
 

@@ -38,7 +38,7 @@ def test_the_high_pass_is_no_tooth() -> None:
 def test_a_compressor_that_takes_too_much_gets_a_higher_threshold() -> None:
     settings = default_settings(STRIP) | {"threshold_lu": -6.0, "ratio": 3.0}
     limits = {"most_mean_db": 4.0, "most_p95_db": 8.0, "highest_lu": 12.0}
-    assert softer(settings, GainReduction(5.0, 2.0, (5.0,)), **limits) is None
-    eased = softer(settings, GainReduction(12.0, 6.0, (12.0,)), **limits)
+    assert softer(settings, GainReduction(5.0, 2.0, p95_db=5.0), **limits) is None
+    eased = softer(settings, GainReduction(14.0, 6.0, p95_db=12.0), **limits)
     assert eased is not None
     assert eased["threshold_lu"] > -6.0 + 4.0 / (2.0 / 3.0)

@@ -6,7 +6,6 @@ import torch
 
 from pipeline.console.parameters import Aspect
 from stage2.controller.inputs import REFERENCE_FIGURES, reference_windows
-from stage2.priors.records import finished_records
 from stage2.style.broad import (
     BROAD_EDGES_HZ,
     BROAD_FIGURES,
@@ -18,6 +17,7 @@ from stage2.style.broad import (
 )
 from stage2.style.layout import FIGURES, style_features
 from stage2.style.measure import measure_style
+from stage2.style.records import finished_records
 from stage2.style.target import StylePrice, StyleTarget, segment_spread
 
 RATE = 44_100

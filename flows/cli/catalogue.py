@@ -41,7 +41,7 @@ def exit_status(failed: int, skipped_tracks: int) -> int:
 
 @app.command()
 @command(
-    *("references", "output", "jobs", "again", "retries", "target", "strength", "match"),
+    *("references", "genre", "output", "jobs", "again", "retries", "target", "strength", "match"),
     *("quality", "controller", "format", "subtype", "keep", FILE, "skip_bad", "salvage"),
     *("max_minutes", "engine", "dask", "workers", "store"),
 )

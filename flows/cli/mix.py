@@ -27,7 +27,7 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 @command(
-    *("references", "output", "target", "ceiling_dbtp", "strength", "match", "quality"),
+    *("references", "genre", "output", "target", "ceiling_dbtp", "strength", "match", "quality"),
     *("controller", "method", "time_stamps", "full_length", "sample_rate", "format", "subtype"),
     *("keep", "collect", "f0_mode", "title", "artist", "album", "date", "seed", FILE),
     *("skip_bad", "salvage", "max_minutes", "engine", "dask", "workers", "store"),

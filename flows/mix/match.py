@@ -33,9 +33,10 @@ from pipeline.errors import InputError, Problem
 from pipeline.plan import Plan
 from pipeline.session.discovery import Session
 from pipeline.units import Float32Array
-from stage2.priors.records import finished_records
+from stage2.genre.targets import genre_target
 from stage2.reference.trust import complete_windows, wanted_style
 from stage2.style.measure import Style
+from stage2.style.records import finished_records
 from stage2.style.target import StyleTarget
 
 __all__ = ["Balance", "Goal", "find_goal", "match_style"]
@@ -114,7 +115,9 @@ def find_goal(
     paths = session.references
     references: list[HeardReference] = []
     style: Style | None = None
-    target, segments = finished_records()
+    target, segments = (
+        finished_records() if settings.genre is None else genre_target(settings.genre)
+    )
     if paths:
         references = engine.map(
             style_step,

@@ -22,6 +22,7 @@ __all__ = [
     "Float64Array",
     "GainReduction",
     "as_float64",
+    "percentile_of",
     "smoothing_coefficient",
 ]
 
@@ -35,6 +36,8 @@ LOWEST_LEVEL_LUFS = -100.0
 POWER_FLOOR = 1e-12
 """Added to the detected power: the level of silence is -120 dB, not -inf."""
 
+
+_BINS = 400
 
 COURSE_S = 0.5
 """What a gain reduction does over time is kept as its largest value in each so many seconds."""
@@ -56,18 +59,21 @@ def as_float64(x: FloatArray) -> Float64Array:
 class GainReduction:
     """What a compressor or limiter has done so far, in dB at or above 0.
 
-    ``mean_db`` is the mean over all frames, the untouched ones included; ``course_db`` the largest
-    value in each :data:`COURSE_S`, empty where it was not kept.
+    ``mean_db`` is the mean and ``p95_db`` the 95th percentile over all frames, the untouched ones
+    included; ``course_db`` the largest value in each :data:`COURSE_S`, empty where it was not kept.
     """
 
     max_db: float
     mean_db: float
     course_db: tuple[float, ...] = field(default=(), repr=False)
+    p95_db: float = 0.0
 
-    @property
-    def p95_db(self) -> float:
-        """The 95th percentile of the course; 0 where there is none."""
-        return float(np.percentile(self.course_db, 95.0)) if self.course_db else 0.0
+
+def percentile_of(counts: Float64Array, values_db: Float64Array, frames: int) -> float:
+    """Return the 95th percentile of reductions counted in bins, all other frames being at 0."""
+    above = np.cumsum(counts[::-1])[::-1]
+    reached = np.flatnonzero(above >= 0.05 * frames)
+    return float(values_db[reached[-1]]) if frames and reached.size else 0.0
 
 
 class Course:
@@ -124,8 +130,9 @@ def _compress(
     attack: float,
     release: float,
 ) -> None:
-    """Compress x (2, frames) in place; state is (power, reduction, largest, sum of reductions).
+    """Compress x (2, frames) in place.
 
+    State is power, reduction, largest, sum of reductions, then frames by reduction, 0.1 dB a bin.
     ``course`` gets the largest reduction of each ``step`` frames, the first already ``begun``.
     """
     left, right = x[0], x[1]
@@ -159,6 +166,7 @@ def _compress(
                 left[n] *= gain
                 right[n] *= gain
                 total += reduction
+                state[4 + min(int(10.0 * reduction), state.size - 5)] += 1.0
                 highest = max(highest, reduction)
         course[interval] = highest
         largest = max(largest, highest)
@@ -196,7 +204,7 @@ class Compressor:
         self._detector = smoothing_coefficient(DETECTOR_MS, sample_rate=sample_rate)
         self._attack = smoothing_coefficient(settings["attack_ms"], sample_rate=sample_rate)
         self._release = smoothing_coefficient(settings["release_ms"], sample_rate=sample_rate)
-        self._state = np.zeros(4)
+        self._state = np.zeros(4 + _BINS)
         self._course = Course(sample_rate)
         self._frames = 0
         self.is_neutral = self._slope == 0.0 and self._makeup == 1.0
@@ -204,9 +212,11 @@ class Compressor:
     @property
     def gain_reduction(self) -> GainReduction:
         """The reduction since the beginning, without the makeup."""
-        _, _, largest, total = (float(v) for v in self._state)
+        _, _, largest, total = (float(v) for v in self._state[:4])
         mean = total / self._frames if self._frames else 0.0
-        return GainReduction(max_db=largest, mean_db=mean, course_db=self._course.values_db())
+        edges_db = np.arange(0.05, 0.1 * _BINS, 0.1)
+        p95 = percentile_of(self._state[4:], edges_db, self._frames)
+        return GainReduction(largest, mean, self._course.values_db(), p95)
 
     def process(self, x: FloatArray) -> FloatArray:
         """Return the compressed block with its makeup gain, shape (2, frames)."""

@@ -30,25 +30,23 @@ _DETECTOR_MS, _ATTACK_MS, _RELEASE_MS = 2.0, 1.0, 60.0
 def _deess(
     x: npt.NDArray[np.float64],
     detector_section: npt.NDArray[np.float64],
-    shelf_pole: float,
+    settings: npt.NDArray[np.float64],
     state: npt.NDArray[np.float64],
     course: npt.NDArray[np.float64],
     begun: int,
     step: int,
-    threshold_db: float,
-    slope: float,
-    most_db: float,
-    smoothing: npt.NDArray[np.float64],
 ) -> None:
     """Lower the highs of x (2, frames) in place while they are loud.
 
     State: for each channel the detector's two and the shelf's two memories, then power, reduction,
     largest and sum of reductions. The shelf is ``x - (1 - g) H x`` with a first-order high-pass H,
-    so it never lifts what is under it.
+    so it never lifts what is under it. Settings: the pole of H, threshold in dB, slope, most in dB,
+    and the feedbacks of detector, attack and release.
     """
+    shelf_pole, threshold_db, slope, most_db = settings[0], settings[1], settings[2], settings[3]
+    detect, attack, release = settings[4], settings[5], settings[6]
     b0, b1, b2 = detector_section[0], detector_section[1], detector_section[2]
     a1, a2 = detector_section[4], detector_section[5]
-    detect, attack, release = smoothing[0], smoothing[1], smoothing[2]
     power, reduction, largest, total = state[8], state[9], state[10], state[11]
     half = 0.5 * (1.0 + shelf_pole)
     start = 0
@@ -119,17 +117,20 @@ class DeEsser:
         self, settings: Mapping[str, float], *, level_lufs: float, sample_rate: int
     ) -> None:
         self._most_db = float(settings["deess_db"])
-        self._threshold_db = max(level_lufs, LOWEST_LEVEL_LUFS) + settings["deess_threshold_lu"]
+        threshold_db = max(level_lufs, LOWEST_LEVEL_LUFS) + settings["deess_threshold_lu"]
         frequency_hz = min(settings["deess_hz"], 0.4 * sample_rate)
         self._section = biquad(
             "high_pass", frequency_hz=frequency_hz, q=math.sqrt(0.5), sample_rate=sample_rate
         )
         tangent = math.tan(math.pi * frequency_hz / sample_rate)
-        self._pole = (1.0 - tangent) / (1.0 + tangent)
-        self._smoothing = np.asarray(
+        pole = (1.0 - tangent) / (1.0 + tangent)
+        self._settings = np.asarray(
             [
-                smoothing_coefficient(ms, sample_rate=sample_rate)
-                for ms in (_DETECTOR_MS, _ATTACK_MS, _RELEASE_MS)
+                *(pole, threshold_db, DEESS_SLOPE, self._most_db),
+                *(
+                    smoothing_coefficient(ms, sample_rate=sample_rate)
+                    for ms in (_DETECTOR_MS, _ATTACK_MS, _RELEASE_MS)
+                ),
             ]
         )
         self._state = np.zeros(12)
@@ -149,7 +150,4 @@ class DeEsser:
         if self.is_neutral:
             return
         course, begun = self._course.take(x.shape[1])
-        _deess(
-            x, self._section, self._pole, self._state, course, begun, self._course.step,
-            self._threshold_db, DEESS_SLOPE, self._most_db, self._smoothing,
-        )  # fmt: skip
+        _deess(x, self._section, self._settings, self._state, course, begun, self._course.step)

@@ -12,7 +12,12 @@ from threading import Thread
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.console.compressor import Course, GainReduction, smoothing_coefficient
+from pipeline.console.compressor import (
+    Course,
+    GainReduction,
+    percentile_of,
+    smoothing_coefficient,
+)
 from pipeline.jit import kernel
 from pipeline.units import Float64Array, FloatArray, db_to_amplitude
 
@@ -65,6 +70,10 @@ def _interpolator() -> tuple[Float64Array, float]:
     around = (_TAPS - standard.shape[1]) // 2
     phases = np.concatenate([phases, np.pad(standard, ((0, 0), (around, around)))])
     return np.ascontiguousarray(phases), float(np.abs(phases).sum(axis=1).max())
+
+
+# Of the attenuation, as a part of the amplitude.
+_BINS = 200
 
 
 @kernel
@@ -159,8 +168,9 @@ def _apply(
     begun: int,
     step: int,
 ) -> None:
-    """Smooth the attenuation with the window and multiply; reduction is (largest, sum in dB).
+    """Smooth the attenuation with the window and multiply.
 
+    Reduction is largest and sum in dB, then frames by attenuation, 0.005 of the amplitude a bin.
     ``course`` gets the largest reduction of each ``step`` frames, ``begun`` into the first.
     """
     taps = window.size
@@ -193,6 +203,7 @@ def _apply(
             y[0, start + i] = line[0, start + i] * gain
             y[1, start + i] = line[1, start + i] * gain
             product *= gain
+            reduction[2 + min(int(sums[i] * _BINS), _BINS - 1)] += 1.0
             if product < 1e-150:  # logarithms are dear: one a chunk, or before it underflows
                 reduction[1] -= 20.0 * np.log10(product)
                 product = 1.0
@@ -252,7 +263,7 @@ class TruePeakLimiter:
             smoothing_coefficient(ms, sample_rate=sample_rate)
             for ms in (FAST_RELEASE_MS, SLOW_ATTACK_MS, SLOW_RELEASE_MS)
         )
-        self._reduction = np.zeros(2)
+        self._reduction = np.zeros(2 + _BINS)
         self._course = Course(sample_rate)
         self._early = self.latency  # output frames that are still of before the first
         self._frames = 0
@@ -260,9 +271,11 @@ class TruePeakLimiter:
     @property
     def gain_reduction(self) -> GainReduction:
         """The reduction since the beginning; its course is that of the input's time."""
-        largest, total = (float(v) for v in self._reduction)
+        largest, total = (float(v) for v in self._reduction[:2])
         mean = total / self._frames if self._frames else 0.0
-        return GainReduction(max_db=largest, mean_db=mean, course_db=self._course.values_db())
+        taken = np.minimum((np.arange(_BINS) + 0.5) / _BINS, 0.999)
+        p95 = percentile_of(self._reduction[2:], -20.0 * np.log10(1.0 - taken), self._frames)
+        return GainReduction(largest, mean, self._course.values_db(), p95)
 
     def process(self, x: FloatArray) -> FloatArray:
         """Return the limited block, shape (2, frames), late by ``latency`` frames."""
@@ -310,7 +323,7 @@ class TruePeakLimiter:
         """Fill ``y`` with the line, limited; long blocks from both halves at once."""
         frames = y.shape[1]
         half = frames // 2 if frames >= _LEAST_PARALLEL_FRAMES else 0
-        reductions = np.zeros((2, 2))
+        reductions = np.zeros((2, 2 + _BINS))
         early = min(self._early, frames)
         self._early -= early
         course, begun = self._course.take(frames - early)
@@ -340,7 +353,7 @@ class TruePeakLimiter:
         for thread in work[1:]:
             thread.join()
         self._reduction[0] = max(self._reduction[0], *reductions[:, 0])
-        self._reduction[1] += reductions[:, 1].sum()
+        self._reduction[1:] += reductions[:, 1:].sum(axis=0)
         np.maximum(course, courses.max(axis=0)[1:], out=course)
 
     def flush(self) -> Float64Array:

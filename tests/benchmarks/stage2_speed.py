@@ -26,6 +26,7 @@ from stage2.controller.inputs import reference_windows
 from stage2.controller.predict import predict
 from stage2.corpus.song import make_song
 from stage2.style.measure import measure_style
+from stage2.style.target import StyleTarget
 
 RATE = 44_100
 STEMS = 8
@@ -78,7 +79,7 @@ def main() -> None:
                 f"{quality}: {len(stems)} stems of {chosen.seconds:g} s: {seconds} s\n"
             )
         excerpts = [
-            StemInput(name, np.ascontiguousarray(x[:, : EXCERPT_S * RATE]), -6.0, False, 0.5)
+            StemInput(name, np.ascontiguousarray(x[:, : EXCERPT_S * RATE]), -6.0, -20.0)
             for name, x in stems.items()
         ]
         style = measure_style(audio, sample_rate=RATE)
@@ -86,7 +87,7 @@ def main() -> None:
         took = []
         for _ in range(chosen.rounds + 1):
             began = time.monotonic()
-            predict(excerpts, style, windows, sample_rate=RATE)
+            predict(excerpts, StyleTarget.of(style, [windows]), windows, sample_rate=RATE)
             took.append(time.monotonic() - began)
         seconds = ", ".join(f"{s:.2f}" for s in took[1:])
         sys.stdout.write(f"prediction alone, digest of the stems included: {seconds} s\n")

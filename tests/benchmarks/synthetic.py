@@ -45,14 +45,16 @@ from pipeline.loudness.meter import integrated_loudness
 from pipeline.roles import CENTRED_SUBGROUPS, Role
 from pipeline.units import FloatArray, db_to_amplitude
 from stage1.balance.gains import stem_targets
+from stage2.console.search_space import StemGuard, stem_guards
+from stage2.console.statistics import digest_stems
 from stage2.controller.inputs import reference_windows
 from stage2.controller.predict import predict
 from stage2.controller.weights_file import SHIPPED, load_controller
 from stage2.refine.guardrails import settle_in_corridor
 from stage2.refine.search import Start, StemInput, refine
 from stage2.style.alignment import find_alignment
-from stage2.style.envelopes import band_envelope, loud_db
 from stage2.style.measure import measure_style
+from stage2.style.target import StyleTarget
 from stage2.training.settings_prior import draw_settings
 
 Settings = dict[str, float]
@@ -156,9 +158,7 @@ def make_example(
         tuple(sounding),
         rng,
         gains_db=[gains_db[name] for name in sounding],
-        loud_db=[loud_db(band_envelope(x, sample_rate=RATE)) for x in sounding.values()],
-        centred=[name in CENTRED_SUBGROUPS for name in sounding],
-        max_spread=[most_spread(name) for name in sounding],
+        guards=guards_of(sounding),
     )
     strips = dict(zip(sounding, drawn, strict=True))
     reference = fit_delivery(
@@ -187,7 +187,9 @@ def console(stems: Stems, strips: Mapping[str, Settings], bus: Settings) -> Floa
     frames = next(iter(stems.values())).shape[1]
     total = np.zeros((2, frames))
     for name, settings in strips.items():
-        total += Strip(settings, level_lufs=0.0, sample_rate=RATE).process(stems[name])
+        level = _lufs(stems[name])
+        strip = Strip(settings, level_lufs=level, sample_rate=RATE)
+        total += strip.process(stems[name])
     return np.asarray(Bus(bus, sample_rate=RATE).process(total))
 
 
@@ -237,9 +239,18 @@ STARTS: dict[str, Method] = {"plain": plain, "neutral": neutral}
 def stem_inputs(stems: Stems, gains_db: Mapping[str, float]) -> list[StemInput]:
     """Return the stems with the guardrails that the product gives them."""
     return [
-        StemInput(name, audio, gains_db[name], name in CENTRED_SUBGROUPS, most_spread(name))
-        for name, audio in stems.items()
+        StemInput(name, audio, gains_db[name], _lufs(audio), guard)
+        for (name, audio), guard in zip(stems.items(), guards_of(stems), strict=True)
     ]
+
+
+def guards_of(stems: Stems) -> tuple[StemGuard, ...]:
+    """Return the guardrails of stems."""
+    return stem_guards(
+        digest_stems(list(stems.values()), sample_rate=RATE),
+        centred=[name in CENTRED_SUBGROUPS for name in stems],
+        max_spread=[most_spread(name) for name in stems],
+    )
 
 
 def same_song(
@@ -266,11 +277,12 @@ def ours(
     """Return the mix of the controller with these weights, of refinement, or of one after other."""
     style = measure_style(reference, sample_rate=sample_rate)
     inputs = stem_inputs(stems, gains_db)
+    windows = reference_windows(reference, sample_rate=sample_rate)
+    target = StyleTarget.of(style, [windows])
     start: Start | None = None
     if weights:
-        windows = reference_windows(reference, sample_rate=sample_rate)
         told = predict(
-            inputs, style, windows, sample_rate=sample_rate, controller=load_controller(weights)
+            inputs, target, windows, sample_rate=sample_rate, controller=load_controller(weights)
         )
         start = Start(told.strips, told.bus)
     find = partial(
@@ -280,7 +292,7 @@ def ours(
         ceiling_dbtp=CEILING_DBTP,
     )
     aligned = {} if not refined else same_song(stems, reference, sample_rate, gains_db)
-    found = find(inputs, reference=style, start=start, **aligned)
+    found = find(inputs, target=target, start=start, **aligned)
     return delivered(stems, dict(zip(stems, found.strips, strict=True)), found.bus, reference)
 
 
