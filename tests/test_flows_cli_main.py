@@ -413,7 +413,9 @@ def test_skip_bad_mixes_the_rest_and_lists_what_was_skipped(
     assert abs(record["integrated_lufs"] - record["target_lufs"]) < 0.3
     events = [json.loads(line) for line in again.stderr.splitlines()]
     phases = [event["name"] for event in events if event["event"] == "start"]
-    assert phases == ["analyse", "balance", "console", "deliver", "report"]
+    assert phases == [
+        "analyse", "balance", "predict", "refine", "console", "deliver", "report",
+    ]  # fmt: skip
 
 
 def test_without_any_good_track_skip_bad_has_nothing_to_mix(

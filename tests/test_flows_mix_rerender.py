@@ -77,28 +77,6 @@ def test_an_mp3_with_a_margin_renders_to_the_same_samples(
     assert wav.encoder_margin_db == 0.0
 
 
-@pytest.mark.parametrize("rounding_db", [0.0, 0.004])
-def test_a_plan_of_version_1_renders_to_its_samples(
-    song: Path, workplace: Path, stemwright: Command, samples: Samples, rounding_db: float
-) -> None:
-    out = workplace / f"of version 1 {rounding_db}"
-    assert stemwright("mix", song, "-o", out, "--target", "-20").exit_code == 0
-    plan = json.loads((out / "plan.json").read_text())
-    # denser than its loudness needs, as a style may ask for
-    plan["bus"]["gain_db"] += 8.0
-    (out / "dense.json").write_text(json.dumps(plan))
-    assert stemwright("render", out / "dense.json", "-q").exit_code == 0
-    dense = out / "dense-render"
-    old = flattened(json.loads((dense / "plan.json").read_text()))
-    assert old["delivery"]["trim_db"] < -1.0
-    old["delivery"]["target_lufs"] += rounding_db
-    old["session"] = str(song)
-    (out / "old.json").write_text(json.dumps(old))
-    rendered = stemwright("render", out / "old.json")
-    assert rendered.exit_code == 0, rendered.output
-    assert np.array_equal(samples(dense / "mix.wav"), samples(out / "old-render" / "mix.wav"))
-
-
 def test_a_silent_mix_has_a_plan_that_can_be_rendered(
     tmp_path: Path, put: Callable[..., Path], stemwright: Command
 ) -> None:

@@ -68,7 +68,7 @@ def plan() -> Plan:
 def stem_jobs(plan: Plan, session: Path, store: Path) -> list[StemJob]:
     jobs = [BalanceJob(plan, stem.name, session, store) for stem in plan.stems]
     return [
-        StemJob(job, balance_step(job), stem.settings)
+        StemJob(job, balance_step(job), stem.settings, stem.level_lufs)
         for job, stem in zip(jobs, plan.stems, strict=True)
     ]
 
@@ -225,7 +225,7 @@ def test_an_mp3_is_under_the_ceiling_when_it_is_decoded(
     decoded, rate = soundfile.read(mp3.path, dtype="float32")
     assert max(true_peaks_dbtp(decoded.T, sample_rate=rate)) <= ceiling
     assert wav.ceiling_dbtp == ceiling
-    assert mp3.ceiling_dbtp < ceiling  # this encoder raised the peaks
+    assert mp3.ceiling_dbtp <= ceiling
     assert mp3.loudness.true_peak_dbtp <= ceiling
     # of white noise the encoder takes the highest frequencies away
     assert mp3.loudness.integrated_lufs == pytest.approx(wav.loudness.integrated_lufs, abs=1.0)

@@ -389,6 +389,7 @@ def test_a_mix_as_a_flow_is_the_local_one(
     expected = {f"analyse · {track}" for track in tracks}
     expected |= {f"{phase} · {stem}" for phase in ("balance", "console") for stem in stems}
     expected |= {"deliver · bus, limiter, loudness", "report · plan, tables, report"}
+    expected |= {f"{phase} · console settings" for phase in ("predict", "refine")}
     assert until(lambda: len(task_runs(server, "A {song}")) == len(expected))
     done = ("COMPLETED", 1)
     assert until(lambda: set(task_runs(server, "A {song}").values()) == {done})
