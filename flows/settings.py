@@ -25,14 +25,19 @@ from pipeline.validation import Number, Switch, Whole, invalid, problems_from
 from stage2.genre.names import genre_names, parse_genre
 
 __all__ = [
+    "STYLE_ENDING",
     "MixSettings",
     "checked_settings",
     "description",
     "flag",
     "from_toml",
+    "is_style_file",
     "kind",
     "shown_as",
 ]
+
+#: What the names of saved styles end in.
+STYLE_ENDING = ".style.json"
 
 _COMBINATION: LiteralString = "combination"
 
@@ -81,7 +86,7 @@ class MixSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     references: tuple[_Place, ...] = _setting(
-        (), "Finished mix whose style is wanted, or its URL",
+        (), f"Finished mix whose style is wanted, or its URL, or a saved style, FILE{STYLE_ENDING}",
         flag="--reference", short="-r", many="repeatable",
     )  # fmt: skip
     target: str = _setting(
@@ -197,6 +202,16 @@ class MixSettings(BaseModel):
             )
         return tuple(aspect for aspect in Aspect if aspect in given)
 
+    @property
+    def recordings(self) -> tuple[Path | str, ...]:
+        """The references that are recordings, or their URLs."""
+        return tuple(place for place in self.references if not is_style_file(place))
+
+    @property
+    def saved_styles(self) -> tuple[Path, ...]:
+        """The references that are saved styles."""
+        return tuple(Path(place) for place in self.references if is_style_file(place))
+
     @field_validator("genre")
     @classmethod
     def _is_a_genre(cls, value: str | None, info: ValidationInfo) -> str | None:
@@ -253,6 +268,11 @@ class MixSettings(BaseModel):
                 "is 'float', and FLAC holds whole numbers", "use 24, or format wav", _COMBINATION
             )
         return value
+
+
+def is_style_file(place: Place) -> bool:
+    """Whether a reference that is named is a saved style, not a recording."""
+    return str(place).lower().endswith(STYLE_ENDING)
 
 
 def shown_as(name: str, key: str) -> str:

@@ -155,7 +155,7 @@ def _fingerprint(job: SessionJob) -> str | None:
     entry, store = job.entry, Store(job.store)
     told: list[object] = [str(entry.session)]
     told.append(entry.settings.model_dump(mode="json", exclude=_NO_MATTER))
-    near = bring_near(entry.session, entry.settings.references)
+    near = bring_near(entry.session, entry.settings.recordings)
     if near.root is None or near.faults or not near.root.is_dir():
         return None
     root = near.root.resolve()
@@ -166,7 +166,8 @@ def _fingerprint(job: SessionJob) -> str | None:
         files[SESSION_TOML] = root / SESSION_TOML
     try:
         told += [(name, store.content_hash(path)) for name, path in sorted(files.items())]
-        told += [(path.name, store.content_hash(path)) for path in near.references]
+        styles = entry.settings.saved_styles
+        told += [(path.name, store.content_hash(path)) for path in (*near.references, *styles)]
     except OSError as error:
         if may_pass(error):
             raise

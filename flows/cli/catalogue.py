@@ -102,7 +102,7 @@ def catalogue(
     from pipeline.session.discovery import check_references
 
     chosen = flags.settings()
-    problems = Problems(check_references(chosen.references))
+    problems = Problems(check_references(chosen.recordings))
     folder = None
     with problems.collected():
         folder = local_folder(output, "--output")

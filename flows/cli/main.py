@@ -33,6 +33,7 @@ _COMMANDS = {
     "others.",
     "train": "Train a controller as CONFIG says, or go on with a run that was interrupted.",
     "model": "Say what a controller is: data, training, metrics, limits.",
+    "style": "Save the style of references, without audio, to be followed by mix --reference.",
     "cache": "Show or tidy the cache of steps.",
 }
 _MODULES = {"model": "train"}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flows.engines.base import Engine
 from flows.mix.steps.tracks import Examined, TrackJob, check_step, examine_step
+from flows.mix.style_file import style_problems
 from flows.progress import Progress
 from flows.settings import MixSettings
 from flows.storage.inputs import bring_near, named_by_url
@@ -101,8 +102,8 @@ def analyse_session(
         With every problem of the session; before anything is analysed where headers, names and
         settings tell of one already.
     """
-    near = bring_near(root, settings.references, progress=progress)
-    faults = (*faults, *near.faults)
+    near = bring_near(root, settings.recordings, progress=progress)
+    faults = (*faults, *near.faults, *style_problems(settings.saved_styles))
     unusable = Store.problems_of(store)
     if near.root is None:
         raise InputError([*faults, *unusable])

@@ -33,9 +33,9 @@ def mix_costs(
         "analyse": 0.3 + _ANALYSE * sounding_s / workers,
         "balance": 0.1 + _BALANCE * sounding_s / workers,
     }
-    if settings.references:
-        costs["style"] = 0.5 * len(settings.references)
-    if settings.references and settings.strength > 0.0 and settings.match:
+    if settings.recordings:
+        costs["style"] = 0.5 * len(settings.recordings)
+    if settings.strength > 0.0 and settings.match:
         if settings.controller:
             costs["predict"] = 2.5
         if settings.quality == "fast":

@@ -15,6 +15,7 @@ from flows.mix.steps.balance import BalancedStem, passages
 from flows.mix.steps.search import ConsoleSettings, find_console_settings
 from flows.mix.steps.style import ConsoleJob, HeardReference, reference_notes, style_step
 from flows.mix.steps.tracks import TrackJob
+from flows.mix.style_file import SavedReference, load_style
 from flows.progress import Progress
 from flows.settings import MixSettings
 from flows.storage.locations import Place
@@ -115,6 +116,7 @@ def find_goal(
     paths = session.references
     references: list[HeardReference] = []
     style: Style | None = None
+    saved = [one for path in settings.saved_styles for one in load_style(path)]
     target, segments = (
         finished_records() if settings.genre is None else genre_target(settings.genre)
     )
@@ -126,10 +128,20 @@ def find_goal(
             labels=[path.name for path in paths],
         )
         _refuse_unheard(paths, [reference.style for reference in references])
-        style, donors = wanted_style(
-            [(reference.style, reference.condition.trust) for reference in references], start
+        kept = Store(store)
+        measured = [
+            SavedReference.of(path.name, one, np.load(kept.local(one.windows)))
+            for path, one in zip(paths, references, strict=True)
+        ]
+        saved = [*measured, *saved]
+    if saved:
+        style, donors = wanted_style([(one.style, one.condition.trust) for one in saved], start)
+        segments = np.concatenate(
+            [
+                complete_windows(one.segments, one.condition.trust, donor)
+                for one, donor in zip(saved, donors, strict=True)
+            ]
         )
-        segments = _segments(references, donors, store)
         target = StyleTarget.of(style, [segments])
     delivery = parse_target(settings.target)
     full_lufs, target_lufs = _targets_lufs(delivery, style, settings.strength)
@@ -143,7 +155,7 @@ def find_goal(
         ceiling_dbtp=(
             delivery.ceiling_dbtp if settings.ceiling_dbtp is None else settings.ceiling_dbtp
         ),
-        notes=reference_notes(paths, references),
+        notes=(*reference_notes(paths, references), *_style_notes(settings)),
     )
 
 
@@ -186,21 +198,13 @@ def match_style(
         pieces=tuple(passages(session.frames, session.sample_rate)),
         store=store,
         conditions=tuple(reference.condition for reference in goal.references),
+        is_blend=bool(settings.saved_styles) or len(session.references) > 1,
     )
     return find_console_settings(engine, job, settings=settings, progress=progress)
 
 
-def _segments(
-    references: Sequence[HeardReference], donors: Sequence[Style], store: Place
-) -> Float32Array:
-    """Return features of the references' segments, completed where they are not trusted."""
-    kept = Store(store)
-    return np.concatenate(
-        [
-            complete_windows(np.load(kept.local(one.windows)), one.condition.trust, donor)
-            for one, donor in zip(references, donors, strict=True)
-        ]
-    )
+def _style_notes(settings: MixSettings) -> tuple[str, ...]:
+    return tuple(f"the style saved in {path.name} is followed" for path in settings.saved_styles)
 
 
 def _refuse_unheard(references: Sequence[Path], styles: Sequence[Style]) -> None:

@@ -399,7 +399,7 @@ def mix_session(
         engine=settings.engine,
         dask=settings.dask,
         # One reference is heard by this process, several by workers.
-        reads=[session, *(settings.references if len(settings.references) > 1 else ())],
+        reads=[session, *(settings.recordings if len(settings.recordings) > 1 else ())],
         writes=[store],
         workers=settings.workers,
         progress=progress,

@@ -127,6 +127,8 @@ class ConsoleJob:
         Features of segments of the references, ``(segments, REFERENCE_FIGURES)`` float32.
     conditions
         Faults of the references.
+    is_blend
+        Whether several styles make the target, so that none of them is followed moment by moment.
     target_lufs, ceiling_dbtp
         The delivery that refinement judges after.
     start
@@ -149,6 +151,7 @@ class ConsoleJob:
     pieces: tuple[tuple[int, int], ...]
     store: Place
     conditions: tuple[Condition, ...] = ()
+    is_blend: bool = False
     start: Start | None = None
     on_step: Callable[[int, int], None] | None = None
 
@@ -312,7 +315,7 @@ def _aligned_reference(
 
     Only where it is the one reference: with several, a blend of styles is wanted.
     """
-    if len(job.references) != 1 or Aspect.LEVEL not in job.match:
+    if job.is_blend or len(job.references) != 1 or Aspect.LEVEL not in job.match:
         return None, ""
     path = near_file(job.references[0])
     reference = read(path, sample_rate=job.sample_rate)
