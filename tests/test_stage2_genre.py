@@ -22,7 +22,7 @@ def test_curves_are_what_a_mastering_engineer_knows() -> None:
     for name, levels in spectra.items():
         # power of an octave falls from the bass to the treble, by up to 5 dB an octave
         assert 0.5 < (levels[1] - levels[7]) / 6.0 < 5.0, name
-    assert spectra["hip-hop"][0] == max(levels[0] for levels in spectra.values())
+    assert spectra["hip-hop"][0] > spectra["rock"][0] + 2.0
     assert spectra["classical"][7] == min(levels[7] for levels in spectra.values())
     assert spectra["metal"][5] - spectra["metal"][3] > spectra["rock"][5] - spectra["rock"][3]
 

@@ -33,7 +33,7 @@ def style(
     """Save the style of REF..., without audio: mix --reference FILE.style.json follows it."""
     screen.begin(f"measuring {len(references)} reference{'' if len(references) == 1 else 's'}")
     # A command says what it begins before what takes seconds to load.
-    from flows.mix.save_style import save_style
+    from flows.mix.styles.save import save_style
 
     problems = []
     if not is_style_file(output):

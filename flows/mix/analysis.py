@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flows.engines.base import Engine
 from flows.mix.steps.tracks import Examined, TrackJob, check_step, examine_step
-from flows.mix.style_file import style_problems
+from flows.mix.styles.file import style_problems
 from flows.progress import Progress
 from flows.settings import MixSettings
 from flows.storage.inputs import bring_near, named_by_url

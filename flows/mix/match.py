@@ -15,7 +15,7 @@ from flows.mix.steps.balance import BalancedStem, passages
 from flows.mix.steps.search import ConsoleSettings, find_console_settings
 from flows.mix.steps.style import ConsoleJob, HeardReference, reference_notes, style_step
 from flows.mix.steps.tracks import TrackJob
-from flows.mix.style_file import SavedReference, load_style
+from flows.mix.styles.file import SavedReference, load_style
 from flows.progress import Progress
 from flows.settings import MixSettings
 from flows.storage.locations import Place

@@ -11,7 +11,7 @@ import numpy as np
 from flows.engines.local import LocalEngine
 from flows.mix.steps.style import style_step
 from flows.mix.steps.tracks import TrackJob, check_step
-from flows.mix.style_file import SavedReference, style_json
+from flows.mix.styles.file import SavedReference, style_json
 from flows.storage.locations import Place
 from flows.storage.store import Store, chosen_root, made_whole
 from pipeline.errors import InputError, Problem, Problems

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.mix.style_file import load_style
+from flows.mix.styles.file import load_style
 from flows.settings import MixSettings
 from pipeline.errors import InputError
 

@@ -1,0 +1,1 @@
+"""Styles as files: measured of references, saved without audio, followed later."""
