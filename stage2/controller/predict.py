@@ -96,6 +96,9 @@ def predict(
     scene = batch_scenes([figures], [(whole, segments)])
     model = BandModel(digest, [stem.level_lufs for stem in stems])
     strips, bus, strips_spread, bus_spread = predict_settings(controller, model, scene, reach)
+    # Faders are relative to each other: what all move by is the bus's to make up for.
+    fader = STRIP.columns["gain_db"]
+    strips[:, fader] -= (strips[:, fader] - torch.tensor(gains_db, dtype=torch.float64)).mean()
     spans = reach.spans()
     return Prediction(
         strips=as_dicts(strips, STRIP),

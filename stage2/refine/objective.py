@@ -48,6 +48,8 @@ __all__ = ["HIGHEST_STEM_LU", "Objective", "RefineOptions"]
 _ALIGNED_CREST_DB = 2.5
 # Where levels are known, a fader may go where they are.
 _ALIGNED_LEVEL_LU = 6.0
+# The sum before the bus stays at the working level, which the bus's threshold is relative to.
+_WORKING_LU = 0.3
 # Price of frames of an aligned mix, in nats per decibel.
 _ALIGNED_WEIGHT = 100.0
 #: No stem may be louder than this against the sum of all: a part is not the whole.
@@ -137,6 +139,7 @@ class Objective:
         self._strips, self._bus = settings_price(subgroups, options.match)
         self._stems = StemPrice(subgroups, before)
         self._intended = intended_lufs - intended_lufs.mean()
+        self._sum_lufs = before.sum_lufs.detach()
         fader = STRIP.columns["gain_db"]
         usual = [strip_prior(name).spread[fader] for name in subgroups]
         self._level_spread = torch.tensor(usual, dtype=torch.float64)
@@ -202,8 +205,10 @@ class Objective:
         moved = level - level.mean() - self._intended
         outside = torch.relu(moved.abs() - self._corridor * 0.9)
         above = torch.relu(level - (mix.sum_lufs + self._sum_offset) - HIGHEST_STEM_LU + 0.3)
+        whole = (mix.sum_lufs - self._sum_lufs) / _WORKING_LU
         return (
-            0.5 * (moved / self._level_spread).square().sum()
+            0.5 * whole.square()
+            + 0.5 * (moved / self._level_spread).square().sum()
             + 10.0 * outside.square().sum()
             + 10.0 * above.square().sum()
         )

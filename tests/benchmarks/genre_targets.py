@@ -4,9 +4,9 @@ Run ``python tests/benchmarks/genre_targets.py GTZAN.csv > targets.toml`` with t
 of descriptors ``features_30_sec.csv`` (G. Tzanetakis, P. Cook, IEEE TSAP 10(5), 2002; it holds
 repeats and mislabels, B. Sturm 2013). Spectra of typical moments are the inverse DCT of the mean
 MFCC (librosa: 128 Slaney mel bands at 22.05 kHz, orthonormal), summed into broad bands; over 11 kHz
-they go on at 9 dB an octave (A. Elowsson, A. Friberg, AES 142, 2017), half-way to finished records. The mean-power spectrum lies
-over the typical one by what eleven finished records show. Loudness, range, crest and width are
-practice and measurements as named in each row.
+they go on at 9 dB an octave (A. Elowsson, A. Friberg, AES 142, 2017), half-way to finished records.
+The mean-power spectrum lies over the typical one by what eleven finished records show. Loudness,
+range, crest and width are practice and measurements as named in each row.
 """
 
 from __future__ import annotations
