@@ -1,5 +1,5 @@
-"""Refinement: settings improved by gradient, checked on exactly rendered sound.
+"""Refinement: the most likely settings under a style and under what engineers do.
 
-Starts from the controller's prediction, stays inside guardrails, and keeps what is better by the
-objective and the prior of settings.
+Starts from the controller's prediction, goes down the price by gradient, checks it on exactly
+rendered sound, and holds what wins to smooth curves and modest gain reduction.
 """
