@@ -12,19 +12,9 @@ LINES, PARAMETERS = 60, 8
 COMMANDS = "flows/cli/"
 # What is over the limits still; the list may only become shorter.
 OVER = {
-    "flows/catalogue/run.py:mix_catalogue",
-    "flows/compare/listening_test.py:_configuration",
-    "flows/compare/page.py:write_page",
-    "flows/compare/recipe.py:_balance_analysed",
-    "flows/compare/render.py:render_balances",
-    "flows/engines/prefect.py:run_as_flow",
-    "flows/engines/run.py:run_recipe",
-    "flows/mix/requests.py:request_results",
     "pipeline/dawproject/writer.py:write_dawproject",
-    "pipeline/session/discovery.py:find_session",
     "stage1/features.py:result",
     "stage2/console/band_model.py:__call__",
-    "stage2/console/statistics.py:digest_stems",
     "stage2/refine/guardrails.py:settle_in_corridor",
     "stage2/refine/search.py:__init__",
     "stage2/refine/search.py:refine",
