@@ -25,11 +25,11 @@ from pipeline.console.conditioning import ChannelUse, Conditioning
 from pipeline.errors import InputError
 from pipeline.loudness.meter import BLOCK_FRAMES, LoudnessMeter
 from pipeline.loudness.true_peak import as_block
-from pipeline.units import Float32Array
+from pipeline.units import BoolArray, Float32Array
 from stage1.loudness.narrowband import informed_band, measure_narrowband
 from stage1.loudness.sones import measure_sones
 from stage1.pitch.f0 import Mode, estimate_f0
-from stage1.records import TrackFeatures
+from stage1.records import Attacks, Extent, TrackFeatures, TrackLevels
 from stage1.signal.file_faults import FileFaults, Moments, find_faults
 from stage1.signal.levels import LevelMeter, measure_attacks
 from stage1.signal.spectral import SpectrumMeter
@@ -100,21 +100,31 @@ class TrackAnalyser:
         name, f0_mode
             As for :func:`analyse`.
         """
-        meter = self.meter
-        active = meter.active()
-        duration_s = self._frames / self._rate
-        spectral = self._spectrum.result(active)
-        f0 = estimate_f0(samples, active=active, mode=f0_mode)
-        narrowband = measure_narrowband(samples, f0=f0, spectral=spectral, meter=meter)
-        sones = measure_sones(samples, active=active, integrated_lufs=meter.integrated_lufs)
-        band = informed_band(f0, spectral, sample_rate=self._rate)
-        hops = np.flatnonzero(active)
-        active_s = min(hops.size / 10.0, duration_s)
-        rms_dbfs, noise_floor_dbfs = self._levels.levels(active)
-        side_to_mid_db, correlation, lr_balance_db = self._levels.image()
-        onsets, transient_db = measure_attacks(meter, active)
+        active = self.meter.active()
+        extent = self._extent(active)
+        spectrum = self._spectrum.result(active)
+        pitch = estimate_f0(samples, active=active, mode=f0_mode)
+        lufs = self.meter.integrated_lufs
+        onsets, transient_db = measure_attacks(self.meter, active)
         return TrackFeatures(
             name=name,
+            extent=extent,
+            levels=self._measured_levels(active),
+            pitch=pitch,
+            spectrum=spectrum,
+            band=informed_band(pitch, spectrum, sample_rate=self._rate),
+            narrowband=measure_narrowband(samples, f0=pitch, spectral=spectrum, meter=self.meter),
+            sones=measure_sones(samples, active=active, integrated_lufs=lufs),
+            stereo=self._levels.image(),
+            attacks=Attacks(onsets / extent.active_s if extent.active_s else 0.0, transient_db),
+            timbre=measure_timbre(samples, active=active),
+        )
+
+    def _extent(self, active: BoolArray) -> Extent:
+        hops = np.flatnonzero(active)
+        duration_s = self._frames / self._rate
+        active_s = min(hops.size / 10.0, duration_s)
+        return Extent(
             duration_s=duration_s,
             sample_rate=self._rate,
             channels=self._channels,
@@ -122,6 +132,12 @@ class TrackAnalyser:
             active_share=active_s / duration_s if duration_s else 0.0,
             first_active_s=float(hops[0] / 10.0) if hops.size else math.nan,
             last_active_s=min(float((hops[-1] + 1) / 10.0), duration_s) if hops.size else math.nan,
+        )
+
+    def _measured_levels(self, active: BoolArray) -> TrackLevels:
+        meter = self.meter
+        rms_dbfs, noise_floor_dbfs = self._levels.levels(active)
+        return TrackLevels(
             peak_dbfs=meter.sample_peak_dbfs,
             true_peak_dbtp=meter.true_peak_dbtp,
             rms_dbfs=rms_dbfs,
@@ -130,37 +146,6 @@ class TrackAnalyser:
             integrated_lufs=meter.integrated_lufs,
             loudness_range_lu=meter.loudness_range_lu,
             max_short_term_lufs=meter.max_short_term_lufs,
-            f0_hz=f0.f0_hz,
-            f0_low_hz=f0.f0_low_hz,
-            f0_high_hz=f0.f0_high_hz,
-            voiced_share=f0.voiced_share,
-            f0_confidence=f0.confidence,
-            pyin_hz=f0.pyin_hz,
-            pesto_hz=f0.pesto_hz,
-            f0_agreement=f0.agreement,
-            harmonic_strength=f0.strength,
-            published_f0_hz=f0.published_hz,
-            centroid_hz=spectral.centroid_hz,
-            bandwidth_hz=spectral.bandwidth_hz,
-            rolloff_hz=spectral.rolloff_hz,
-            published_centroid_hz=spectral.published_centroid_hz,
-            published_bandwidth_hz=spectral.published_bandwidth_hz,
-            band_low_hz=band.low_hz,
-            band_high_hz=band.high_hz,
-            loudness_lufs=narrowband.lufs,
-            loudness_centroid=narrowband.centroid,
-            loudness_p_lufs=narrowband.p_lufs,
-            loudness_informed=narrowband.informed,
-            loudness_sones=sones.lufs,
-            n5_sone=sones.n5_sone,
-            n5_phon=sones.n5_phon,
-            side_to_mid_db=side_to_mid_db,
-            correlation=correlation,
-            lr_balance_db=lr_balance_db,
-            onsets_per_s=onsets / active_s if active_s else 0.0,
-            transient_db=transient_db,
-            third_octaves_db=spectral.third_octaves_db,
-            timbre=measure_timbre(samples, active=active),
         )
 
 

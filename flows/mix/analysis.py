@@ -243,10 +243,10 @@ def _decide(
         overrides,
         channels=[f.channels for f in features],
         loudness_lufs=[
-            f.integrated_lufs + b.gain_db for f, b in zip(features, balances, strict=True)
+            f.levels.integrated_lufs + b.gain_db for f, b in zip(features, balances, strict=True)
         ],
-        f0_hz=[f.f0_hz for f in features],
-        low_share=[low_share(f.third_octaves_db, LOW_HZ) for f in features],
+        f0_hz=[f.pitch.f0_hz for f in features],
+        low_share=[low_share(f.spectrum.third_octaves_db, LOW_HZ) for f in features],
         relations=relations,
     )
     pairs = mid_side_pairs(features, relations, overrides)
