@@ -47,7 +47,7 @@ def test_one_channel_alone_loses_three_decibels() -> None:
 
 
 def _related(rho: float) -> Relations:
-    relation = Relation("OH L", "OH R", "microphones", rho, rho, 0.6, 0.0, rho < 0, 0.0, 0.0, "")
+    relation = Relation("OH L", "OH R", "microphones", rho, rho, 0.6, 0.0, rho < 0, 0.0, 0.0)
     return Relations(("OH L", "OH R"), (relation,))
 
 

@@ -40,6 +40,7 @@ from stage1.recognition.classifier import hear
 from stage1.recognition.recognise import Recognition, recognise
 from stage1.signal.file_faults import FileFaults
 from stage1.signal.spectral import low_share
+from stage1.sources.messages import fault_messages
 from stage1.sources.records import Relations
 from stage1.sources.relations import TrackSound, find_relations, inherit_roles
 
@@ -158,7 +159,7 @@ def _analyse(
             *session.notes,
             *session.end_notes,
             *decided.doubts,
-            *decided.relations.faults,
+            *fault_messages(decided.relations),
             *mono_warnings(
                 features,
                 decided.placements,
