@@ -40,8 +40,6 @@ __all__ = [
     "Examination",
     "TrackAnalyser",
     "TrackFeatures",
-    "analyse",
-    "analyse_audio",
     "examine",
 ]
 
@@ -98,7 +96,7 @@ class TrackAnalyser:
         samples
             The same track, to look at passages of it.
         name, f0_mode
-            As for :func:`analyse`.
+            As for :func:`examine`.
         """
         active = self.meter.active()
         extent = self._extent(active)
@@ -156,17 +154,15 @@ class _Kept:
         self,
         info: AudioInfo,
         *,
-        sample_rate: int,
         frames: int,
         conditioning: Conditioning | None = None,
     ) -> None:
         self._path = info.path
         self._conditioning = conditioning
-        self._rate = sample_rate
+        self._rate = info.sample_rate
         self._audio: Float32Array | None = None
         self._done = 0
-        cheap = info.plain and sample_rate == info.sample_rate
-        if not cheap and 4 * info.channels * frames <= HELD_BYTES:
+        if not info.plain and 4 * info.channels * frames <= HELD_BYTES:
             self._audio = np.empty((info.channels, frames), np.float32)
 
     def add(self, block: Float32Array) -> None:
@@ -223,8 +219,10 @@ def examine(
 
     Parameters
     ----------
-    path, name, f0_mode
-        As for :func:`analyse`.
+    path, name
+        The audio file, and the track's name in the session.
+    f0_mode
+        ``"windows"`` or ``"full"``, as for :func:`stage1.pitch.f0.estimate_f0`.
     mid_side_name, use
         As for :func:`stage1.signal.file_faults.find_faults`.
     """
@@ -238,7 +236,7 @@ def examine(
     analyser = TrackAnalyser(
         sample_rate=info.sample_rate, channels=info.channels, frames=info.frames
     )
-    kept = _Kept(info, sample_rate=info.sample_rate, frames=info.frames)
+    kept = _Kept(info, frames=info.frames)
 
     def listen(block: Float32Array) -> None:
         analyser.process(block)
@@ -256,85 +254,14 @@ def examine(
     return Examination(check, features, envelope, faults)
 
 
-def _measured(
-    path: Path, *, sample_rate: int | None = None, conditioning: Conditioning | None = None
-) -> tuple[TrackAnalyser, _Kept]:
+def _measured(path: Path, *, conditioning: Conditioning) -> tuple[TrackAnalyser, _Kept]:
     """Feed a file to an analyser, and keep it where reading it again is dear."""
-    with AudioStream(path, sample_rate=sample_rate, conditioning=conditioning) as stream:
+    with AudioStream(path, conditioning=conditioning) as stream:
         rate, channels, frames = stream.sample_rate, stream.channels, stream.frames
         analyser = TrackAnalyser(sample_rate=rate, channels=channels, frames=frames)
-        kept = _Kept(stream.info, sample_rate=rate, frames=frames, conditioning=conditioning)
+        kept = _Kept(stream.info, frames=frames, conditioning=conditioning)
         for start in range(0, frames, BLOCK_FRAMES):
             block = stream.read(min(BLOCK_FRAMES, frames - start))
             analyser.process(block)
             kept.add(block)
     return analyser, kept
-
-
-def analyse(
-    path: Path, *, name: str, sample_rate: int | None = None, f0_mode: Mode = "windows"
-) -> TrackFeatures:
-    """Measure everything about one track.
-
-    Parameters
-    ----------
-    path
-        The audio file.
-    name
-        The track's name in the session.
-    sample_rate
-        Resample to this rate, in Hz; the file's own if not given.
-    f0_mode
-        ``"windows"`` or ``"full"``, as for :func:`stage1.pitch.f0.estimate_f0`.
-
-    Returns
-    -------
-    TrackFeatures
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read.
-    ValueError
-        If it has more than two channels.
-    """
-    analyser, kept = _measured(path, sample_rate=sample_rate)
-    with kept.samples() as samples:
-        return analyser.result(samples, name=name, f0_mode=f0_mode)
-
-
-def analyse_audio(
-    audio: Float32Array, *, name: str, sample_rate: int, f0_mode: Mode = "windows"
-) -> TrackFeatures:
-    """Measure everything about one track in memory.
-
-    Parameters
-    ----------
-    audio
-        ``(channels, frames)`` float32, mono or stereo.
-    name
-        The track's name in the session.
-    sample_rate
-        In Hz.
-    f0_mode
-        As for :func:`analyse`.
-
-    Returns
-    -------
-    TrackFeatures
-
-    Raises
-    ------
-    ValueError
-        If ``audio`` is not two-dimensional, or has more than two channels.
-    """
-    if audio.ndim != 2 or not 1 <= audio.shape[0] <= 2:
-        msg = f"expected audio of shape (1 or 2, frames), got {audio.shape}"
-        raise ValueError(msg)
-    audio = np.ascontiguousarray(audio, np.float32)
-    channels, frames = audio.shape
-    analyser = TrackAnalyser(sample_rate=sample_rate, channels=channels, frames=frames)
-    for start in range(0, frames, BLOCK_FRAMES):
-        analyser.process(audio[:, start : start + BLOCK_FRAMES])
-    samples = HeldSamples(audio, sample_rate=sample_rate)
-    return analyser.result(samples, name=name, f0_mode=f0_mode)
