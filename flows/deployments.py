@@ -23,7 +23,7 @@ from prefect.deployments import run_deployment  # noqa: E402
 from pydantic import ConfigDict, Field  # noqa: E402
 
 from flows.catalogue.run import SessionsFailedError, in_processes, mix_catalogue  # noqa: E402
-from flows.catalogue.session import SessionJob, mix_entry  # noqa: E402
+from flows.catalogue.session import MixingOptions, SessionJob, mix_entry  # noqa: E402
 from flows.catalogue.sources import read_catalogue  # noqa: E402
 from flows.catalogue.table import CatalogueRow  # noqa: E402
 from flows.dashboard.tags import run_tags  # noqa: E402
@@ -133,7 +133,7 @@ def catalogue_flow(parameters: CatalogueParameters) -> None:
         title=Path(parameters.source).stem,
         folder=output or source.default_folder,
         jobs=parameters.jobs,
-        again=parameters.again,
+        options=MixingOptions(again=parameters.again),
         run=in_processes if parameters.deployment is None else _Deployed(parameters.deployment),
     )
     if outcome.failures:

@@ -25,11 +25,11 @@ from pipeline.console.conditioning import ChannelUse, Conditioning
 from pipeline.errors import InputError
 from pipeline.loudness.meter import BLOCK_FRAMES, LoudnessMeter
 from pipeline.loudness.true_peak import as_block
-from pipeline.units import Float32Array
+from pipeline.units import BoolArray, Float32Array
 from stage1.loudness.narrowband import informed_band, measure_narrowband
 from stage1.loudness.sones import measure_sones
 from stage1.pitch.f0 import Mode, estimate_f0
-from stage1.records import TrackFeatures
+from stage1.records import Attacks, Extent, TrackFeatures, TrackLevels
 from stage1.signal.file_faults import FileFaults, Moments, find_faults
 from stage1.signal.levels import LevelMeter, measure_attacks
 from stage1.signal.spectral import SpectrumMeter
@@ -40,8 +40,6 @@ __all__ = [
     "Examination",
     "TrackAnalyser",
     "TrackFeatures",
-    "analyse",
-    "analyse_audio",
     "examine",
 ]
 
@@ -98,23 +96,33 @@ class TrackAnalyser:
         samples
             The same track, to look at passages of it.
         name, f0_mode
-            As for :func:`analyse`.
+            As for :func:`examine`.
         """
-        meter = self.meter
-        active = meter.active()
-        duration_s = self._frames / self._rate
-        spectral = self._spectrum.result(active)
-        f0 = estimate_f0(samples, active=active, mode=f0_mode)
-        narrowband = measure_narrowband(samples, f0=f0, spectral=spectral, meter=meter)
-        sones = measure_sones(samples, active=active, integrated_lufs=meter.integrated_lufs)
-        band = informed_band(f0, spectral, sample_rate=self._rate)
-        hops = np.flatnonzero(active)
-        active_s = min(hops.size / 10.0, duration_s)
-        rms_dbfs, noise_floor_dbfs = self._levels.levels(active)
-        side_to_mid_db, correlation, lr_balance_db = self._levels.image()
-        onsets, transient_db = measure_attacks(meter, active)
+        active = self.meter.active()
+        extent = self._extent(active)
+        spectrum = self._spectrum.result(active)
+        pitch = estimate_f0(samples, active=active, mode=f0_mode)
+        lufs = self.meter.integrated_lufs
+        onsets, transient_db = measure_attacks(self.meter, active)
         return TrackFeatures(
             name=name,
+            extent=extent,
+            levels=self._measured_levels(active),
+            pitch=pitch,
+            spectrum=spectrum,
+            band=informed_band(pitch, spectrum, sample_rate=self._rate),
+            narrowband=measure_narrowband(samples, f0=pitch, spectral=spectrum, meter=self.meter),
+            sones=measure_sones(samples, active=active, integrated_lufs=lufs),
+            stereo=self._levels.image(),
+            attacks=Attacks(onsets / extent.active_s if extent.active_s else 0.0, transient_db),
+            timbre=measure_timbre(samples, active=active),
+        )
+
+    def _extent(self, active: BoolArray) -> Extent:
+        hops = np.flatnonzero(active)
+        duration_s = self._frames / self._rate
+        active_s = min(hops.size / 10.0, duration_s)
+        return Extent(
             duration_s=duration_s,
             sample_rate=self._rate,
             channels=self._channels,
@@ -122,6 +130,12 @@ class TrackAnalyser:
             active_share=active_s / duration_s if duration_s else 0.0,
             first_active_s=float(hops[0] / 10.0) if hops.size else math.nan,
             last_active_s=min(float((hops[-1] + 1) / 10.0), duration_s) if hops.size else math.nan,
+        )
+
+    def _measured_levels(self, active: BoolArray) -> TrackLevels:
+        meter = self.meter
+        rms_dbfs, noise_floor_dbfs = self._levels.levels(active)
+        return TrackLevels(
             peak_dbfs=meter.sample_peak_dbfs,
             true_peak_dbtp=meter.true_peak_dbtp,
             rms_dbfs=rms_dbfs,
@@ -130,37 +144,6 @@ class TrackAnalyser:
             integrated_lufs=meter.integrated_lufs,
             loudness_range_lu=meter.loudness_range_lu,
             max_short_term_lufs=meter.max_short_term_lufs,
-            f0_hz=f0.f0_hz,
-            f0_low_hz=f0.f0_low_hz,
-            f0_high_hz=f0.f0_high_hz,
-            voiced_share=f0.voiced_share,
-            f0_confidence=f0.confidence,
-            pyin_hz=f0.pyin_hz,
-            pesto_hz=f0.pesto_hz,
-            f0_agreement=f0.agreement,
-            harmonic_strength=f0.strength,
-            published_f0_hz=f0.published_hz,
-            centroid_hz=spectral.centroid_hz,
-            bandwidth_hz=spectral.bandwidth_hz,
-            rolloff_hz=spectral.rolloff_hz,
-            published_centroid_hz=spectral.published_centroid_hz,
-            published_bandwidth_hz=spectral.published_bandwidth_hz,
-            band_low_hz=band.low_hz,
-            band_high_hz=band.high_hz,
-            loudness_lufs=narrowband.lufs,
-            loudness_centroid=narrowband.centroid,
-            loudness_p_lufs=narrowband.p_lufs,
-            loudness_informed=narrowband.informed,
-            loudness_sones=sones.lufs,
-            n5_sone=sones.n5_sone,
-            n5_phon=sones.n5_phon,
-            side_to_mid_db=side_to_mid_db,
-            correlation=correlation,
-            lr_balance_db=lr_balance_db,
-            onsets_per_s=onsets / active_s if active_s else 0.0,
-            transient_db=transient_db,
-            third_octaves_db=spectral.third_octaves_db,
-            timbre=measure_timbre(samples, active=active),
         )
 
 
@@ -171,17 +154,15 @@ class _Kept:
         self,
         info: AudioInfo,
         *,
-        sample_rate: int,
         frames: int,
         conditioning: Conditioning | None = None,
     ) -> None:
         self._path = info.path
         self._conditioning = conditioning
-        self._rate = sample_rate
+        self._rate = info.sample_rate
         self._audio: Float32Array | None = None
         self._done = 0
-        cheap = info.plain and sample_rate == info.sample_rate
-        if not cheap and 4 * info.channels * frames <= HELD_BYTES:
+        if not info.plain and 4 * info.channels * frames <= HELD_BYTES:
             self._audio = np.empty((info.channels, frames), np.float32)
 
     def add(self, block: Float32Array) -> None:
@@ -238,8 +219,10 @@ def examine(
 
     Parameters
     ----------
-    path, name, f0_mode
-        As for :func:`analyse`.
+    path, name
+        The audio file, and the track's name in the session.
+    f0_mode
+        ``"windows"`` or ``"full"``, as for :func:`stage1.pitch.f0.estimate_f0`.
     mid_side_name, use
         As for :func:`stage1.signal.file_faults.find_faults`.
     """
@@ -253,7 +236,7 @@ def examine(
     analyser = TrackAnalyser(
         sample_rate=info.sample_rate, channels=info.channels, frames=info.frames
     )
-    kept = _Kept(info, sample_rate=info.sample_rate, frames=info.frames)
+    kept = _Kept(info, frames=info.frames)
 
     def listen(block: Float32Array) -> None:
         analyser.process(block)
@@ -271,85 +254,14 @@ def examine(
     return Examination(check, features, envelope, faults)
 
 
-def _measured(
-    path: Path, *, sample_rate: int | None = None, conditioning: Conditioning | None = None
-) -> tuple[TrackAnalyser, _Kept]:
+def _measured(path: Path, *, conditioning: Conditioning) -> tuple[TrackAnalyser, _Kept]:
     """Feed a file to an analyser, and keep it where reading it again is dear."""
-    with AudioStream(path, sample_rate=sample_rate, conditioning=conditioning) as stream:
+    with AudioStream(path, conditioning=conditioning) as stream:
         rate, channels, frames = stream.sample_rate, stream.channels, stream.frames
         analyser = TrackAnalyser(sample_rate=rate, channels=channels, frames=frames)
-        kept = _Kept(stream.info, sample_rate=rate, frames=frames, conditioning=conditioning)
+        kept = _Kept(stream.info, frames=frames, conditioning=conditioning)
         for start in range(0, frames, BLOCK_FRAMES):
             block = stream.read(min(BLOCK_FRAMES, frames - start))
             analyser.process(block)
             kept.add(block)
     return analyser, kept
-
-
-def analyse(
-    path: Path, *, name: str, sample_rate: int | None = None, f0_mode: Mode = "windows"
-) -> TrackFeatures:
-    """Measure everything about one track.
-
-    Parameters
-    ----------
-    path
-        The audio file.
-    name
-        The track's name in the session.
-    sample_rate
-        Resample to this rate, in Hz; the file's own if not given.
-    f0_mode
-        ``"windows"`` or ``"full"``, as for :func:`stage1.pitch.f0.estimate_f0`.
-
-    Returns
-    -------
-    TrackFeatures
-
-    Raises
-    ------
-    InputError
-        If the file cannot be read.
-    ValueError
-        If it has more than two channels.
-    """
-    analyser, kept = _measured(path, sample_rate=sample_rate)
-    with kept.samples() as samples:
-        return analyser.result(samples, name=name, f0_mode=f0_mode)
-
-
-def analyse_audio(
-    audio: Float32Array, *, name: str, sample_rate: int, f0_mode: Mode = "windows"
-) -> TrackFeatures:
-    """Measure everything about one track in memory.
-
-    Parameters
-    ----------
-    audio
-        ``(channels, frames)`` float32, mono or stereo.
-    name
-        The track's name in the session.
-    sample_rate
-        In Hz.
-    f0_mode
-        As for :func:`analyse`.
-
-    Returns
-    -------
-    TrackFeatures
-
-    Raises
-    ------
-    ValueError
-        If ``audio`` is not two-dimensional, or has more than two channels.
-    """
-    if audio.ndim != 2 or not 1 <= audio.shape[0] <= 2:
-        msg = f"expected audio of shape (1 or 2, frames), got {audio.shape}"
-        raise ValueError(msg)
-    audio = np.ascontiguousarray(audio, np.float32)
-    channels, frames = audio.shape
-    analyser = TrackAnalyser(sample_rate=sample_rate, channels=channels, frames=frames)
-    for start in range(0, frames, BLOCK_FRAMES):
-        analyser.process(audio[:, start : start + BLOCK_FRAMES])
-    samples = HeldSamples(audio, sample_rate=sample_rate)
-    return analyser.result(samples, name=name, f0_mode=f0_mode)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.catalogue.session import SessionJob, crashed_row, mix_entry
+from flows.catalogue.session import MixingOptions, SessionJob, crashed_row, mix_entry
 from flows.catalogue.sources import CatalogueEntry
 from flows.settings import MixSettings
 from pipeline.errors import InputError, Problem
@@ -57,7 +57,7 @@ def job(tmp_path: Path, put: Callable[..., Path]) -> SessionJob:
     (tmp_path / "out").mkdir()
     settings = MixSettings(references=(reference,))
     entry = CatalogueEntry("song", tmp_path / "song", settings)
-    return SessionJob(entry, tmp_path / "out", tmp_path / "store")
+    return SessionJob(entry, tmp_path / "out", MixingOptions(tmp_path / "store"))
 
 
 def with_settings(job: SessionJob, **settings: object) -> SessionJob:
@@ -114,12 +114,14 @@ def test_what_changed_is_mixed_again_and_the_earlier_mix_is_kept(
     elif change == "mix gone":
         (job.folder / "mix.wav").unlink()
     else:
-        job = replace(job, again=True)
+        job = replace(job, options=replace(job.options, again=True))
     assert mix_entry(job, mixer).status == "mixed"
     assert (job.folder / "mix.wav").read_text() == "mix 2"
     (aside,) = job.catalogue.glob("song before *")
     assert (aside / "my notes.txt").read_text() == "dear to me"
-    assert mix_entry(replace(job, again=False), mixer).status == "found"
+    assert (
+        mix_entry(replace(job, options=replace(job.options, again=False)), mixer).status == "found"
+    )
 
 
 def test_an_earlier_mix_is_put_back_when_there_is_no_new_one(job: SessionJob) -> None:
@@ -158,7 +160,7 @@ def test_what_may_pass_is_tried_again_and_nothing_else(job: SessionJob) -> None:
     assert 1.0 <= waited[1] <= 3.0
     assert not list(job.catalogue.glob(".song.*")), "an attempt left its half behind"
 
-    job = replace(job, again=True)
+    job = replace(job, options=replace(job.options, again=True))
     mixer.failures = [OSError(5, "I/O error") for _ in range(4)]
     row = mix_entry(job, mixer, waited.append)
     assert (row.status, row.attempts, len(waited)) == ("failed", 4, 5)

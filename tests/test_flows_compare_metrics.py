@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ class Track:
     """What the figures ask of a track's features."""
 
     def __init__(self, lufs: float, bands: dict[int, float], active_share: float = 1.0) -> None:
-        self.third_octaves_db = tuple(bands.get(index, -math.inf) for index in range(30))
-        self.active_share = active_share
+        levels_db = tuple(bands.get(index, -math.inf) for index in range(30))
+        self.spectrum = SimpleNamespace(third_octaves_db=levels_db)
+        self.extent = SimpleNamespace(active_share=active_share)
         self.silent = not bands
         self._lufs = lufs
 

@@ -20,7 +20,7 @@ import pytest
 from typer.testing import Result
 
 from flows.engines.local import LocalEngine
-from flows.engines.run import resolve_engine, run_recipe
+from flows.engines.run import SharedFolders, resolve_engine, run_recipe
 from flows.storage.store import Store
 from pipeline.errors import InputError, Problem
 
@@ -262,7 +262,7 @@ def test_a_running_cluster_is_used_and_looked_at_first(
         "x",
         lambda e: e.map(here, range(4), name="here", labels=labels(range(4))),
         dask=address,
-        **folders,  # type: ignore[arg-type]
+        folders=SharedFolders(**folders),
     )
     assert os.getpid() not in pids
     assert resolve_engine("auto", address) == "dask"

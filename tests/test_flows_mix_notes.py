@@ -26,7 +26,10 @@ def _notes(
         recognitions=records,
         checks=checks,
         file_faults=faults,
-        features=[SimpleNamespace(silent=one, integrated_lufs=lufs) for one in silent],
+        features=[
+            SimpleNamespace(silent=one, levels=SimpleNamespace(integrated_lufs=lufs))
+            for one in silent
+        ],
     )
     return track_notes(analysed)
 

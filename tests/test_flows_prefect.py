@@ -27,6 +27,7 @@ import pytest
 
 from flows.dashboard import control as dashboard
 from flows.dashboard.markdown import as_markdown
+from flows.dashboard.tags import Listing
 from flows.engines.base import Engine
 from flows.engines.run import make_engine, resolve_engine, run_recipe
 from flows.mix.recipe import mix_session
@@ -251,7 +252,13 @@ def test_a_run_tells_what_it_does_in_its_log_alone(
     logging.getLogger().addHandler(handler)
     try:
         with pytest.raises(ValueError, match="invalid literal"):
-            run_recipe("talks", talk, engine="prefect", workers=2, tags=("stemwright", "mix"))
+            run_recipe(
+                "talks",
+                talk,
+                engine="prefect",
+                workers=2,
+                listing=Listing(tags=("stemwright", "mix")),
+            )
     finally:
         logging.getLogger().removeHandler(handler)
     found = flow_run(server, "talks")
@@ -323,7 +330,12 @@ def test_a_catalogue_is_one_run_with_its_mixes_as_children(
 
 
 def test_a_parent_that_the_server_does_not_know_is_left_out(server: str) -> None:
-    assert run_recipe("orphan", one_step, engine="prefect", parent_run=str(uuid.uuid4())) == 3
+    assert (
+        run_recipe(
+            "orphan", one_step, engine="prefect", listing=Listing(parent_run=str(uuid.uuid4()))
+        )
+        == 3
+    )
     found = flow_run(server, "orphan")
     assert (found["state_type"], found["parent_task_run_id"]) == ("COMPLETED", None)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipeline.console.compressor import Compressor
 from pipeline.console.parameters import WORKING_LUFS
 from pipeline.console.processors import SIDES_DB, StereoImage, Strip, pan_gains
-from pipeline.dawproject.writer import write_dawproject
+from pipeline.dawproject.writer import ProjectAudio, write_dawproject
 from pipeline.errors import InputError
 from pipeline.plan import Delivery, Plan, StemPlan, TrackPlan
 
@@ -127,8 +127,10 @@ def _project(path: Path) -> ET.Element:
 
 def _write(root: Path, plan: Plan | None = None, **options: object) -> ET.Element:
     path = root.parent / "out" / "session.dawproject"
-    arguments: dict[str, object] = {"stems": {}, "session_root": root} | options
-    write_dawproject(path, plan or _plan(), **arguments)  # type: ignore[arg-type]
+    names = {"stems", "sides", "reference"} & options.keys()
+    files: dict[str, object] = {"stems": {}} | {name: options.pop(name) for name in names}
+    audio = ProjectAudio(root, **files)  # type: ignore[arg-type]
+    write_dawproject(path, plan or _plan(), audio, **options)  # type: ignore[arg-type]
     return _project(path)
 
 
@@ -448,6 +450,6 @@ def test_same_plan_same_bytes(root: Path) -> None:
     files = {"drums": stem, "bass": stem}
     written = []
     for _ in range(2):
-        write_dawproject(path, _plan(), stems=files, session_root=root, content="stems")
+        write_dawproject(path, _plan(), ProjectAudio(root, files), content="stems")
         written.append(path.read_bytes())
     assert written[0] == written[1]

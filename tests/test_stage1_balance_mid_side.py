@@ -21,7 +21,10 @@ def _tracks(names: tuple[str, str], side_lufs: float) -> Any:
     levels = (-20.0, side_lufs)
     return [
         SimpleNamespace(
-            name=name, channels=1, integrated_lufs=lufs, duration_s=9.0, sample_rate=48000
+            name=name,
+            channels=1,
+            levels=SimpleNamespace(integrated_lufs=lufs),
+            extent=SimpleNamespace(duration_s=9.0, sample_rate=48000),
         )
         for name, lufs in zip(names, levels, strict=True)
     ]

@@ -12,6 +12,7 @@ from pipeline.console.processors import pan_gains
 from stage1.balance.gains import TrackBalance
 from stage1.balance.mono_compatibility import mono_loss_db, mono_warnings
 from stage1.balance.placement import Placement
+from stage1.signal.levels import Stereo
 from stage1.sources.records import Relations
 from stage1.sources.relations import Relation
 
@@ -21,7 +22,10 @@ class Width:
     name: str
     channels: int = 1
     correlation: float = 1.0
-    lr_balance_db: float = 0.0
+
+    @property
+    def stereo(self) -> Stereo:
+        return Stereo(0.0, self.correlation, 0.0)
 
 
 @pytest.mark.parametrize(("rho", "right_db"), [(0.7, 0.0), (0.0, 6.0), (-0.6, -3.0), (-0.9, 0.0)])
@@ -43,7 +47,7 @@ def test_one_channel_alone_loses_three_decibels() -> None:
 
 
 def _related(rho: float) -> Relations:
-    relation = Relation("OH L", "OH R", "microphones", rho, rho, 0.6, 0.0, rho < 0, 0.0, 0.0, "")
+    relation = Relation("OH L", "OH R", "microphones", rho, rho, 0.6, 0.0, rho < 0, 0.0, 0.0)
     return Relations(("OH L", "OH R"), (relation,))
 
 

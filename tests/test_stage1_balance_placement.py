@@ -182,7 +182,7 @@ def test_what_holds_the_same_sound_stands_together() -> None:
     names = ("Gtr 1", "Gtr 2", "Audio 7", "Gtr 3")
 
     def related(first: str, second: str, kind: Kind) -> Relation:
-        return Relation(first, second, kind, 1.0, 1.0, 1.0, 0.0, False, 0.0, 1.0, "")
+        return Relation(first, second, kind, 1.0, 1.0, 1.0, 0.0, False, 0.0, 1.0)
 
     def pans(*found: Relation) -> dict[str, float]:
         records = recognise(names)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stage1.signal.framing import Framer, is_silent
-from stage1.signal.levels import LevelMeter
+from stage1.signal.levels import LevelMeter, Stereo
 
 RATE = 44_100
 
@@ -38,24 +38,26 @@ def test_rms_floor_and_image_are_those_of_the_whole(sizes: list[int], channels: 
     assert rms == pytest.approx(10 * math.log10(np.mean(playing**2)), abs=1e-9)
     quiet = np.percentile([np.mean(hop**2) for hop in hops], 5)
     assert floor == pytest.approx(10 * math.log10(quiet), abs=1e-9)
-    side_to_mid, correlation, balance = meter.image()
+    stereo = meter.image()
     if channels == 1:
-        assert (side_to_mid, correlation, balance) == (-math.inf, 1.0, 0.0)
+        assert stereo == Stereo(-math.inf, 1.0, 0.0)
         return
     left, right = audio.astype(float)
     wanted = np.sum((left - right) ** 2) / np.sum((left + right) ** 2)
-    assert side_to_mid == pytest.approx(10 * math.log10(wanted), abs=1e-9)
+    assert stereo.side_to_mid_db == pytest.approx(10 * math.log10(wanted), abs=1e-9)
     cosine = left @ right / math.sqrt((left @ left) * (right @ right))
-    assert correlation == pytest.approx(cosine, abs=1e-12)
-    assert balance == pytest.approx(10 * math.log10((right @ right) / (left @ left)), abs=1e-9)
+    assert stereo.correlation == pytest.approx(cosine, abs=1e-12)
+    assert stereo.lr_balance_db == pytest.approx(
+        10 * math.log10((right @ right) / (left @ left)), abs=1e-9
+    )
 
 
 def test_nothing_has_no_level() -> None:
     meter = LevelMeter(sample_rate=RATE, channels=2)
     assert meter.levels(np.zeros(1, np.bool_)) == (-math.inf, -math.inf)
-    side_to_mid, correlation, balance = meter.image()
-    assert (side_to_mid, balance) == (-math.inf, 0.0)
-    assert math.isnan(correlation)
+    stereo = meter.image()
+    assert (stereo.side_to_mid_db, stereo.lr_balance_db) == (-math.inf, 0.0)
+    assert math.isnan(stereo.correlation)
 
 
 @given(

@@ -15,7 +15,7 @@ from pipeline.roles import Role
 from pipeline.session.settings import TrackOverrides
 from stage1.balance.gains import TrackBalance, balance
 from stage1.recognition.recognise import recognise
-from stage1.sources.records import Relations
+from stage1.sources.records import Fault, Relations
 from stage1.sources.relations import Relation
 
 WORKING_LUFS = -30.0
@@ -45,7 +45,6 @@ def _relation(names: Iterable[str], rho: float, more: dict[str, Any] | None = No
         "inverted": rho < 0.0,
         "level_db": 0.0,
         "counted": max(rho, 0.0),
-        "message": "",
     }
     return Relation(first, second, **(values | (more or {})))
 
@@ -113,7 +112,7 @@ def test_halves_stay_a_pair_where_one_is_mistaken() -> None:
 
 def test_an_inverted_close_microphone_is_turned_unless_the_user_says_otherwise() -> None:
     lufs = {"Snare Top.wav": -20.0, "Snare Bottom.wav": -20.0}
-    found = _relation(lufs, -0.7, {"is_fault": True})
+    found = _relation(lufs, -0.7, {"fault": Fault()})
     track = _with(lufs, found)["Snare Bottom.wav"]
     assert track.invert
     assert "inverted against 'Snare Top.wav' (correlation -0.70)" in track.reason
@@ -136,7 +135,7 @@ def test_an_inverted_close_microphone_is_turned_unless_the_user_says_otherwise()
     ],
 )
 def test_polarity_is_left_alone(names: tuple[str, str], rho: float, more: dict[str, Any]) -> None:
-    result = _with(dict.fromkeys(names, -20.0), _relation(names, rho, more | {"is_fault": True}))
+    result = _with(dict.fromkeys(names, -20.0), _relation(names, rho, more | {"fault": Fault()}))
     assert not any(track.invert for track in result.values())
 
 
@@ -200,7 +199,7 @@ def test_a_misnamed_microphone_is_turned_with_its_source() -> None:
     names = ("Snare Top.wav", "Snare Bottom.wav")
     wishes = [None, TrackOverrides(role=Role.SHAKER)]
     alike = np.full((2, 2), 0.9, np.float32)
-    found = _relation(names, -0.7, {"is_fault": True})
+    found = _relation(names, -0.7, {"fault": Fault()})
     result = balance(
         [Levels(name, -20.0) for name in names],
         recognise(names, overrides=wishes),

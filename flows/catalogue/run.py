@@ -16,16 +16,15 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from flows.catalogue.page import write_catalogue_page
-from flows.catalogue.session import RECORDS, SessionJob, crashed_row, mix_entry
+from flows.catalogue.session import RECORDS, MixingOptions, SessionJob, crashed_row, mix_entry
 from flows.catalogue.sources import RESERVED_NAMES, CatalogueEntry
 from flows.catalogue.table import CatalogueRow, write_tables
 from flows.catalogue.workers import Died, work_in_processes
 from flows.dashboard.control import private_server, running_server
-from flows.dashboard.tags import run_tags
+from flows.dashboard.tags import Listing, run_tags
 from flows.engines.base import Engine
 from flows.engines.run import resolve_engine, run_recipe
 from flows.engines.threads import default_workers
-from flows.storage.locations import Place
 from flows.storage.output_folder import place_problems
 from pipeline.errors import InputError, Problem, StemwrightError
 
@@ -95,9 +94,7 @@ def mix_catalogue(
     title: str,
     folder: Path,
     jobs: int = 1,
-    again: bool = False,
-    retries: int = 3,
-    store: Place | None = None,
+    options: MixingOptions | None = None,
     run: Runner = in_processes,
     on_row: OnRow | None = None,
 ) -> CatalogueOutcome:
@@ -111,10 +108,6 @@ def mix_catalogue(
         Of everything that is written; one of a catalogue is gone on with.
     jobs
         Sessions at a time, each in a process of its own.
-    again
-        Mix those too whose mix is there, of the same inputs and settings.
-    retries
-        Further attempts at a session after a failure that may pass.
 
     Raises
     ------
@@ -127,7 +120,7 @@ def mix_catalogue(
     (folder / RECORDS).mkdir(parents=True, exist_ok=True)
     threads = max(default_workers() // jobs, 1)
     work = [
-        SessionJob(_with_workers(entry, threads), folder, store, again=again, retries=retries)
+        SessionJob(_with_workers(entry, threads), folder, options or MixingOptions())
         for entry in entries
     ]
     rows: dict[int, CatalogueRow] = {}
@@ -167,8 +160,7 @@ def mix_catalogue(
                 recipe,
                 # Each session has an engine of its own: this one shows what they do.
                 engine="prefect" if _is_watched(entries) else "local",
-                flow_name="catalogue",
-                tags=run_tags("catalogue"),
+                listing=Listing("catalogue", run_tags("catalogue")),
             )
         except SessionsFailedError as error:
             return error.outcome

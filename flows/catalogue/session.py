@@ -26,13 +26,39 @@ from pipeline.report.html import write_whole
 from pipeline.session.files import session_files
 from pipeline.session.settings import SESSION_TOML, readable_settings
 
-__all__ = ["RECORDS", "SessionJob", "crashed_row", "mix_entry", "mix_in_this_process"]
+__all__ = [
+    "RECORDS",
+    "MixingOptions",
+    "SessionJob",
+    "crashed_row",
+    "mix_entry",
+    "mix_in_this_process",
+]
 
 RECORDS = ".catalogue"
 
 # Where a session is mixed, and how many of its parts at once, never changes the mix; of references
 # the content counts.
 _NO_MATTER = {"engine", "dask", "workers", "references"}
+
+
+@dataclass(frozen=True)
+class MixingOptions:
+    """How the sessions of a catalogue are mixed.
+
+    Parameters
+    ----------
+    store
+        Of the steps; None for the user's.
+    again
+        Mix those too whose mix is there, of the same inputs and settings.
+    retries
+        Further attempts at a session after a failure that may pass.
+    """
+
+    store: Place | None = None
+    again: bool = False
+    retries: int = 3
 
 
 @dataclass(frozen=True)
@@ -43,19 +69,13 @@ class SessionJob:
     ----------
     catalogue
         The folder that all mixes go into.
-    again
-        Mix it even where its mix is there.
-    retries
-        Further attempts after what may pass.
     parent_run
         Identifier of the catalogue's flow run; None without a dashboard.
     """
 
     entry: CatalogueEntry
     catalogue: Path
-    store: Place | None
-    again: bool = False
-    retries: int = 3
+    options: MixingOptions = MixingOptions()
     parent_run: str | None = None
 
     @property
@@ -73,7 +93,7 @@ def mix_in_this_process(job: SessionJob) -> None:
         job.entry.session,
         settings=job.entry.settings,
         folder=job.folder,
-        store=job.store,
+        store=job.options.store,
         parent_run=job.parent_run,
     )
 
@@ -93,7 +113,7 @@ def mix_entry(
         Between attempts, seconds.
     """
     began = time.monotonic()
-    pauses_s = back_off_s(job.retries)
+    pauses_s = back_off_s(job.options.retries)
     attempts = 0
     while True:
         attempts += 1
@@ -140,7 +160,7 @@ def _attempt(job: SessionJob, mix: Callable[[SessionJob], None]) -> bool:
     made_from = _fingerprint(job)
     record = job.catalogue / RECORDS / f"{job.entry.name}.json"
     known = _read(record)
-    if not job.again and made_from is not None and known == made_from and _is_whole(job):
+    if not job.options.again and made_from is not None and known == made_from and _is_whole(job):
         return True
     with _set_aside(job.folder, record):
         _write(record, made_from)
@@ -152,7 +172,7 @@ def _attempt(job: SessionJob, mix: Callable[[SessionJob], None]) -> bool:
 
 def _fingerprint(job: SessionJob) -> str | None:
     """Return a digest of all that the mix is made from; None where some of it cannot be read."""
-    entry, store = job.entry, Store(job.store)
+    entry, store = job.entry, Store(job.options.store)
     told: list[object] = [str(entry.session)]
     told.append(entry.settings.model_dump(mode="json", exclude=_NO_MATTER))
     near = bring_near(entry.session, entry.settings.recordings)

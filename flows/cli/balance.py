@@ -11,8 +11,8 @@ from rich.text import Text
 from flows.cli.command import FILE, Flags, command
 from flows.cli.options import OutputOption, SessionArgument, StoreOption, called
 from flows.cli.terminal import EXIT_SKIPPED, Screen, number, printable, rounded
-from flows.dashboard.tags import run_tags
-from flows.engines.run import run_recipe
+from flows.dashboard.tags import Listing, run_tags
+from flows.engines.run import SharedFolders, run_recipe
 from flows.storage.locations import inside, name_of, parse_place
 from flows.storage.output_folder import written_through
 from flows.storage.store import chosen_root
@@ -79,11 +79,12 @@ def balance(
             ),
             engine=chosen.engine,
             dask=chosen.dask,
-            reads=[place],
-            writes=[chosen_root(store), *written_through(output, place)],
+            folders=SharedFolders(
+                reads=[place], writes=[chosen_root(store), *written_through(output, place)]
+            ),
             workers=chosen.workers,
             progress=progress,
-            tags=run_tags("balance", session=name_of(place)),
+            listing=Listing(tags=run_tags("balance", session=name_of(place))),
         )
     _present(screen, outcome)
     return EXIT_SKIPPED if outcome.analysed.session.skipped else 0

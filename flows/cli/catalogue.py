@@ -126,6 +126,7 @@ def _mix_all(
     screen.begin(f"mixing {count} session{'s' if count != 1 else ''}")
     # A command says what it begins before what takes seconds to load.
     from flows.catalogue.run import mix_catalogue
+    from flows.catalogue.session import MixingOptions
 
     folder = output or sessions.default_folder
     for name in sessions.left_out:
@@ -139,9 +140,7 @@ def _mix_all(
             title=source.resolve().stem,
             folder=folder,
             jobs=jobs,
-            again=again,
-            retries=retries,
-            store=store,
+            options=MixingOptions(store, again=again, retries=retries),
             on_row=_teller(screen, progress, total),
         )
     except KeyboardInterrupt:

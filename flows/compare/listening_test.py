@@ -249,25 +249,11 @@ def _configuration(title: str, trials: Sequence[Trial]) -> dict[str, Any]:
     for trial in trials:
         pages.setdefault(trial.page, []).append(trial)
     balances = len({trial.condition for trial in trials})
-    rating = [
-        {
-            "type": "likert_multi_stimulus",
-            "id": page,
-            "name": "Rate each balance",
-            "content": (
-                "All of these are the same passage of the same recording, equally loud. Rate how "
-                "well the instruments and voices of each are balanced against each other. "
-                "Listen to all of them before you rate, and again as often as you like."
-            ),
-            "mustRate": True,
-            "mustPlayback": "processUpdate",
-            "stimuli": {t.condition: f"{_ROOT}/{t.file}" for t in conditions},
-            "response": [
-                {"value": value, "label": label} for value, label in enumerate(POINTS, start=1)
-            ],
-        }
-        for page, conditions in pages.items()
-    ]
+    welcome = (
+        f"You will hear {len(pages)} passage{'s' if len(pages) > 1 else ''} of a recording, each "
+        f"in {balances} balances. No balance is the right one: judge by your own ear. Please use "
+        "headphones or good loudspeakers in a quiet room."
+    )
     return {
         "testname": f"Balances of {name}",
         "testId": "balances_" + "".join(c if c.isalnum() else "_" for c in name).strip("_"),
@@ -276,17 +262,7 @@ def _configuration(title: str, trials: Sequence[Trial]) -> dict[str, Any]:
         "showButtonPreviousPage": True,
         "remoteService": "service/write.php",
         "pages": [
-            {
-                "type": "generic",
-                "id": "welcome",
-                "name": "Welcome",
-                "content": (
-                    f"You will hear {len(pages)} passage{'s' if len(pages) > 1 else ''} of a "
-                    f"recording, each in {balances} balances. No balance is the "
-                    "right one: judge by your own ear. Please use headphones or good loudspeakers "
-                    "in a quiet room."
-                ),
-            },
+            {"type": "generic", "id": "welcome", "name": "Welcome", "content": welcome},
             {
                 "type": "volume",
                 "id": "volume",
@@ -295,7 +271,7 @@ def _configuration(title: str, trials: Sequence[Trial]) -> dict[str, Any]:
                 "stimulus": f"{_ROOT}/{trials[0].file}",
                 "defaultVolume": 0.5,
             },
-            ["random", *rating],
+            ["random", *(_rating_page(page, conditions) for page, conditions in pages.items())],
             {
                 "type": "finish",
                 "name": "Thank you",
@@ -303,5 +279,24 @@ def _configuration(title: str, trials: Sequence[Trial]) -> dict[str, Any]:
                 "showResults": False,
                 "writeResults": True,
             },
+        ],
+    }
+
+
+def _rating_page(page: str, conditions: Sequence[Trial]) -> dict[str, Any]:
+    return {
+        "type": "likert_multi_stimulus",
+        "id": page,
+        "name": "Rate each balance",
+        "content": (
+            "All of these are the same passage of the same recording, equally loud. Rate how "
+            "well the instruments and voices of each are balanced against each other. "
+            "Listen to all of them before you rate, and again as often as you like."
+        ),
+        "mustRate": True,
+        "mustPlayback": "processUpdate",
+        "stimuli": {t.condition: f"{_ROOT}/{t.file}" for t in conditions},
+        "response": [
+            {"value": value, "label": label} for value, label in enumerate(POINTS, start=1)
         ],
     }

@@ -105,7 +105,7 @@ def decide_method(analysed: AnalysedSession, method: str, *, mixed_by: str) -> M
     if method in PUBLISHED:
         loudness = [balanced_lufs(track, method) for track in features]
         gains = tuple(
-            published_gain_db(lufs, track.peak_dbfs) if math.isfinite(lufs) else 0.0
+            published_gain_db(lufs, track.levels.peak_dbfs) if math.isfinite(lufs) else 0.0
             for lufs, track in zip(loudness, features, strict=True)
         )
         reasons = tuple(

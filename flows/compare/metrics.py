@@ -83,14 +83,14 @@ def audibility_db(
     """
     power = np.array(
         [
-            10.0 ** ((np.asarray(track.third_octaves_db) + gain_db) / 10.0)
+            10.0 ** ((np.asarray(track.spectrum.third_octaves_db) + gain_db) / 10.0)
             if math.isfinite(gain_db) and not track.silent
-            else np.zeros(len(track.third_octaves_db))
+            else np.zeros(len(track.spectrum.third_octaves_db))
             for track, gain_db in zip(features, gains_db, strict=True)
         ]
     )
     power = np.nan_to_num(power, nan=0.0)
-    average = power * np.array([[track.active_share] for track in features])
+    average = power * np.array([[track.extent.active_share] for track in features])
     result = []
     for index, subgroup in enumerate(subgroups):
         own = power[index]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from flows.compare.listening_test import Passage
-from flows.compare.methods import PUBLISHED, MethodBalance
+from flows.compare.methods import PUBLISHED
+from flows.compare.render import Comparison
 from flows.compare.steps import Written
-from flows.mix.analysis import AnalysedSession
-from pipeline.plan import Plan
 from pipeline.report.listening_page import (
     SUM,
     ListenedMethod,
@@ -27,13 +25,8 @@ __all__ = ["write_page"]
 
 def write_page(
     path: Path,
+    comparison: Comparison,
     *,
-    analysed: AnalysedSession,
-    plan: Plan,
-    methods: Sequence[MethodBalance],
-    sums: Mapping[str, Written],
-    stems: Mapping[str, Mapping[str, Written]],
-    passages: Sequence[Passage],
     tested: bool,
     mixed_by: str,
     warnings: Sequence[str],
@@ -44,12 +37,10 @@ def write_page(
     ----------
     path
         The page, in the folder that holds one folder a method.
-    plan
-        Of any of the methods.
-    sums, stems
-        What was written, by method; stems by name too.
+    tested
+        Whether a listening test lies beside it.
     mixed_by
-        The method of a mix: its reasons are shown where it is among ``methods``, else those of
+        The method of a mix: its reasons are shown where it is among the methods, else those of
         the last method that has rules of its own.
     """
 
@@ -57,6 +48,7 @@ def write_page(
         file = written.path.relative_to(path.parent).as_posix()
         return ListenedSignal(file, written.loudness_lufs, written.wave)
 
+    analysed, methods, rendered = comparison.analysed, comparison.methods, comparison.rendered
     told = next(
         (m for m in methods if m.name == mixed_by),
         next((m for m in reversed(methods) if m.name not in PUBLISHED), methods[-1]),
@@ -77,9 +69,9 @@ def write_page(
     write_listening_page(
         path,
         ListeningPage(
-            title=analysed.session.root.name,
-            seconds=plan.frames / plan.sample_rate,
-            sample_rate=plan.sample_rate,
+            title=comparison.title,
+            seconds=comparison.plan.frames / comparison.plan.sample_rate,
+            sample_rate=comparison.plan.sample_rate,
             loudness_lufs=max(method.loudness_lufs for method in methods),
             methods=[
                 ListenedMethod(
@@ -89,15 +81,17 @@ def write_page(
                     {judge: x["all"] for judge, x in method.spread_lu.items()},
                     _median(method.audibility_db),
                     {
-                        SUM: signal(sums[method.name]),
-                        **{name: signal(stem) for name, stem in stems[method.name].items()},
+                        SUM: signal(rendered.sums[method.name]),
+                        **{
+                            name: signal(stem) for name, stem in rendered.stems[method.name].items()
+                        },
                     },
                 )
                 for method in methods
             ],
             tracks=rows,
             reason_of=told.name,
-            passages=[(p.start_s, p.start_s + p.duration_s) for p in passages],
+            passages=[(p.start_s, p.start_s + p.duration_s) for p in comparison.passages],
             tested=tested,
             warnings=warnings,
         ),

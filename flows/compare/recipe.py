@@ -15,7 +15,6 @@ import pandas as pd
 from flows.compare.listening_test import (
     FOLDER,
     Passage,
-    Trial,
     busiest_passages,
     write_listening_test,
 )
@@ -28,7 +27,7 @@ from flows.compare.methods import (
 )
 from flows.compare.metrics import audibility_db, spreads_lu
 from flows.compare.page import write_page
-from flows.compare.render import RenderedBalances, render_balances, room_problems
+from flows.compare.render import Comparison, RenderedBalances, render_balances, room_problems
 from flows.csv_table import write_csv
 from flows.engines.base import Engine
 from flows.mix.analysis import AnalysedSession, analyse_session
@@ -102,9 +101,9 @@ def _track_table(analysed: AnalysedSession, methods: Sequence[MethodBalance]) ->
             "confidence": found.confidence,
             "recognised_by": found.reason,
             "mute": level.mute,
-            "f0_hz": features.f0_hz,
-            "centroid_hz": features.centroid_hz,
-            "bandwidth_hz": features.bandwidth_hz,
+            "f0_hz": features.pitch.f0_hz,
+            "centroid_hz": features.spectrum.centroid_hz,
+            "bandwidth_hz": features.spectrum.bandwidth_hz,
             **{f"loudness_{m.name}": features.loudness(m.name) for m in methods},
             **{f"gain_{m.name}_db": m.gains_db[index] for m in methods},
             **{f"level_gain_{m.name}_db": m.gain_db for m in methods},
@@ -240,7 +239,6 @@ def _balance_analysed(
     if full:
         raise InputError(full)
     warnings = [*track_notes(analysed), *without_loudness(analysed, methods)]
-    title = analysed.session.root.name
     with new_folder(chosen) as part:
         for method in methods:
             (part / method).mkdir()
@@ -251,33 +249,15 @@ def _balance_analysed(
         for balanced in judged:
             faded = faded_plan(plans[balanced.name], balanced.gain_db)
             (part / balanced.name / "plan.json").write_text(plan_json(faded), encoding="utf-8")
-        passages = _passages(rendered, plan)
-        trials = _listening_test(part, methods, passages, title, plan, settings.seed)
-        if not trials and len(methods) > 1:
+        comparison = Comparison(analysed, plan, judged, rendered, _passages(rendered, plan))
+        tested = _listening_test(part, comparison, settings.seed)
+        if not tested and len(methods) > 1:
             warnings.append("no listening test was written: a sum is silent in every passage")
-        table, by_method = _track_table(analysed, judged), _method_table(judged)
-        write_csv(table, part / "results.csv")
-        write_csv(by_method, part / "methods.csv")
-        write_csv(_spread_table(judged), part / "spread.csv")
-        sums = {method.name: method.loudness_lufs for method in judged}
-        record = {
-            "tracks": json.loads(table.to_json(orient="records")),
-            "methods": json.loads(by_method.to_json(orient="records")),
-            **_levels_record(judged, rendered),
-            "skipped": [{"name": p.subject, "why": p.what} for p in analysed.session.skipped],
-            "warnings": warnings,
-            "versions": versions(),
-        }
-        (part / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        table, by_method = _write_tables(part, comparison, warnings)
         write_page(
             part / "listen.html",
-            analysed=analysed,
-            plan=plan,
-            methods=judged,
-            sums=rendered.sums,
-            stems=rendered.stems,
-            passages=passages,
-            tested=bool(trials),
+            comparison,
+            tested=tested,
             mixed_by=settings.method,
             warnings=warnings,
         )
@@ -289,24 +269,45 @@ def _balance_analysed(
     for warning in warnings:
         engine.log(warning, warning=True)
     engine.log(f"balances: {chosen}")
+    sums = {method.name: method.loudness_lufs for method in judged}
     return BalanceOutcome(chosen, table, by_method, sums, analysed, tuple(warnings))
 
 
-def _listening_test(
-    part: Path,
-    methods: Sequence[str],
-    passages: Sequence[Passage],
-    title: str,
-    plan: Plan,
-    seed: int,
-) -> tuple[Trial, ...]:
-    """Write the blind comparison of several methods; return its trials."""
-    if len(methods) < 2:
-        return ()
-    sums = {method: part / method / "sum.wav" for method in methods}
-    return write_listening_test(
-        part / FOLDER, sums, passages, title=title, sample_rate=plan.sample_rate, seed=seed
+def _listening_test(part: Path, comparison: Comparison, seed: int) -> bool:
+    """Write the blind comparison of several methods; False where there is nothing to compare."""
+    if len(comparison.methods) < 2:
+        return False
+    return bool(
+        write_listening_test(
+            part / FOLDER,
+            {method.name: part / method.name / "sum.wav" for method in comparison.methods},
+            comparison.passages,
+            title=comparison.title,
+            sample_rate=comparison.plan.sample_rate,
+            seed=seed,
+        )
     )
+
+
+def _write_tables(
+    part: Path, comparison: Comparison, warnings: Sequence[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write tables and ``results.json``; return the tables of the tracks and of the methods."""
+    analysed, methods = comparison.analysed, comparison.methods
+    table, by_method = _track_table(analysed, methods), _method_table(methods)
+    write_csv(table, part / "results.csv")
+    write_csv(by_method, part / "methods.csv")
+    write_csv(_spread_table(methods), part / "spread.csv")
+    record = {
+        "tracks": json.loads(table.to_json(orient="records")),
+        "methods": json.loads(by_method.to_json(orient="records")),
+        **_levels_record(methods, comparison.rendered),
+        "skipped": [{"name": p.subject, "why": p.what} for p in analysed.session.skipped],
+        "warnings": warnings,
+        "versions": versions(),
+    }
+    (part / "results.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return table, by_method
 
 
 def _levels_record(judged: Sequence[MethodBalance], rendered: RenderedBalances) -> dict[str, Any]:

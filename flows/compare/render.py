@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
+from flows.compare.listening_test import Passage
+from flows.compare.methods import MethodBalance
 from flows.compare.steps import (
     GainedTrack,
     MeasureJob,
@@ -24,6 +26,7 @@ from flows.compare.steps import (
     write_step,
 )
 from flows.engines.base import Engine
+from flows.mix.analysis import AnalysedSession
 from flows.storage.locations import Place
 from flows.storage.mirror import shared_folder
 from flows.storage.uploads import staging
@@ -32,7 +35,7 @@ from pipeline.errors import InputError, Problem
 from pipeline.plan import Plan
 from pipeline.render.tracks import stem_file_names
 
-__all__ = ["RenderedBalances", "render_balances", "room_problems"]
+__all__ = ["Comparison", "RenderedBalances", "render_balances", "room_problems"]
 
 _FADER = STRIP.parameter("gain_db")
 _BYTES_PER_FRAME = 2 * (3 + 4)  # a stem of 24 bits, and its raw one of 32
@@ -90,6 +93,30 @@ class RenderedBalances:
     playing: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A session's balances by several methods, rendered and judged.
+
+    Parameters
+    ----------
+    plan
+        Of any of the methods.
+    passages
+        Of the song, for its listening test.
+    """
+
+    analysed: AnalysedSession
+    plan: Plan
+    methods: Sequence[MethodBalance]
+    rendered: RenderedBalances
+    passages: Sequence[Passage]
+
+    @property
+    def title(self) -> str:
+        """Of the song: the name of its session."""
+        return self.analysed.session.root.name
+
+
 def render_balances(
     engine: Engine,
     plans: dict[str, Plan],
@@ -119,90 +146,101 @@ def render_balances(
     InputError
         If a sum is too loud for a fader to bring it down.
     """
-    first = next(iter(plans.values()))
-    files = stem_file_names(first)
-    raw = part / ".raw"
-    raw.mkdir()
-    paths = {
-        method: [raw / f"{k}-{i}" for i in range(len(files))] for k, method in enumerate(plans)
-    }
-    jobs = [
-        StemsJob(
-            tuple(plans.values()),
-            name,
-            shared_folder(session, [t.path for t in first.tracks if t.subgroup == name]),
-            tuple(paths[method][i] for method in plans),
-            _gained(plans, name, part) if tracks else (),
-        )
-        for i, name in enumerate(files)
-    ]
-    stems = engine.map(stems_step, jobs, name="balance", labels=list(files))
-    measured = _measure(engine, stems, paths, first)
-    raw_sums = dict(zip(plans, measured, strict=True))
-    _, gains_db = level_sums(measured)
-    gains = dict(zip(plans, gains_db, strict=True))
-    _refuse_faders(gains)
-    sums = engine.map(
-        write_step,
-        [
+    rendering = _Rendering(engine, plans, part)
+    stems = rendering.sum_stems(session, tracks=tracks)
+    measured = rendering.measure(stems)
+    _, faders_db = level_sums(measured)
+    gains_db = dict(zip(plans, faders_db, strict=True))
+    _refuse_faders(gains_db)
+    return RenderedBalances(
+        sums=rendering.write_sums(gains_db, seed),
+        stems=rendering.write_stems(gains_db),
+        raw=dict(zip(plans, measured, strict=True)),
+        gains_db=gains_db,
+        playing=np.sum([stem.playing for stem in stems], axis=0),
+    )
+
+
+class _Rendering:
+    """The plans of all methods on their way to audio, by way of raw stems in a folder beside it."""
+
+    def __init__(self, engine: Engine, plans: dict[str, Plan], part: Path) -> None:
+        self._engine, self._plans, self._part = engine, plans, part
+        self._plan = next(iter(plans.values()))
+        self._files = stem_file_names(self._plan)
+        self._raw = part / ".raw"
+        self._paths = {
+            method: {name: self._raw / f"{k}-{i}" for i, name in enumerate(self._files)}
+            for k, method in enumerate(plans)
+        }
+
+    def sum_stems(self, session: Path, *, tracks: bool) -> list[RawStem]:
+        """Sum each stem at each method's gains from one decode of its tracks."""
+        self._raw.mkdir()
+        jobs = [
+            StemsJob(
+                tuple(self._plans.values()),
+                name,
+                shared_folder(session, [t.path for t in self._plan.tracks if t.subgroup == name]),
+                tuple(paths[name] for paths in self._paths.values()),
+                _gained(self._plans, name, self._part) if tracks else (),
+            )
+            for name in self._files
+        ]
+        return self._engine.map(stems_step, jobs, name="balance", labels=list(self._files))
+
+    def measure(self, stems: Sequence[RawStem]) -> list[RawSum]:
+        """Measure each method's sum before its fader."""
+        jobs = [
+            MeasureJob(
+                tuple(paths.values()),
+                tuple(stem.peak_dbfs[k] for stem in stems),
+                self._plan.frames,
+                self._plan.sample_rate,
+            )
+            for k, paths in enumerate(self._paths.values())
+        ]
+        return self._engine.map(measure_step, jobs, name="measure", labels=list(self._paths))
+
+    def write_sums(self, gains_db: Mapping[str, float], seed: int) -> dict[str, Written]:
+        """Write each method's sum, dithered."""
+        jobs = [
             WriteJob(
-                tuple(paths[m]),
-                part / m / "sum.wav",
-                first.frames,
-                first.sample_rate,
-                gain_db=gains[m],
+                tuple(paths.values()),
+                self._part / method / "sum.wav",
+                self._plan.frames,
+                self._plan.sample_rate,
+                gain_db=gains_db[method],
                 dither_seed=seed,
             )
-            for m in plans
-        ],
-        name="sums",
-        labels=list(plans),
-    )
-    for method in plans:
-        (part / method / "stems").mkdir()
-    keys = [(method, i, name) for method in plans for i, name in enumerate(files)]
-    written = engine.map(
-        write_step,
-        [
+            for method, paths in self._paths.items()
+        ]
+        sums = self._engine.map(write_step, jobs, name="sums", labels=list(self._paths))
+        return dict(zip(self._paths, sums, strict=True))
+
+    def write_stems(self, gains_db: Mapping[str, float]) -> dict[str, dict[str, Written]]:
+        """Write each method's stems, and remove the raw ones."""
+        for method in self._paths:
+            (self._part / method / "stems").mkdir()
+        keys = [(method, name) for method in self._paths for name in self._files]
+        jobs = [
             WriteJob(
-                (paths[method][i],),
-                part / method / "stems" / files[name],
-                first.frames,
-                first.sample_rate,
-                gain_db=gains[method],
+                (self._paths[method][name],),
+                self._part / method / "stems" / self._files[name],
+                self._plan.frames,
+                self._plan.sample_rate,
+                gain_db=gains_db[method],
                 drop=True,
             )
-            for method, i, name in keys
-        ],
-        name="stems",
-        labels=[f"{method}/{name}" for method, _, name in keys],
-    )
-    raw.rmdir()
-    by_method: dict[str, dict[str, Written]] = {method: {} for method in plans}
-    for (method, _, name), stem in zip(keys, written, strict=True):
-        by_method[method][name] = stem
-    playing = np.sum([stem.playing for stem in stems], axis=0)
-    return RenderedBalances(
-        dict(zip(plans, sums, strict=True)), by_method, raw_sums, gains, playing
-    )
-
-
-def _measure(
-    engine: Engine,
-    stems: Sequence[RawStem],
-    paths: Mapping[str, Sequence[Path]],
-    plan: Plan,
-) -> list[RawSum]:
-    jobs = [
-        MeasureJob(
-            tuple(paths[method]),
-            tuple(stem.peak_dbfs[k] for stem in stems),
-            plan.frames,
-            plan.sample_rate,
-        )
-        for k, method in enumerate(paths)
-    ]
-    return engine.map(measure_step, jobs, name="measure", labels=list(paths))
+            for method, name in keys
+        ]
+        labels = [f"{method}/{name}" for method, name in keys]
+        written = self._engine.map(write_step, jobs, name="stems", labels=labels)
+        self._raw.rmdir()
+        by_method: dict[str, dict[str, Written]] = {method: {} for method in self._paths}
+        for (method, name), stem in zip(keys, written, strict=True):
+            by_method[method][name] = stem
+        return by_method
 
 
 def _gained(plans: Mapping[str, Plan], subgroup: str, part: Path) -> tuple[GainedTrack, ...]:

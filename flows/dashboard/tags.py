@@ -1,11 +1,32 @@
-"""Tags of a run on the dashboard: what is mixed, as what, so that runs can be filtered by them."""
+"""What the dashboard lists a run under: its kind, its tags and the run that it is a part of."""
 
 from __future__ import annotations
 
-__all__ = ["run_tags"]
+from dataclasses import dataclass
+
+__all__ = ["Listing", "run_tags"]
 
 # The pages give each tag one line.
 _LONGEST = 80
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What the dashboard lists a run under.
+
+    Parameters
+    ----------
+    flow_name
+        What kind of recipe it is; the dashboard groups runs by it.
+    tags
+        Of the flow run, as :func:`run_tags` makes them.
+    parent_run
+        Identifier of the flow run that this one is a part of, such as that of a catalogue.
+    """
+
+    flow_name: str = "mix"
+    tags: tuple[str, ...] = ()
+    parent_run: str | None = None
 
 
 def run_tags(*kinds: str, session: str | None = None) -> tuple[str, ...]:

@@ -16,15 +16,17 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from flows.dashboard.client import FINAL, ask, end_run
 from flows.dashboard.control import default_home, private_server, quiet_prefect, running_server
 from flows.dashboard.markdown import as_markdown
 from flows.dashboard.reports import put_on_shelf
 from flows.dashboard.runs import LEFT_OPEN, registered, settle_all
+from flows.dashboard.tags import Listing
 from flows.engines.base import Engine
 from flows.engines.local import LocalEngine
 from flows.engines.prefect_link import DashboardLink
@@ -237,12 +239,10 @@ def run_as_flow(
     title: str,
     recipe: Callable[[Engine], T],
     *,
-    flow_name: str = "mix",
+    listing: Listing | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     home: Path | None = None,
-    tags: Sequence[str] = (),
-    parent_run: str | None = None,
 ) -> T:
     """Run a recipe as a flow run called ``title`` and return what it returns.
 
@@ -252,14 +252,10 @@ def run_as_flow(
 
     Parameters
     ----------
-    flow_name
-        What kind of recipe it is; the dashboard groups runs by it.
+    listing
+        What the dashboard lists the run under.
     home
         Folder of our own server; default :func:`flows.dashboard.control.default_home`.
-    tags
-        Of the flow run.
-    parent_run
-        Identifier of the flow run that this one is a part of, such as that of a catalogue.
 
     Raises
     ------
@@ -268,89 +264,159 @@ def run_as_flow(
     Exception
         What the recipe raises.
     """
-    home = home or default_home()
+    home, listing = home or default_home(), listing or Listing()
     dashboard = running_server(home)
     if FlowRunContext.get() is not None:
         served = dashboard is not None and dashboard == os.environ.get("PREFECT_API_URL")
         with PrefectEngine(workers, progress, home if served else None) as engine:
             return recipe(engine)
     with contextlib.ExitStack() as stack:
-        url = os.environ.get("PREFECT_API_URL") or dashboard
-        own = url is None
-        if url is None:
-            url, home = stack.enter_context(private_server(home))
-        # A server of ours looks after its dead runs itself, and serves the reports of its home.
-        ours = own or url == dashboard
-        # Heartbeats would find runs that died too. They cost a second at the end of each.
-        stack.enter_context(
-            temporary_settings(
-                {
-                    PREFECT_API_URL: url,
-                    PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
-                    # Each lasts twice as long as the one before, for a server that is gone too.
-                    PREFECT_CLIENT_MAX_RETRIES: _RETRIES,
-                },
-            )
+        server = _enter_server(stack, home, dashboard)
+        link = stack.enter_context(DashboardLink(server.url, silent=listing.parent_run is not None))
+        engine = PrefectEngine(workers, progress, server.home if server.is_ours else None, link)
+        run = _RecordedRun(recipe, engine, server, link)
+        run.record(title, listing)
+        if not run.results:  # the server was gone before the run had begun
+            return recipe(LocalEngine(workers, progress))
+        return run.results[0]
+
+
+@dataclass(frozen=True)
+class _Server:
+    """The server that records a run.
+
+    ``is_private`` is one of our own for the duration; ``is_ours`` that or the user's dashboard: it
+    looks after its dead runs itself, and serves the reports of its home.
+    """
+
+    url: str
+    home: Path
+    is_private: bool
+    is_ours: bool
+
+
+def _enter_server(stack: contextlib.ExitStack, home: Path, dashboard: str | None) -> _Server:
+    """Find the server, or start one, and set this process to it for as long as ``stack`` lasts."""
+    url = os.environ.get("PREFECT_API_URL") or dashboard
+    is_private = url is None
+    if url is None:
+        url, home = stack.enter_context(private_server(home))
+    server = _Server(url, home, is_private, is_private or url == dashboard)
+    # Heartbeats would find runs that died too. They cost a second at the end of each.
+    stack.enter_context(
+        temporary_settings(
+            {
+                PREFECT_API_URL: url,
+                PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+                # Each lasts twice as long as the one before, for a server that is gone too.
+                PREFECT_CLIENT_MAX_RETRIES: _RETRIES,
+            },
         )
-        if not ours:
-            settle_all(home, url, ours=False)
-        link = stack.enter_context(DashboardLink(url, silent=parent_run is not None))
-        engine = PrefectEngine(workers, progress, home if ours else None, link)
-        results: list[T] = []
-        failures: list[BaseException] = []
-        flow_run_id = ""
+    )
+    if not server.is_ours:
+        settle_all(home, url, ours=False)
+    return server
+
+
+class _RecordedRun(Generic[T]):
+    """A recipe as a flow run; its results are handed round Prefect, and outlast the server.
+
+    Attributes
+    ----------
+    results
+        What the recipe returned, in a list of one; empty while it has not ended.
+    """
+
+    def __init__(
+        self,
+        recipe: Callable[[Engine], T],
+        engine: PrefectEngine,
+        server: _Server,
+        link: DashboardLink,
+    ) -> None:
+        self._recipe, self._engine, self._server, self._link = recipe, engine, server, link
+        self.results: list[T] = []
+        self._failure: BaseException | None = None
+        self._flow_run_id = ""
+        self._record = contextlib.ExitStack()
+
+    def record(self, title: str, listing: Listing) -> None:
+        """Run the recipe, and wait until the server has recorded it.
+
+        Raises
+        ------
+        Exception
+            What the recipe raises; what the server did wrong only while that is still there.
+        """
 
         def body() -> None:
-            nonlocal flow_run_id
-            with engine:
-                if engine.run_id is not None:
-                    flow_run_id = engine.run_id
-                    told = registered(home, url, flow_run_id, ours=ours, is_untold=link.lost.is_set)
-                    # Where its home cannot be written, nobody looks after a run that is killed.
-                    with contextlib.suppress(OSError):
-                        record.enter_context(told)
-                # Handed round Prefect, which would take a result apart to look for states.
-                try:
-                    results.append(recipe(engine))
-                except BaseException as error:
-                    failures.append(error)
-                    raise
-                finally:
-                    if link.lost.is_set():  # the end of the run is told to nobody: one attempt
-                        record.enter_context(temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}))
+            self._run()
 
-        with contextlib.ExitStack() as record:
+        with self._record:
             try:
                 made = flow(
-                    name=_plain(flow_name), validate_parameters=False, persist_result=False
+                    name=_plain(listing.flow_name),
+                    validate_parameters=False,
+                    persist_result=False,
                 )(body)
                 with SyncClientContext.get_or_create() as connection:
-                    name = _one_line(title)
                     run = create_run(
-                        connection.client, made, title=name, tags=tags, parent_run=parent_run
+                        connection.client,
+                        made,
+                        title=_one_line(title),
+                        tags=listing.tags,
+                        parent_run=listing.parent_run,
                     )
                     run_flow(made, run)
             except Exception:
                 # Of the recipe's own failure that of telling the server must not take the place.
-                if failures:
-                    raise failures[0] from None
-                if link.check():
+                if self._failure is not None:
+                    raise self._failure from None
+                if self._link.check():
                     raise
             finally:
-                # What sends events would give up after ten seconds of closing, with all that a
-                # busy server had not taken yet; so that has everything first.
-                if flow_run_id and link.check():
-                    patience_s = _PATIENCE_S if results else _PATIENCE_AFTER_FAILURE_S
-                    _wait_until_recorded(url, flow_run_id, engine.begun, patience_s)
-                # It keeps to the server that it was made for: the next run may have another.
-                EventsWorker.drain_all(timeout=_RECORDED_S)
-                APILogWorker.drain_all(timeout=_RECORDED_S)
-                if own and flow_run_id and not results and not link.lost.is_set():
-                    with contextlib.suppress(OSError, ValueError):
-                        end_run(url, flow_run_id, LEFT_OPEN)
-        if not results:  # the server was gone before the run had begun
-            return recipe(LocalEngine(workers, progress))
-        return results[0]
+                self._finish()
+
+    def _run(self) -> None:
+        """Run the recipe inside the flow run, which somebody looks after from here on."""
+        with self._engine as engine:
+            if engine.run_id is not None:
+                self._flow_run_id = engine.run_id
+                watched = registered(
+                    self._server.home,
+                    self._server.url,
+                    engine.run_id,
+                    ours=self._server.is_ours,
+                    is_untold=self._link.lost.is_set,
+                )
+                # Where its home cannot be written, nobody looks after a run that is killed.
+                with contextlib.suppress(OSError):
+                    self._record.enter_context(watched)
+            # Handed round Prefect, which would take a result apart to look for states.
+            try:
+                self.results.append(self._recipe(engine))
+            except BaseException as error:
+                self._failure = error
+                raise
+            finally:
+                if self._link.lost.is_set():  # the end of the run is told to nobody: one attempt
+                    self._record.enter_context(temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}))
+
+    def _finish(self) -> None:
+        """Wait until the server has everything, and end on a private one what did not end."""
+        # What sends events would give up after ten seconds of closing, with all that a busy server
+        # had not taken yet; so that has everything first.
+        url, flow_run_id = self._server.url, self._flow_run_id
+        if flow_run_id and self._link.check():
+            patience_s = _PATIENCE_S if self.results else _PATIENCE_AFTER_FAILURE_S
+            _wait_until_recorded(url, flow_run_id, self._engine.begun, patience_s)
+        # It keeps to the server that it was made for: the next run may have another.
+        EventsWorker.drain_all(timeout=_RECORDED_S)
+        APILogWorker.drain_all(timeout=_RECORDED_S)
+        is_open = flow_run_id and not self.results and not self._link.lost.is_set()
+        if self._server.is_private and is_open:
+            with contextlib.suppress(OSError, ValueError):
+                end_run(url, flow_run_id, LEFT_OPEN)
 
 
 def table_artifact(key: str, rows: Sequence[Mapping[str, Any]], *, title: str) -> None:

@@ -7,20 +7,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+from flows.dashboard.tags import Listing
 from flows.engines.base import Engine
 from flows.engines.local import LocalEngine
 from flows.extras import is_installed, require
 from flows.progress import Progress
 from flows.storage.locations import Place
 
-__all__ = ["EngineName", "begin_engine", "make_engine", "resolve_engine", "run_recipe"]
+__all__ = [
+    "EngineName",
+    "SharedFolders",
+    "begin_engine",
+    "make_engine",
+    "resolve_engine",
+    "run_recipe",
+]
 
 
 T = TypeVar("T")
 
 EngineName = Literal["auto", "local", "prefect", "dask"]
+
+
+@dataclass(frozen=True)
+class SharedFolders:
+    """Folders that the steps read and write: every machine that works on them must see them."""
+
+    reads: Sequence[Place] = ()
+    writes: Sequence[Place] = ()
 
 
 def resolve_engine(
@@ -60,8 +77,7 @@ def make_engine(
     dask: str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-    reads: Sequence[Place] = (),
-    writes: Sequence[Place] = (),
+    folders: SharedFolders | None = None,
 ) -> Engine:
     """Return an engine by name.
 
@@ -77,7 +93,8 @@ def make_engine(
     if resolved == "dask":
         from flows.engines.dask import DaskEngine
 
-        return DaskEngine(workers, progress, address=dask, reads=reads, writes=writes)
+        shared = folders or SharedFolders()
+        return DaskEngine(workers, progress, address=dask, reads=shared.reads, writes=shared.writes)
     return LocalEngine(workers, progress)
 
 
@@ -99,11 +116,8 @@ def run_recipe(
     dask: str | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-    reads: Sequence[Place] = (),
-    writes: Sequence[Place] = (),
-    flow_name: str = "mix",
-    tags: Sequence[str] = (),
-    parent_run: str | None = None,
+    folders: SharedFolders | None = None,
+    listing: Listing | None = None,
 ) -> T:
     """Run a recipe on the engine of that name and return what it returns.
 
@@ -115,13 +129,10 @@ def run_recipe(
         A function over an :class:`Engine`.
     dask
         Address of a running Dask scheduler to work on.
-    reads, writes
-        Folders that the steps read and write: every machine must see them.
-    flow_name
-        What kind of recipe it is; Prefect's dashboard groups runs by it.
-    tags, parent_run
-        What the dashboard shows the run under: :func:`flows.dashboard.tags.run_tags`, and the
-        :attr:`Engine.run_id` of the run that it is a part of.
+    folders
+        That the steps read and write.
+    listing
+        What Prefect's dashboard shows the run under.
 
     Examples
     --------
@@ -133,16 +144,8 @@ def run_recipe(
     if resolved == "prefect":
         from flows.engines.prefect import run_as_flow
 
-        return run_as_flow(
-            title,
-            recipe,
-            flow_name=flow_name,
-            workers=workers,
-            progress=progress,
-            tags=tags,
-            parent_run=parent_run,
-        )
+        return run_as_flow(title, recipe, listing=listing, workers=workers, progress=progress)
     with make_engine(
-        resolved, dask=dask, workers=workers, progress=progress, reads=reads, writes=writes
+        resolved, dask=dask, workers=workers, progress=progress, folders=folders
     ) as made:
         return recipe(made)

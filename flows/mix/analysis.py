@@ -41,6 +41,7 @@ from stage1.recognition.classifier import hear
 from stage1.recognition.recognise import Recognition, recognise
 from stage1.signal.file_faults import FileFaults
 from stage1.signal.spectral import low_share
+from stage1.sources.messages import fault_messages
 from stage1.sources.records import Relations
 from stage1.sources.relations import TrackSound, find_relations, inherit_roles
 
@@ -159,7 +160,7 @@ def _analyse(
             *session.notes,
             *session.end_notes,
             *decided.doubts,
-            *decided.relations.faults,
+            *fault_messages(decided.relations),
             *mono_warnings(
                 features,
                 decided.placements,
@@ -244,10 +245,10 @@ def _decide(
         overrides,
         channels=[f.channels for f in features],
         loudness_lufs=[
-            f.integrated_lufs + b.gain_db for f, b in zip(features, balances, strict=True)
+            f.levels.integrated_lufs + b.gain_db for f, b in zip(features, balances, strict=True)
         ],
-        f0_hz=[f.f0_hz for f in features],
-        low_share=[low_share(f.third_octaves_db, LOW_HZ) for f in features],
+        f0_hz=[f.pitch.f0_hz for f in features],
+        low_share=[low_share(f.spectrum.third_octaves_db, LOW_HZ) for f in features],
         relations=relations,
     )
     pairs = mid_side_pairs(features, relations, overrides)

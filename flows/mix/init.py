@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from flows.dashboard.tags import run_tags
-from flows.engines.run import run_recipe
+from flows.dashboard.tags import Listing, run_tags
+from flows.engines.run import SharedFolders, run_recipe
 from flows.mix.analysis import AnalysedSession, analyse_session
 from flows.progress import Progress
 from flows.settings import MixSettings
@@ -48,11 +48,10 @@ def init_session(
         ),
         engine=settings.engine,
         dask=settings.dask,
-        reads=[root],
-        writes=[store],
+        folders=SharedFolders(reads=[root], writes=[store]),
         workers=settings.workers,
         progress=progress,
-        tags=run_tags("init", session=name_of(root)),
+        listing=Listing(tags=run_tags("init", session=name_of(root))),
     )
     found = {record.name: record for record in analysed.recognitions}
     if isinstance(path, Path):

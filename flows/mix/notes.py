@@ -145,7 +145,7 @@ def _set_right(analysed: AnalysedSession, silent: set[str]) -> list[str]:
 
 def _faint(analysed: AnalysedSession, names: Sequence[str], silent: set[str]) -> list[str]:
     levels = {
-        name: features.integrated_lufs
+        name: features.levels.integrated_lufs
         for name, features in zip(names, analysed.features, strict=True)
         if name not in silent
     }

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from flows.dashboard.tags import run_tags
+from flows.dashboard.tags import Listing, run_tags
 from flows.engines.base import Engine
-from flows.engines.run import run_recipe
+from flows.engines.run import SharedFolders, run_recipe
 from flows.mix.analysis import AnalysedSession, analyse_session
 from flows.mix.costs import mix_costs
 from flows.mix.files import copy_mix, copy_rendered, in_their_place
@@ -399,12 +399,13 @@ def mix_session(
         engine=settings.engine,
         dask=settings.dask,
         # One reference is heard by this process, several by workers.
-        reads=[session, *(settings.recordings if len(settings.recordings) > 1 else ())],
-        writes=[store],
+        folders=SharedFolders(
+            reads=[session, *(settings.recordings if len(settings.recordings) > 1 else ())],
+            writes=[store],
+        ),
         workers=settings.workers,
         progress=progress,
-        tags=run_tags(*kinds, session=name_of(session)),
-        parent_run=parent_run,
+        listing=Listing(tags=run_tags(*kinds, session=name_of(session)), parent_run=parent_run),
     )
     with contextlib.suppress(OSError):  # the mix is made: tidying may fail
         Store(store).tidy(_STORE_BYTES)

@@ -17,8 +17,9 @@ from flows.mix.steps.balance import BalancedStem
 from pipeline.console.parameters import BUS, STRIP
 from pipeline.console.processors import Strip, pan_gains
 from pipeline.loudness.meter import integrated_loudness
-from pipeline.plan import Plan, StemPlan
+from pipeline.plan import Plan, StemPlan, TrackPlan
 from pipeline.roles import Presence
+from pipeline.session.discovery import TrackOverrides
 from pipeline.units import FloatArray, db_to_amplitude, power_to_db
 
 __all__ = [
@@ -235,14 +236,15 @@ def request_results(
     """
     strips = {stem.name: stem for stem in plan.stems}
     was = {stem.name: stem for stem in before.stems}
-    fader: dict[str, float] = {}  # what the fader and the strip add to each stem
+    changes = {}
     for first, second in zip(plain, stems, strict=True):
-        name = second.name
-        fader[name] = _strip_change(
-            was[name], strips[name], first, second, sample_rate=plan.sample_rate
+        old, new = was[second.name], strips[second.name]
+        changes[second.name] = _StemChange(
+            new.balance_gain_db - old.balance_gain_db,
+            _strip_change(old, new, first, second, sample_rate=plan.sample_rate),
+            second.silent,
         )
-    silent = {stem.name for stem in stems if stem.silent}
-    found = [*_stem_results(plan, analysed, strips, was, fader, silent)]
+    results = _stem_results(plan, changes) if "stem" in analysed.session.offsets else []
     for track, level, source, record, features in zip(
         plan.tracks,
         analysed.balances,
@@ -251,75 +253,88 @@ def request_results(
         analysed.features,
         strict=True,
     ):
-        asked = source.overrides
         unheard = "muted" if track.mute else "silent" if features.silent else ""
-        own_db = level.requested_db - asked.gain_offset_db
-        for request, value in (
-            ("gain_db", asked.gain_offset_db),
-            (
-                f"presence {record.presence}"
-                if record.presence != Presence.NORMAL
-                else "level of [offsets]",
-                own_db,
-            ),
-        ):
-            if abs(value) <= _LEAST_DB:
-                continue
-            # A strip that gives way, does so for the sum of what was asked.
-            missed = fader[track.subgroup] - (
-                strips[track.subgroup].balance_gain_db - was[track.subgroup].balance_gain_db
-            )
-            measured: str | float = unheard or round(value + missed, 2)
-            kept = not unheard and abs(missed) <= _KEPT_DB
-            found.append(RequestResult(track.path, request, round(value, 2), measured, kept))
-        if asked.pan is not None:
-            pan = _heard_pan(track.pan, strips[track.subgroup].settings)
-            near = abs(pan - asked.pan) <= _KEPT_PAN
-            found.append(
-                RequestResult(
-                    track.path,
-                    "pan",
-                    asked.pan,
-                    unheard or round(pan, 2) + 0.0,
-                    near and not unheard,
-                )
-            )
-        if asked.mute:
-            found.append(RequestResult(track.path, "mute", True, track.mute, track.mute))
-        if asked.invert is not None:
-            there = track.invert == asked.invert
-            found.append(RequestResult(track.path, "invert", asked.invert, track.invert, there))
-        for request, wanted, there_is in (
-            ("role", asked.role, track.role),
-            ("subgroup", asked.subgroup, track.subgroup),
-        ):
-            if wanted is not None:
-                same = str(wanted) == there_is
-                found.append(RequestResult(track.path, request, str(wanted), there_is, same))
-    return tuple(found)
+        asked, stem = source.overrides, strips[track.subgroup]
+        levels = {
+            "gain_db": asked.gain_offset_db,
+            "level of [offsets]"
+            if record.presence == Presence.NORMAL
+            else f"presence {record.presence}": level.requested_db - asked.gain_offset_db,
+        }
+        results += [
+            *_level_results(track.path, levels, changes[track.subgroup].missed_db, unheard),
+            *_pan_results(track, asked.pan, stem.settings, unheard),
+            *_label_results(track, asked),
+        ]
+    return tuple(results)
 
 
-def _stem_results(
-    plan: Plan,
-    analysed: AnalysedSession,
-    strips: Mapping[str, StemPlan],
-    was: Mapping[str, StemPlan],
-    fader: Mapping[str, float],
-    silent: set[str],
-) -> list[RequestResult]:
+@dataclass(frozen=True)
+class _StemChange:
+    """What a stem's fader was asked for, and what the strip does to its loudness, in dB."""
+
+    asked_db: float
+    measured_db: float
+    silent: bool
+
+    @property
+    def missed_db(self) -> float:
+        """What is in the mix more than was asked for.
+
+        A strip that gives way, does so for the sum of what was asked.
+        """
+        return self.measured_db - self.asked_db
+
+
+def _stem_results(plan: Plan, changes: Mapping[str, _StemChange]) -> list[RequestResult]:
     results = []
-    if "stem" not in analysed.session.offsets:
-        return []
-    for stem in plan.stems:
-        asked = strips[stem.name].balance_gain_db - was[stem.name].balance_gain_db
-        if abs(asked) <= _LEAST_DB:
-            continue
-        measured: str | float = "silent" if stem.name in silent else round(fader[stem.name], 2)
-        kept = stem.name not in silent and abs(fader[stem.name] - asked) <= _KEPT_DB
-        results.append(
-            RequestResult(stem.name, "level of [offsets.stem]", round(asked, 2), measured, kept)
-        )
+    for name in (stem.name for stem in plan.stems):
+        change = changes[name]
+        if abs(change.asked_db) > _LEAST_DB:
+            measured: str | float = "silent" if change.silent else round(change.measured_db, 2)
+            kept = not change.silent and abs(change.missed_db) <= _KEPT_DB
+            asked_db = round(change.asked_db, 2)
+            results.append(RequestResult(name, "level of [offsets.stem]", asked_db, measured, kept))
     return results
+
+
+def _level_results(
+    subject: str, asked_db: Mapping[str, float], missed_db: float, unheard: str
+) -> list[RequestResult]:
+    """Return what came of levels; ``unheard`` says why nothing is to be measured, if so."""
+    kept = not unheard and abs(missed_db) <= _KEPT_DB
+    return [
+        RequestResult(
+            subject, request, round(value, 2), unheard or round(value + missed_db, 2), kept
+        )
+        for request, value in asked_db.items()
+        if abs(value) > _LEAST_DB
+    ]
+
+
+def _pan_results(
+    track: TrackPlan, asked: float | None, strip: Mapping[str, float], unheard: str
+) -> list[RequestResult]:
+    if asked is None:
+        return []
+    pan = _heard_pan(track.pan, strip)
+    kept = abs(pan - asked) <= _KEPT_PAN and not unheard
+    return [RequestResult(track.path, "pan", asked, unheard or round(pan, 2) + 0.0, kept)]
+
+
+def _label_results(track: TrackPlan, asked: TrackOverrides) -> list[RequestResult]:
+    """Return what came of mute, polarity, role and subgroup."""
+    labels: list[tuple[str, str | bool | None, str | bool]] = [
+        ("mute", asked.mute or None, track.mute),
+        ("invert", asked.invert, track.invert),
+        ("role", None if asked.role is None else str(asked.role), track.role),
+        ("subgroup", None if asked.subgroup is None else str(asked.subgroup), track.subgroup),
+    ]
+    return [
+        RequestResult(track.path, request, wanted, there_is, wanted == there_is)
+        for request, wanted, there_is in labels
+        if wanted is not None
+    ]
 
 
 def _strip_change(

@@ -25,7 +25,7 @@ from flows.storage.mirror import named
 from flows.versions import versions
 from pipeline.console.parameters import Aspect
 from pipeline.console.processors import GainReduction
-from pipeline.dawproject.writer import write_dawproject
+from pipeline.dawproject.writer import ProjectAudio, write_dawproject
 from pipeline.loudness.meter import Loudness
 from pipeline.plan import Plan
 from pipeline.plan_file import plan_json
@@ -288,10 +288,14 @@ def write_outcome(outcome: MixOutcome) -> dict[str, Path]:
     write_dawproject(
         paths["DAW session"],
         plan,
-        stems={name: s.path for name, s in outcome.stems.items() if s.path is not None},
-        session_root=session.root,
-        reference=session.references[0] if session.references else None,
-        sides={name: s.sides_path for name, s in outcome.stems.items() if s.sides_path is not None},
+        ProjectAudio(
+            session.root,
+            stems={name: s.path for name, s in outcome.stems.items() if s.path is not None},
+            sides={
+                name: s.sides_path for name, s in outcome.stems.items() if s.sides_path is not None
+            },
+            reference=session.references[0] if session.references else None,
+        ),
         collect=outcome.settings.collect,
         title=session.root.name,
         refer=partial(_referred, outcome) if outcome.url else None,

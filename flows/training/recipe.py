@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from flows.dashboard.tags import run_tags
+from flows.dashboard.tags import Listing, run_tags
 from flows.engines.base import Engine
-from flows.engines.run import EngineName, run_recipe
+from flows.engines.run import EngineName, SharedFolders, run_recipe
 from flows.engines.threads import one_blas_thread
 from flows.progress import Progress
 from flows.storage.locations import Place
@@ -155,6 +155,7 @@ def train(
     def recipe(chosen: Engine) -> TrainingResult:
         return train_recipe(chosen, settings, config=config, store=store, on_step=on_step)
 
+    songs = settings.songs
     return run_recipe(
         settings.output.name,
         recipe,
@@ -162,12 +163,11 @@ def train(
         dask=dask,
         workers=workers,
         progress=progress,
-        reads=[
-            path for path in (*settings.songs.sessions, *settings.songs.one_shots) if path.is_dir()
-        ],
-        writes=[chosen_root(store)],
-        flow_name="train",
-        tags=run_tags("train"),
+        folders=SharedFolders(
+            reads=[path for path in (*songs.sessions, *songs.one_shots) if path.is_dir()],
+            writes=[chosen_root(store)],
+        ),
+        listing=Listing("train", run_tags("train")),
     )
 
 

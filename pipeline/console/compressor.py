@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -116,6 +117,17 @@ class Course:
         return tuple(round(float(v), 2) for v in np.concatenate(self._values))
 
 
+class _Curve(NamedTuple):
+    """Static curve and smoothing coefficients, as the kernel takes them."""
+
+    threshold_db: float
+    slope: float
+    knee_db: float
+    detector: float
+    attack: float
+    release: float
+
+
 @kernel
 def _compress(
     x: npt.NDArray[np.float64],
@@ -123,18 +135,14 @@ def _compress(
     course: npt.NDArray[np.float64],
     begun: int,
     step: int,
-    threshold_db: float,
-    slope: float,
-    knee_db: float,
-    detector: float,
-    attack: float,
-    release: float,
+    curve: _Curve,
 ) -> None:
     """Compress x (2, frames) in place.
 
     State is power, reduction, largest, sum of reductions, then frames by reduction, 0.1 dB a bin.
     ``course`` gets the largest reduction of each ``step`` frames, the first already ``begun``.
     """
+    threshold_db, slope, knee_db, detector, attack, release = curve
     left, right = x[0], x[1]
     power, reduction, largest, total = state[0], state[1], state[2], state[3]
     half_knee = 0.5 * knee_db
@@ -197,17 +205,19 @@ class Compressor:
     def __init__(
         self, settings: Mapping[str, float], *, level_lufs: float, sample_rate: int
     ) -> None:
-        self._threshold_db = max(level_lufs, LOWEST_LEVEL_LUFS) + settings["threshold_lu"]
-        self._slope = 1.0 - 1.0 / settings["ratio"]
-        self._knee_db = float(settings["knee_db"])
+        self._curve = _Curve(
+            threshold_db=max(level_lufs, LOWEST_LEVEL_LUFS) + settings["threshold_lu"],
+            slope=1.0 - 1.0 / settings["ratio"],
+            knee_db=float(settings["knee_db"]),
+            detector=smoothing_coefficient(DETECTOR_MS, sample_rate=sample_rate),
+            attack=smoothing_coefficient(settings["attack_ms"], sample_rate=sample_rate),
+            release=smoothing_coefficient(settings["release_ms"], sample_rate=sample_rate),
+        )
         self._makeup = db_to_amplitude(settings["makeup_db"])
-        self._detector = smoothing_coefficient(DETECTOR_MS, sample_rate=sample_rate)
-        self._attack = smoothing_coefficient(settings["attack_ms"], sample_rate=sample_rate)
-        self._release = smoothing_coefficient(settings["release_ms"], sample_rate=sample_rate)
         self._state = np.zeros(4 + _BINS)
         self._course = Course(sample_rate)
         self._frames = 0
-        self.is_neutral = self._slope == 0.0 and self._makeup == 1.0
+        self.is_neutral = self._curve.slope == 0.0 and self._makeup == 1.0
 
     @property
     def gain_reduction(self) -> GainReduction:
@@ -227,20 +237,8 @@ class Compressor:
     def run(self, x: Float64Array) -> None:
         """Process a float64 block, ``(2, frames)``, in place."""
         self._frames += x.shape[1]
-        if self._slope != 0.0:
+        if self._curve.slope != 0.0:
             course, begun = self._course.take(x.shape[1])
-            _compress(
-                x,
-                self._state,
-                course,
-                begun,
-                self._course.step,
-                self._threshold_db,
-                self._slope,
-                self._knee_db,
-                self._detector,
-                self._attack,
-                self._release,
-            )
+            _compress(x, self._state, course, begun, self._course.step, self._curve)
         if self._makeup != 1.0:
             x *= self._makeup

@@ -1,4 +1,14 @@
-"""Delivery: loudness targets, and the drive and trim that reach them under a true-peak ceiling."""
+"""Delivery: loudness targets, and the drive and trim that reach them under a true-peak ceiling.
+
+:func:`fit_delivery` finds the drive into the limiter, and the trim follows from it:
+
+1. A sketch of the limiter tells loudness and crest at any drive for a fiftieth of its time.
+2. By it, take the drive that reaches the loudness.
+3. Where a density is wanted, go on to the drive that reaches its crest, but not past the one at
+   which peaks stand no higher over the loudness than is wanted.
+4. Run the limiter at that drive, and trim what comes out down to the loudness.
+5. Where loudness or crest is off, move the sketch by what it was off there, and go back to 2.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +39,6 @@ __all__ = [
     "deliver_at",
     "fit_delivery",
     "is_as_loud",
-    "limit",
     "median_crest_db",
     "parse_target",
     "peak_to_loudness_db",
@@ -192,31 +201,6 @@ class Density:
     peak_to_loudness_db: float
 
 
-def limit(
-    audio: FloatArray,
-    *,
-    sample_rate: int,
-    ceiling_dbtp: float,
-    drive_db: float = 0.0,
-    trim_db: float = 0.0,
-) -> FloatArray:
-    """Return what the bus's limiter and trim make of its audio, latency compensated.
-
-    Sample for sample what :class:`pipeline.console.processors.Bus` gives with these settings.
-
-    Parameters
-    ----------
-    audio
-        The bus before its gain, ``(2, frames)`` float64.
-
-    Returns
-    -------
-    FloatArray
-        float32, ``(2, frames)``.
-    """
-    return _trimmed(_limited(audio, sample_rate, ceiling_dbtp, drive_db)[0], trim_db)
-
-
 def _limited(
     audio: FloatArray, sample_rate: int, ceiling_dbtp: float, drive_db: float
 ) -> tuple[FloatArray, GainReduction]:
@@ -328,32 +312,18 @@ def fit_delivery(
         meter.process(audio[:, start : start + _BLOCK_FRAMES].astype(np.float32))
     if not math.isfinite(meter.integrated_lufs):
         return Delivered(0.0, 0.0, audio.astype(np.float32), -math.inf, GainReduction(0.0, 0.0))
-    search = _Search(audio, meter, sample_rate, ceiling_dbtp, target_lufs, density)
-    drive = search.drive_db(0.0, 0.0)
+    search = _DriveSearch(audio, meter, sample_rate, ceiling_dbtp, target_lufs, density)
+    drive_db = search.first_db()
     for _ in range(_PASSES):
-        delivered, following = _pass(audio, search, drive, sample_rate, ceiling_dbtp, target_lufs)
-        if abs(following - drive) < _LEAST_STEP_DB:
+        delivered, next_db = search.limit(drive_db)
+        if abs(next_db - drive_db) < _LEAST_STEP_DB:
             break
-        drive = following
+        drive_db = next_db
     while delivered.limiting.p95_db > most_limiting_db + _LIMITING_TOLERANCE_DB:
         # A limiter takes off at most one decibel more for each that it is driven further.
-        drive = round(drive - (delivered.limiting.p95_db - most_limiting_db), 4)
-        delivered, _ = _pass(audio, search, drive, sample_rate, ceiling_dbtp, target_lufs)
+        drive_db = round(drive_db - (delivered.limiting.p95_db - most_limiting_db), 4)
+        delivered, _ = search.limit(drive_db)
     return delivered
-
-
-def _pass(
-    audio: FloatArray,
-    search: _Search,
-    drive_db: float,
-    sample_rate: int,
-    ceiling_dbtp: float,
-    target_lufs: float,
-) -> tuple[Delivered, float]:
-    """Return what a drive gives, and the drive to take next; what the limiter made is let go."""
-    limited, limiting = _limited(audio, sample_rate, ceiling_dbtp, drive_db)
-    delivered = _trim_to(limited, limiting, drive_db, target_lufs, sample_rate)
-    return delivered, search.corrected(delivered, limited)
 
 
 def deliver_at(
@@ -385,7 +355,7 @@ def deliver_at(
     return Delivered(drive_db, trim_db, _trimmed(limited, trim_db), reached + trim_db, limiting)
 
 
-class _Search:
+class _DriveSearch:
     """The drive that a delivery takes, by the limiter's sketch and what that was off."""
 
     def __init__(
@@ -397,67 +367,77 @@ class _Search:
         target_lufs: float,
         density: Density | None,
     ) -> None:
-        self._rate = sample_rate
-        self._target, self._density = target_lufs, density
-        self._peak_dbfs = ceiling_dbtp
-        self._open = ceiling_dbtp - meter.true_peak_dbtp
-        self._plain = target_lufs - meter.integrated_lufs
-        size = min(round(CREST_WINDOW_S * sample_rate), audio.shape[1])
+        self._audio, self._rate, self._ceiling_dbtp = audio, sample_rate, ceiling_dbtp
+        self._target_lufs, self._density = target_lufs, density
+        self._plain_db = target_lufs - meter.integrated_lufs  # reaches it without the limiter
+        self._open_db = ceiling_dbtp - meter.true_peak_dbtp  # up to here nothing is limited
         sketch = LimiterSketch(
             audio,
             meter.segment_power(),
             sample_rate=sample_rate,
             ceiling_dbtp=ceiling_dbtp,
-            window_frames=size,
+            window_frames=min(round(CREST_WINDOW_S * sample_rate), audio.shape[1]),
             silent_power=_SILENT_POWER,
         )
-        self._at = cache(sketch.at)  # searches begin at the same ends
-        if density:
-            peaks, power = _windows(audio, sample_rate)
-            if (
-                _median_crest_db(peaks, power) <= density.crest_db
-                or peak_to_loudness_db(audio, meter.integrated_lufs) <= density.peak_to_loudness_db
-            ):
-                self._density = None
-        if self._density:
-            most = ceiling_dbtp - amplitude_to_db(float(np.median(peaks)))
-            self._most = max(most, self._open) + _MAX_CREST_LIMITING_DB
+        self._sketch = cache(sketch.at)  # searches begin at the same ends
+        if density is None:
+            return
+        peaks, power = _windows(audio, sample_rate)
+        if (
+            _median_crest_db(peaks, power) <= density.crest_db
+            or peak_to_loudness_db(audio, meter.integrated_lufs) <= density.peak_to_loudness_db
+        ):
+            self._density = None
+            return
+        typical_db = ceiling_dbtp - amplitude_to_db(float(np.median(peaks)))
+        self._densest_db = max(typical_db, self._open_db) + _MAX_CREST_LIMITING_DB
 
-    def drive_db(self, louder_lu: float, denser_db: float) -> float:
-        """Return the drive; the limiter is louder and its crest higher than sketched by so much."""
-        drive = self._plain
-        if self._plain > self._open:
-            drive = self._for_loudness(self._target - louder_lu)
+    def first_db(self) -> float:
+        """Return the drive by the sketch alone."""
+        return self._drive_db(0.0, 0.0, self._ceiling_dbtp)
+
+    def limit(self, drive_db: float) -> tuple[Delivered, float]:
+        """Return what a drive gives, and the one to take next: the same if that will do."""
+        limited, limiting = _limited(self._audio, self._rate, self._ceiling_dbtp, drive_db)
+        delivered = _trim_to(limited, limiting, drive_db, self._target_lufs, self._rate)
+        crest_db = off_db = 0.0
         if self._density:
-            flattest_lufs = self._peak_dbfs - self._density.peak_to_loudness_db
+            crest_db = median_crest_db(limited, sample_rate=self._rate)
+            off_db = crest_db - self._density.crest_db
+        dense = delivered.trim_db == 0.0 and off_db < 0.0  # for loudness' sake, not the crest's
+        is_loud = abs(self._target_lufs - delivered.loudness_lufs) <= _TOLERANCE_LU
+        if is_loud and (dense or abs(off_db) <= _CREST_TOLERANCE_DB):
+            return delivered, drive_db
+        sketched_lufs, sketched_db = self._sketch(drive_db)
+        louder_lu = delivered.loudness_lufs - delivered.trim_db - sketched_lufs
+        peak_dbfs = amplitude_to_db(_peak(limited))
+        return delivered, self._drive_db(louder_lu, crest_db - sketched_db, peak_dbfs)
+
+    def _drive_db(self, louder_lu: float, denser_db: float, peak_dbfs: float) -> float:
+        """Return the drive where the limiter is louder and its crest higher than sketched.
+
+        Its highest sample is at ``peak_dbfs``.
+        """
+        drive_db = self._plain_db
+        if self._plain_db > self._open_db:
+            drive_db = self._for_loudness(self._target_lufs - louder_lu)
+        if self._density:
+            flattest_lufs = peak_dbfs - self._density.peak_to_loudness_db
             most_db = self._for_loudness(flattest_lufs - louder_lu)
-            drive = max(drive, min(self._for_crest(self._density.crest_db - denser_db), most_db))
+            wanted_db = self._for_crest(self._density.crest_db - denser_db)
+            drive_db = max(drive_db, min(wanted_db, most_db))
         # Four decimals, as the plan stores them: what is measured here is what is rendered.
-        return round(_in_range(drive), 4)
+        return round(_in_range(drive_db), 4)
 
     def _for_loudness(self, lufs: float) -> float:
-        low, high = _in_range(self._plain), _DRIVE_RANGE_DB[1]
-        wanted = min(lufs, self._at(high)[0] - _SATURATED_LU)
-        return _crossing(lambda drive: self._at(drive)[0] - wanted, low, high)
+        low, high = _in_range(self._plain_db), _DRIVE_RANGE_DB[1]
+        wanted = min(lufs, self._sketch(high)[0] - _SATURATED_LU)
+        return _crossing(lambda drive: self._sketch(drive)[0] - wanted, low, high)
 
     def _for_crest(self, wanted_db: float) -> float:
-        return _crossing(lambda drive: wanted_db - self._at(drive)[1], self._open, self._most)
-
-    def corrected(self, delivered: Delivered, limited: FloatArray) -> float:
-        """Return the drive again, by how far off the sketch was; the same if that will do."""
-        drive = delivered.drive_db
-        missing_lu = self._target - delivered.loudness_lufs
-        crest = off_db = 0.0
-        if self._density:
-            self._peak_dbfs = amplitude_to_db(_peak(limited))
-            crest = median_crest_db(limited, sample_rate=self._rate)
-            off_db = crest - self._density.crest_db
-        dense = delivered.trim_db == 0.0 and off_db < 0.0  # for loudness' sake, not the crest's
-        if abs(missing_lu) <= _TOLERANCE_LU and (dense or abs(off_db) <= _CREST_TOLERANCE_DB):
-            return drive
-        loudness, sketched = self._at(drive)
-        reached = delivered.loudness_lufs - delivered.trim_db
-        return self.drive_db(reached - loudness, crest - sketched if self._density else 0.0)
+        return _crossing(
+            lambda drive: wanted_db - self._sketch(drive)[1], self._open_db, self._densest_db
+        )
 
 
 def _crossing(rising: Callable[[float], float], low: float, high: float) -> float:

@@ -22,6 +22,7 @@ import shutil
 import xml.etree.ElementTree as ET
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 from uuid import uuid4
@@ -31,21 +32,43 @@ from pipeline.errors import InputError, Problem, suggest
 from pipeline.plan import Plan
 from pipeline.prose import spoken
 
-__all__ = ["Content", "write_dawproject"]
+__all__ = ["Content", "ProjectAudio", "write_dawproject"]
 
 Content = Literal["tracks", "stems"]
 
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # zip has no earlier time; a fixed one keeps files equal
 
 
+@dataclass(frozen=True)
+class ProjectAudio:
+    """The files that a project plays.
+
+    Parameters
+    ----------
+    session_root
+        The folder that the plan's track paths are relative to.
+    stems
+        Stem name to its rendered file, after the console. With ``content="stems"`` every stem
+        that is heard needs one, and they are put inside; with ``"tracks"`` they are added as
+        muted tracks that refer to the files, to compare with.
+    sides
+        Stem name to the file of what width and spread add to it,
+        :data:`pipeline.console.processors.SIDES_DB` lower; such stems sound as wide as in the mix.
+    reference
+        A recording to add as a muted track.
+    """
+
+    session_root: Path
+    stems: Mapping[str, Path]
+    sides: Mapping[str, Path] | None = None
+    reference: Path | None = None
+
+
 def write_dawproject(
     path: Path,
     plan: Plan,
+    audio: ProjectAudio,
     *,
-    stems: Mapping[str, Path],
-    session_root: Path,
-    reference: Path | None = None,
-    sides: Mapping[str, Path] | None = None,
     content: Content = "tracks",
     collect: bool = False,
     title: str = "",
@@ -60,17 +83,8 @@ def write_dawproject(
         referred to relative to that folder.
     plan
         What was decided.
-    stems
-        Stem name to its rendered file, after the console. With ``content="stems"`` every stem
-        that is heard needs one, and they are put inside; with ``"tracks"`` they are added as
-        muted tracks that refer to the files, to compare with.
-    session_root
-        The folder that the plan's track paths are relative to.
-    reference
-        A recording to add as a muted track.
-    sides
-        Stem name to the file of what width and spread add to it,
-        :data:`pipeline.console.processors.SIDES_DB` lower; such stems sound as wide as in the mix.
+    audio
+        What is played.
     content
         ``"tracks"`` or ``"stems"``, see the module.
     collect
@@ -89,7 +103,7 @@ def write_dawproject(
     """
     if content not in get_args(Content):
         raise ValueError(f"unknown content {content!r}: {suggest(content, get_args(Content))}")
-    missing = [s.name for s in plan.stems if not s.mute and s.name not in stems]
+    missing = [s.name for s in plan.stems if not s.mute and s.name not in audio.stems]
     if content == "stems" and missing:
         raise InputError(
             Problem(f"stem {name}", "has no rendered file", "render it, or write the raw tracks")
@@ -97,22 +111,22 @@ def write_dawproject(
         )
     document = Document(path.parent, refer)
     if content == "tracks":
-        document.add_groups(plan, session_root, sides=sides, embed=collect)
+        document.add_groups(plan, audio.session_root, sides=audio.sides, embed=collect)
     else:
         document.add_bus(plan)
-    for stem in (stem for stem in plan.stems if stem.name in stems):
-        name, audio = spoken(stem.name), stems[stem.name]
+    for stem in (stem for stem in plan.stems if stem.name in audio.stems):
+        name, file = spoken(stem.name), audio.stems[stem.name]
         if content == "tracks":
-            document.add_audio_track(f"{name} (rendered)", audio, mute=True)
+            document.add_audio_track(f"{name} (rendered)", file, mute=True)
         else:
-            document.add_audio_track(name, audio, mute=stem.mute, embed=True)
-    if reference is not None:
-        name = f"Reference: {reference.name}"
+            document.add_audio_track(name, file, mute=stem.mute, embed=True)
+    if audio.reference is not None:
+        name = f"Reference: {audio.reference.name}"
         embed = collect or content == "stems"
-        document.add_audio_track(name, reference, mute=True, embed=embed, through_bus=False)
+        document.add_audio_track(name, audio.reference, mute=True, embed=embed, through_bus=False)
     document.add_master()
     project = _serialise(document.project)
-    metadata = _serialise(_metadata(title or session_root.resolve().name, content))
+    metadata = _serialise(_metadata(title or audio.session_root.resolve().name, content))
     _write_zip(path, {"project.xml": project, "metadata.xml": metadata}, document.embedded)
 
 

@@ -243,22 +243,12 @@ def find_session(
         Nothing is raised for a bad input: what is wrong is in it, for :func:`settle` to raise.
     """
     good_references, faults = _probe_references(references)
-    if sample_rate is not None and not LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ:
-        remedy = f"use a rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
-        faults.append(Problem("sample rate", f"is {sample_rate} Hz", remedy))
+    faults += _argument_problems(root, sample_rate)
     if not root.is_dir():
-        what, remedy = "is not a folder", "name the folder that holds the tracks"
-        if not root.exists():
-            what, remedy = "does not exist", missing_remedy(root, remedy)
-        faults.append(Problem(str(root), what, remedy))
         return DiscoveredSession(root, (), (), (), tuple(faults), good_references, sample_rate, ())
     root = root.resolve()
-    settings = SessionSettings()
-    if os.path.lexists(root / SESSION_TOML):  # a link to nothing too
-        try:
-            settings = load_settings(root / SESSION_TOML)
-        except InputError as error:
-            faults.extend(error.problems)
+    settings, problems = _session_settings(root)
+    faults += problems
     # What is left out is looked through only where an entry may want something of it.
     keep = settings.keeps if settings.rules else None
     candidates = session_files(root, references=references, keep=keep)
@@ -306,6 +296,29 @@ def find_session(
         time_stamps=settings.time_stamps if time_stamps is None else time_stamps,
         full_length=full_length or settings.full_length,
     )
+
+
+def _argument_problems(root: Path, sample_rate: int | None) -> list[Problem]:
+    problems = []
+    if sample_rate is not None and not LOWEST_RATE_HZ <= sample_rate <= HIGHEST_RATE_HZ:
+        remedy = f"use a rate from {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
+        problems.append(Problem("sample rate", f"is {sample_rate} Hz", remedy))
+    if not root.is_dir():
+        what, remedy = "is not a folder", "name the folder that holds the tracks"
+        if not root.exists():
+            what, remedy = "does not exist", missing_remedy(root, remedy)
+        problems.append(Problem(str(root), what, remedy))
+    return problems
+
+
+def _session_settings(root: Path) -> tuple[SessionSettings, Sequence[Problem]]:
+    """Return what ``session.toml`` says, if there is one, or the defaults and what is wrong."""
+    if os.path.lexists(root / SESSION_TOML):  # a link to nothing too
+        try:
+            return load_settings(root / SESSION_TOML), ()
+        except InputError as error:
+            return SessionSettings(), error.problems
+    return SessionSettings(), ()
 
 
 def _chosen_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
 import numpy as np
@@ -11,6 +12,8 @@ from pipeline.synth.oscillators import Shape, modal, oscillator, pluck, vibrato
 from pipeline.synth.signals import Signal, adsr, decay, noise
 
 __all__ = [
+    "Envelope",
+    "Sweep",
     "Voice",
     "blown",
     "bowed",
@@ -142,16 +145,30 @@ def tonewheels(
     return out * adsr(frames, sample_rate=rate, attack_s=0.004, release_s=0.03)
 
 
+@dataclass(frozen=True)
+class Envelope:
+    """A note's level over time, as :func:`pipeline.synth.signals.adsr` takes it."""
+
+    attack_s: float
+    release_s: float
+    decay_s: float = 0.3
+    sustain: float = 0.8
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A lowpass that falls, or rises, from ``open_hz`` to ``rest_hz``: 63 % in ``time_s``."""
+
+    open_hz: float
+    rest_hz: float
+    time_s: float
+    q: float = 1.0
+
+
 def subtractive(
     *shapes: tuple[Shape, float],
-    attack_s: float,
-    release_s: float,
-    open_hz: float,
-    rest_hz: float,
-    sweep_s: float,
-    q: float = 1.0,
-    decay_s: float = 0.3,
-    sustain: float = 0.8,
+    envelope: Envelope,
+    sweep: Sweep,
     vibrato_cents: float = 0.0,
     breath: float = 0.0,
 ) -> Voice:
@@ -160,7 +177,7 @@ def subtractive(
     def voice(
         f0_hz: float, length_s: float, velocity: float, rate: int, rng: np.random.Generator
     ) -> Signal:
-        frames = round((length_s + release_s) * rate)
+        frames = round((length_s + envelope.release_s) * rate)
         out = np.zeros(frames)
         for shape, cents in shapes:
             curve = vibrato(
@@ -174,21 +191,10 @@ def subtractive(
         if breath:
             out += breath * noise(frames, rng)
         t = np.arange(frames) / rate
-        sweep = rest_hz + (open_hz * (0.4 + 0.6 * velocity) - rest_hz) * np.exp(-t / sweep_s)
-        cutoff = np.maximum(sweep, 1.2 * f0_hz)
-        out = resonant_lowpass(out, cutoff, sample_rate=rate, q=q) / len(shapes) ** 0.5
-        return (
-            velocity
-            * out
-            * adsr(
-                frames,
-                sample_rate=rate,
-                attack_s=attack_s,
-                release_s=release_s,
-                decay_s=decay_s,
-                sustain=sustain,
-            )
-        )
+        fall_hz = sweep.open_hz * (0.4 + 0.6 * velocity) - sweep.rest_hz
+        cutoff = np.maximum(sweep.rest_hz + fall_hz * np.exp(-t / sweep.time_s), 1.2 * f0_hz)
+        out = resonant_lowpass(out, cutoff, sample_rate=rate, q=sweep.q) / len(shapes) ** 0.5
+        return velocity * out * adsr(frames, sample_rate=rate, **asdict(envelope))
 
     return voice
 

@@ -80,11 +80,11 @@ def _agree(mid: TrackFeatures, side: TrackFeatures, relations: Relations) -> boo
     relation = relations.between(mid.name, side.name)
     if relation is not None and relation.one_recording:
         return False
-    louder = side.integrated_lufs - mid.integrated_lufs
+    louder = side.levels.integrated_lufs - mid.levels.integrated_lufs
     alike = relations.likeness_of(mid.name, side.name)
     return (
-        abs(mid.duration_s - side.duration_s) < _LENGTH_S
-        and mid.sample_rate == side.sample_rate
+        abs(mid.extent.duration_s - side.extent.duration_s) < _LENGTH_S
+        and mid.extent.sample_rate == side.extent.sample_rate
         and math.isfinite(louder)
         and louder < _LOUDEST_SIDE_LU
         and alike > _ALIKE

@@ -10,6 +10,7 @@ from pipeline.prose import listed
 from pipeline.units import power_to_db
 from stage1.balance.gains import TrackBalance
 from stage1.balance.placement import Placement
+from stage1.signal.levels import Stereo
 from stage1.sources.records import Relations
 from stage1.sources.relations import Relation
 
@@ -30,9 +31,7 @@ class Width(Protocol):
     @property
     def channels(self) -> int: ...  # noqa: D102
     @property
-    def correlation(self) -> float: ...  # noqa: D102
-    @property
-    def lr_balance_db(self) -> float: ...  # noqa: D102
+    def stereo(self) -> Stereo: ...  # noqa: D102
 
 
 def mono_loss_db(correlation: float, right_db: float = 0.0) -> float:
@@ -89,7 +88,7 @@ def mono_warnings(
     for track in features:
         if track.channels != 2 or track.name in muted:
             continue
-        loss_db = mono_loss_db(track.correlation, track.lr_balance_db)
+        loss_db = mono_loss_db(track.stereo.correlation, track.stereo.lr_balance_db)
         if loss_db >= WORTH_A_WORD_DB:
             losses.append((track, loss_db))
     warnings = _stereo_warnings(losses)
@@ -122,8 +121,8 @@ def _stereo_warnings(losses: Sequence[tuple[Width, float]]) -> list[str]:
         ]
     return [
         f"{track.name!r} loses {loss_db:.0f} dB in mono: its sides work against each other "
-        f"(correlation {track.correlation:.2f}); narrow it, or turn the polarity of one of its "
-        "channels over"
+        f"(correlation {track.stereo.correlation:.2f}); narrow it, or turn the polarity of one of "
+        "its channels over"
         for track, loss_db in losses
     ]
 

@@ -195,20 +195,19 @@ def _fit(
     low: float,
     high: float,
     bins_a_hz: float,
-    best: Float64Array,
-    scores: Float64Array,
-    recalls: Float64Array,
-) -> None:
-    """Fill ``best`` (bins), ``scores`` and ``recalls``, all (windows,)."""
+) -> Float64Array:
+    """Return the best pitch in bins, its score and its recall, ``(3, windows)``."""
+    fits = np.empty((3, spectra.shape[0]))
     places, sizes = np.empty(MAX_PEAKS), np.empty(MAX_PEAKS)
     teeth = np.empty(TEETH + 1)
     first, last = int(PEAKS_HZ[0] * bins_a_hz), int(PEAKS_HZ[1] * bins_a_hz)
     for row in range(spectra.shape[0]):
         count = _find_peaks(spectra[row], first, last, places, sizes)
         f0, score, recall = _best(places, sizes, count, proposals[row], ahead, low, high, teeth)
-        best[row], scores[row], recalls[row] = f0, score, recall
         if score > 0.0:
-            best[row] = _refine(places, sizes, count, f0)
+            f0 = _refine(places, sizes, count, f0)
+        fits[0, row], fits[1, row], fits[2, row] = f0, score, recall
+    return fits
 
 
 def fit_pitches(
@@ -244,9 +243,6 @@ def fit_pitches(
     # Square roots of magnitude: weak harmonics count for something, and strong ones not for all.
     spectra = np.sqrt(np.abs(scipy.fft.rfft(windows * taper, axis=1)))
     bins_a_hz = SPECTRUM_LENGTH / sample_rate
-    best, scores, recalls = np.empty((3, len(windows)))
-    _fit(
-        spectra, proposals_hz * bins_a_hz, ahead, low_hz * bins_a_hz, high_hz * bins_a_hz,
-        bins_a_hz, best, scores, recalls,
-    )  # fmt: skip
+    low, high = low_hz * bins_a_hz, high_hz * bins_a_hz
+    best, scores, recalls = _fit(spectra, proposals_hz * bins_a_hz, ahead, low, high, bins_a_hz)
     return PitchFit(best / bins_a_hz, scores, recalls)

@@ -95,14 +95,12 @@ def _place(
     min_period: int,
     sample_rate: float,
     fmin_hz: float,
-    observed: Float64Array,
-    voicing: Float64Array,
-) -> None:
-    """Fill ``observed`` (frames, bins) and ``voicing`` (frames,) from the troughs."""
-    n = difference.shape[1]
-    bins = observed.shape[1]
-    observed[:] = 0.0
-    for t in range(difference.shape[0]):
+    bins: int,
+) -> tuple[Float64Array, Float64Array]:
+    """Return the probability of each pitch ``(frames, bins)``, and of voicing ``(frames,)``."""
+    frames, n = difference.shape
+    observed, voicing = np.zeros((frames, bins)), np.empty(frames)
+    for t in range(frames):
         frame = difference[t]
         for k in range(starts[t], starts[t + 1]):
             if probabilities[k] == 0.0:
@@ -123,6 +121,7 @@ def _place(
         for j in range(bins):
             total += observed[t, j]
         voicing[t] = min(max(total, 0.0), 1.0)
+    return observed, voicing
 
 
 def _observe(
@@ -130,12 +129,10 @@ def _observe(
 ) -> tuple[Float64Array, Float64Array]:
     """Return the probability of each pitch ``(frames, bins)``, and of voicing ``(frames,)``."""
     troughs = weigh_troughs(difference)
-    observed, voicing = np.empty((len(difference), model.bins)), np.empty(len(difference))
-    _place(
+    return _place(
         difference, troughs.starts, troughs.places, troughs.probabilities, model.min_period,
-        float(sample_rate), fmin_hz, observed, voicing,
+        float(sample_rate), fmin_hz, model.bins,
     )  # fmt: skip
-    return observed, voicing
 
 
 def _track(

@@ -1,8 +1,9 @@
-"""Levels of a track over time: RMS, noise floor, stereo image and attacks."""
+"""TrackLevels of a track over time: RMS, noise floor, stereo image and attacks."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ from pipeline.loudness.true_peak import as_block
 from pipeline.units import BoolArray, Float32Array, Float64Array, power_to_db
 from stage1.signal.file_faults import Moments
 
-__all__ = ["LevelMeter", "measure_attacks"]
+__all__ = ["LevelMeter", "Stereo", "measure_attacks"]
 
 
 HOPS_PER_SECOND = 10
@@ -53,6 +54,25 @@ def _add_products(
         sums[0, n], sums[1, n] = one, two
         sums[2, n], sums[3, n], sums[4, n] = ll, rr, lr
         start = stop
+
+
+@dataclass(frozen=True)
+class Stereo:
+    """How the channels of a track stand to each other.
+
+    Parameters
+    ----------
+    side_to_mid_db
+        Level of the side against the mid; ``-inf`` for mono.
+    correlation
+        Of left and right, -1 to 1; 1 for mono, NaN where a channel is silent.
+    lr_balance_db
+        Level of right against left; 0 for mono and silence, infinite where one channel is silent.
+    """
+
+    side_to_mid_db: float
+    correlation: float
+    lr_balance_db: float
 
 
 class LevelMeter:
@@ -120,19 +140,19 @@ class LevelMeter:
         floor = float(np.percentile(power, NOISE_FLOOR_PERCENTILE)) if power.size else 0.0
         return power_to_db(rms), power_to_db(floor)
 
-    def image(self) -> tuple[float, float, float]:
-        """Return side against mid in dB, correlation, and right against left in dB."""
+    def image(self) -> Stereo:
+        """Return how the channels stand to each other."""
         if self._channels == 1:
-            return -math.inf, 1.0, 0.0
+            return Stereo(-math.inf, 1.0, 0.0)
         ll, rr, lr = (float(total) for total in self._all()[2:].sum(axis=1))
         if ll == 0.0 or rr == 0.0:
             balance = 0.0 if ll == rr else math.copysign(math.inf, rr - ll)
-            return -math.inf if ll == rr else 0.0, math.nan, balance
+            return Stereo(-math.inf if ll == rr else 0.0, math.nan, balance)
         side, mid = max(ll + rr - 2 * lr, 0.0), max(ll + rr + 2 * lr, 0.0)
         # Two equal channels: what is left over is rounding, 140 dB down.
         side = side if side > 1e-14 * mid else 0.0
         side_to_mid_db = power_to_db(side / mid) if mid > 1e-14 * side else math.inf
-        return side_to_mid_db, lr / math.sqrt(ll * rr), power_to_db(rr / ll)
+        return Stereo(side_to_mid_db, lr / math.sqrt(ll * rr), power_to_db(rr / ll))
 
 
 def measure_attacks(meter: EnergyMeter, active: BoolArray) -> tuple[int, float]:

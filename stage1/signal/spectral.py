@@ -23,7 +23,7 @@ from pipeline.loudness.true_peak import as_block
 from pipeline.units import BoolArray, Float32Array, Float64Array
 from stage1.signal.framing import Framer, hann, is_silent
 
-__all__ = ["THIRD_OCTAVES_HZ", "Spectral", "SpectrumMeter", "analyse_spectrum", "frame_shapes"]
+__all__ = ["THIRD_OCTAVES_HZ", "Spectral", "SpectrumMeter", "low_share"]
 
 Complex64Array = npt.NDArray[np.complex64]
 
@@ -297,66 +297,6 @@ class SpectrumMeter:
             published_bandwidth_hz=float(folded[:, 1].mean()) if sounding else math.nan,
             third_octaves_db=self._bands.result(active),
         )
-
-
-def frame_shapes(
-    audio: Float32Array, *, sample_rate: int, hop_length: int = SHORT_HOP
-) -> tuple[Float64Array, Float64Array]:
-    """Return centroid, bandwidth and roll-off of each frame, in Hz.
-
-    Parameters
-    ----------
-    audio
-        ``(channels, frames)`` float32, mono or stereo.
-    sample_rate
-        In Hz.
-    hop_length
-        In samples.
-
-    Returns
-    -------
-    shapes : ndarray, shape (frames, 3)
-        Of the channels' mean power; 0 where a frame is silent.
-    folded : ndarray, shape (frames, 3)
-        The same of the mono fold.
-    """
-    shapes = _Shapes(sample_rate=sample_rate, channels=audio.shape[0], hop=hop_length)
-    shapes.process(as_block(audio, audio.shape[0]))
-    return shapes.result()
-
-
-def analyse_spectrum(
-    audio: Float32Array, *, sample_rate: int, active: BoolArray, hop_length: int | None = None
-) -> Spectral:
-    """Measure the spectrum of a track in memory.
-
-    Parameters
-    ----------
-    audio
-        ``(channels, frames)`` float32, mono or stereo.
-    sample_rate
-        In Hz.
-    active, hop_length
-        As for :class:`SpectrumMeter`.
-
-    Returns
-    -------
-    Spectral
-
-    Raises
-    ------
-    ValueError
-        If ``audio`` is not two-dimensional.
-    """
-    if audio.ndim != 2:
-        msg = f"expected audio of shape (channels, frames), got {audio.shape}"
-        raise ValueError(msg)
-    channels, frames = audio.shape
-    meter = SpectrumMeter(
-        sample_rate=sample_rate, channels=channels, frames=frames, hop_length=hop_length
-    )
-    meter.process(audio)
-    return meter.result(active)
 
 
 def low_share(third_octaves_db: Sequence[float], under_hz: float) -> float:

@@ -1,4 +1,4 @@
-"""What a match between two tracks means: copies, microphones of one source, faults; in words."""
+"""What a match between two tracks means: copies, microphones of one source, faults."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from pipeline.roles import Role
 from stage1.recognition.recognise import Recognition
 from stage1.sources.coherence import Match
-from stage1.sources.records import Kind, Relation
+from stage1.sources.records import Fault, Kind, Relation
 
 __all__ = [
     "FAR_ROLES",
@@ -77,50 +77,29 @@ def judge(first: Recognition, second: Recognition, match: Match, alike: float) -
     )
     if not (copy or strong or (same and match.coherence >= _SOURCE_COHERENCE)):
         return None
-    inverted = match.correlation < 0.0
     relation = Relation(
         first.name,
         second.name,
         "microphones",
-        round(match.correlation, 3),
-        round(match.at_zero, 3),
-        round(match.coherence, 3),
-        round(match.delay_ms, 3) + 0.0,
-        inverted,
-        round(match.level_db, 2) + 0.0,
-        round(min(abs(match.at_zero), 1.0), 3),
-        "",
+        correlation=round(match.correlation, 3),
+        at_zero=round(match.at_zero, 3),
+        coherence=round(match.coherence, 3),
+        delay_ms=round(match.delay_ms, 3) + 0.0,
+        inverted=match.correlation < 0.0,
+        level_db=round(match.level_db, 2) + 0.0,
+        counted=round(min(abs(match.at_zero), 1.0), 3),
     )
     if copy:
         return _copy(relation, first, second)
     return _microphones(relation, first, second, match)
 
 
-def _copy(relation: Relation, one: Recognition, other: Recognition) -> Relation:
-    first, second = relation.first, relation.second
-    at = f"at {relation.level_db:+.1f} dB"
-    remedy = "counted once; mute one in session.toml"
+def _copy(relation: Relation, first: Recognition, second: Recognition) -> Relation:
+    kind: Kind = "inverted" if relation.inverted else "duplicate"
     if abs(relation.delay_ms) > _COPY_DELAY_MS:
-        kind: Kind = "copy delayed"
-        order = "later" if relation.delay_ms > 0.0 else "earlier"
-        turned = "inverted and " if relation.inverted else ""
-        message = (
-            f"{second!r} is the recording of {first!r}, {turned}{abs(relation.delay_ms):.2f} ms "
-            f"{order} {at}: together they comb; {remedy}"
-        )
-    elif relation.inverted:
-        kind = "inverted"
-        flipped = is_flipped(replace(relation, kind=kind), one, other)
-        message = (
-            f"{second!r} is the recording of {first!r} with inverted polarity {at}: "
-            + ("flipped in the mix; " if flipped else "together they cancel; ")
-            + remedy
-            + ("" if flipped else ", or set invert = true there for one")
-        )
-    else:
-        kind = "duplicate"
-        message = f"{second!r} is the same recording as {first!r} {at}: {remedy}"
-    return replace(relation, kind=kind, message=message, is_fault=True)
+        kind = "copy delayed"
+    relation = replace(relation, kind=kind)
+    return replace(relation, fault=Fault(is_flipped=is_flipped(relation, first, second)))
 
 
 def _microphones(
@@ -130,43 +109,24 @@ def _microphones(
     coherence, correlation = _NEAR_INVERTED if near else _FAR_INVERTED
     certain = same_source(first, second) or first.role == second.role
     inverted = certain and match.coherence >= coherence and match.correlation <= -correlation
+    usual_ms = _limit_ms(first, second)
     late = (
         certain
         and match.coherence >= (_NEAR_DELAY_COHERENCE if near else _DELAY_COHERENCE)
-        and abs(match.delay_ms) > _limit_ms(first, second)
+        and abs(match.delay_ms) > usual_ms
     )
-    a, b = relation.first, relation.second
     if not inverted and not late:
-        order = "later" if relation.delay_ms >= 0.0 else "earlier"
-        message = (
-            f"{b!r} hears what {a!r} hears, {abs(relation.delay_ms):.1f} ms {order} "
-            f"(correlation {relation.correlation:.2f})"
-        )
         counted = 0.0 if certain and match.at_zero < 0.0 else relation.counted
-        return replace(relation, counted=counted, message=message)
-    parts = []
-    if inverted:
-        usual = ": usual for a microphone on the other side of the skin" * (
-            second.position == "bottom"
-        )
-        remedy = f"set invert = true for it in session.toml if it sounds thin with {a!r}"
-        flipped = is_flipped(relation, first, second)
-        parts.append(
-            f"{b!r} is inverted against {a!r} (correlation {relation.correlation:.2f}){usual}"
-            + (", flipped in the mix" if flipped else f": {remedy}")
-        )
-    if late:
-        order, move = ("later", "earlier") if match.delay_ms > 0.0 else ("earlier", "later")
-        limit = _limit_ms(first, second)
-        parts.append(
-            f"{b!r} is {abs(match.delay_ms):.1f} ms {order} than {a!r}, and {limit:g} ms are usual "
-            f"between such microphones: move it {abs(match.delay_ms):.1f} ms {move} in your "
-            "workstation if that is not meant"
-        )
+        return replace(relation, counted=counted)
     counted = _IN_THE_MIDDLE * abs(match.correlation) if late else relation.counted
-    return replace(
-        relation, counted=round(min(counted, 1.0), 3), message="; ".join(parts), is_fault=True
+    fault = Fault(
+        is_inverted=inverted,
+        is_flipped=is_flipped(relation, first, second),
+        is_underside=second.position == "bottom",
+        usual_delay_ms=usual_ms if late else None,
+        delay_ms=match.delay_ms,
     )
+    return replace(relation, counted=round(min(counted, 1.0), 3), fault=fault)
 
 
 def is_flipped(relation: Relation, first: Recognition, second: Recognition) -> bool:

@@ -280,7 +280,7 @@ def polarities(
     result = [(False, "")] * len(recognitions)
     for relation in relations.pairs if relations is not None else ():
         first, second = place[relation.first], place[relation.second]
-        if relation.is_fault and is_flipped(relation, recognitions[first], recognitions[second]):
+        if relation.fault and is_flipped(relation, recognitions[first], recognitions[second]):
             result[second] = (
                 True,
                 f"polarity turned over: inverted against {relation.first!r} "

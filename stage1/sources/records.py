@@ -9,10 +9,35 @@ import numpy as np
 
 from pipeline.units import Float32Array
 
-__all__ = ["Kind", "Relation", "Relations"]
+__all__ = ["Fault", "Kind", "Relation", "Relations"]
 
 
 Kind = Literal["duplicate", "copy delayed", "inverted", "microphones"]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What the user should look at in a relation; of copies ``is_flipped`` alone is said.
+
+    Parameters
+    ----------
+    is_inverted
+        Whether the second microphone is inverted against the first.
+    is_flipped
+        Whether the mix turns the second over unasked.
+    is_underside
+        Whether the second is on the other side of a skin, where that is usual.
+    usual_delay_ms
+        The longest delay that is usual between such microphones, where theirs is longer.
+    delay_ms
+        Theirs, as it was measured: it is rounded once, where it is said.
+    """
+
+    is_inverted: bool = False
+    is_flipped: bool = False
+    is_underside: bool = False
+    usual_delay_ms: float | None = None
+    delay_ms: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -39,10 +64,8 @@ class Relation:
     counted
         The correlation that the level of their sum is reckoned with, 0 to 1: as the files stand,
         and where there is a fault as if it were mended, so that no fault moves a balance.
-    message
-        What was found, and where it is a fault what to do.
-    is_fault
-        Whether the user should look at it.
+    fault
+        What the user should look at, if anything.
     """
 
     first: str
@@ -55,8 +78,7 @@ class Relation:
     inverted: bool
     level_db: float
     counted: float
-    message: str
-    is_fault: bool = False
+    fault: Fault | None = None
 
     @property
     def one_recording(self) -> bool:
@@ -83,11 +105,6 @@ class Relations:
     alike: Float32Array = field(
         default_factory=lambda: np.zeros((0, 0), np.float32), repr=False, compare=False
     )
-
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """What the user should know, in words."""
-        return tuple(relation.message for relation in self.pairs if relation.is_fault)
 
     def between(self, first: str, second: str) -> Relation | None:
         """Return what relates two tracks, in either order."""

@@ -280,8 +280,7 @@ def _reported_once(relations: Sequence[Relation]) -> tuple[Relation, ...]:
     for relation in relations:
         # A nearer microphone that hears both is the one to be compared with.
         nearer = related.get(relation.first, set()) & related.get(relation.second, set())
-        fault = relation.is_fault and not nearer
-        result.append(relation if fault == relation.is_fault else replace(relation, is_fault=False))
+        result.append(replace(relation, fault=None) if nearer else relation)
     return tuple(result)
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from pipeline.console.response import decorrelator_response
 from pipeline.loudness.meter import integrated_loudness, k_weighting
-from pipeline.units import Float64Array, FloatArray
+from pipeline.units import Float32Array, Float64Array, FloatArray, IntArray
 from stage2.style.envelopes import analysis_window, band_envelope
 from stage2.style.measure import FineBands, fft_size
 
@@ -24,6 +26,7 @@ __all__ = ["Digest", "digest_stems", "frame_powers", "k_power"]
 _THREADS = 2
 # What a high-pass may take of a stem's power.
 _RUMBLE_SHARE = 0.01
+_BLOCK = 32  # style frames at a time
 
 
 @dataclass(frozen=True)
@@ -122,46 +125,17 @@ def digest_stems(stems: Sequence[FloatArray], *, sample_rate: int) -> Digest:
     """
     bands = FineBands.at(sample_rate)
     size = fft_size(sample_rate)
-    hop = size // 2
-    bins = size // 2 + 1
-    frequency = np.arange(bins) * sample_rate / size
-    spread = decorrelator_response(sample_rate=sample_rate, frequencies_hz=frequency)
     count = len(stems)
     length = max(stems[0].shape[1], size)
-    starts = list(range(0, length - size + 1, hop))
-    # only the bins of a band, weighted by how much of them falls into it
-    spans = [np.flatnonzero(row) for row in bands.weights]
-    roots = [
-        np.sqrt(row[span]).astype(np.float32)
-        for row, span in zip(bands.weights, spans, strict=True)
-    ]
-    _, scale = analysis_window(size)
-
-    def powers(block: list[int]) -> tuple[npt.NDArray[np.complex64], Float64Array]:
-        """Return what some style frames add to the cross-spectra, and each stem's own powers."""
-        signals = np.empty((3 * count, len(block), bins), dtype=np.complex64)
-        own = np.empty((count, len(block), bands.centre_hz.size))
-        for index, stem in enumerate(stems):
-            left, right = _spectra(stem[:, block[0] : block[-1] + size], size, hop)
-            signals[3 * index] = (left + right) / 2.0
-            signals[3 * index + 1] = (left - right) / 2.0
-            signals[3 * index + 2] = signals[3 * index] * spread
-            power = (np.square(np.abs(left)) + np.square(np.abs(right))) / 2.0
-            own[index] = power @ bands.weights.T / scale
-        added = np.zeros((bands.centre_hz.size, 3 * count, 3 * count), dtype=np.complex64)
-        for band, (span, root) in enumerate(zip(spans, roots, strict=True)):
-            if span.size:
-                part = signals[:, :, span[0] : span[-1] + 1] * root
-                part = part.reshape(3 * count, -1)  # (signals, frames * bins)
-                added[band] = part @ part.conj().T
-        return added, own
+    starts = range(0, length - size + 1, size // 2)
+    blocks = [starts[first : first + _BLOCK] for first in range(0, len(starts), _BLOCK)]
+    powers = partial(_block_powers, stems, _Weights.of(bands, sample_rate), sample_rate)
 
     def envelope_and_loudness(stem: FloatArray) -> tuple[Float64Array, float]:
         envelope = band_envelope(stem, sample_rate=sample_rate)
         return envelope, integrated_loudness(stem, sample_rate=sample_rate)
 
     cross = np.zeros((bands.centre_hz.size, 3 * count, 3 * count), dtype=np.complex128)
-    blocks = [starts[first : first + 32] for first in range(0, len(starts), 32)]
     with ThreadPoolExecutor(_THREADS) as pool:
         heard = pool.map(envelope_and_loudness, stems)
         parts = []
@@ -170,19 +144,76 @@ def digest_stems(stems: Sequence[FloatArray], *, sample_rate: int) -> Digest:
             parts.append(own)
         envelopes, loudness = zip(*heard, strict=True)
     frames = np.concatenate(parts, axis=1)
-    cross /= scale * len(starts)
-    weights = k_power(bands.centre_hz, sample_rate)
-    offsets = np.zeros(count)
-    for index, lufs in enumerate(loudness):
-        mean = 2.0 * float(np.sum(frames[index].mean(axis=0) * weights))
-        if math.isfinite(lufs) and mean > 0.0:
-            offsets[index] = lufs - (10.0 * math.log10(mean) - 0.691)
+    cross /= analysis_window(size)[1] * len(starts)
     return Digest(
         sample_rate=sample_rate,
         bands=bands,
         cross=cross,
         envelope=np.stack(envelopes),
         frames=frames,
-        level_offset_lu=offsets,
-        frame_s=hop / sample_rate,
+        level_offset_lu=_level_offsets_lu(frames, loudness, bands, sample_rate),
+        frame_s=size // 2 / sample_rate,
     )
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Of each fine band the span of its bins, and the roots of how much of them falls into it."""
+
+    bands: FineBands
+    spans: list[IntArray]
+    roots: list[Float32Array]
+    spread: npt.NDArray[np.complex128]  # the decorrelator's response, (bins,)
+
+    @classmethod
+    def of(cls, bands: FineBands, sample_rate: int) -> Self:
+        size = fft_size(sample_rate)
+        frequency = np.arange(size // 2 + 1) * sample_rate / size
+        spans = [np.flatnonzero(row) for row in bands.weights]
+        roots = [
+            np.sqrt(row[span]).astype(np.float32)
+            for row, span in zip(bands.weights, spans, strict=True)
+        ]
+        spread = decorrelator_response(sample_rate=sample_rate, frequencies_hz=frequency)
+        return cls(bands, spans, roots, spread)
+
+
+def _block_powers(
+    stems: Sequence[FloatArray], weights: _Weights, sample_rate: int, starts: Sequence[int]
+) -> tuple[npt.NDArray[np.complex64], Float64Array]:
+    """Return what style frames add to the cross-spectra, and each stem's own powers in them.
+
+    Shapes ``(bands, 3 * stems, 3 * stems)`` and ``(stems, frames, bands)``.
+    """
+    size = fft_size(sample_rate)
+    _, scale = analysis_window(size)
+    bands, count = weights.bands, len(stems)
+    signals = np.empty((3 * count, len(starts), size // 2 + 1), dtype=np.complex64)
+    own = np.empty((count, len(starts), bands.centre_hz.size))
+    for index, stem in enumerate(stems):
+        left, right = _spectra(stem[:, starts[0] : starts[-1] + size], size, size // 2)
+        signals[3 * index] = (left + right) / 2.0
+        signals[3 * index + 1] = (left - right) / 2.0
+        signals[3 * index + 2] = signals[3 * index] * weights.spread
+        power = (np.square(np.abs(left)) + np.square(np.abs(right))) / 2.0
+        own[index] = power @ bands.weights.T / scale
+    added = np.zeros((bands.centre_hz.size, 3 * count, 3 * count), dtype=np.complex64)
+    for band, (span, root) in enumerate(zip(weights.spans, weights.roots, strict=True)):
+        if span.size:
+            part = signals[:, :, span[0] : span[-1] + 1] * root
+            part = part.reshape(3 * count, -1)  # (signals, frames * bins)
+            added[band] = part @ part.conj().T
+    return added, own
+
+
+def _level_offsets_lu(
+    frames: Float64Array, loudness_lufs: Sequence[float], bands: FineBands, sample_rate: int
+) -> Float64Array:
+    """Return integrated loudness less the K-weighted mean level, ``(stems,)``; 0 for silence."""
+    weights = k_power(bands.centre_hz, sample_rate)
+    offsets = np.zeros(len(frames))
+    for index, lufs in enumerate(loudness_lufs):
+        mean = 2.0 * float(np.sum(frames[index].mean(axis=0) * weights))
+        if math.isfinite(lufs) and mean > 0.0:
+            offsets[index] = lufs - (10.0 * math.log10(mean) - 0.691)
+    return offsets

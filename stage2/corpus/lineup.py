@@ -45,105 +45,108 @@ class Style:
     swing: float = 0.15
 
 
-def _stems(
-    *, drums: float = 0, percussion: float = 0, bass: float = 0, guitars: float = 0,
-    keys: float = 0, synths: float = 0, strings: float = 0, winds: float = 0, lead: float = 0,
-    backing: float = 0, effects: float = 0, dialogue: float = 0.01,
-) -> dict[Subgroup, float]:  # fmt: skip
-    s = Subgroup
-    return {
-        s.DRUMS: drums, s.PERCUSSION: percussion, s.BASS: bass, s.GUITARS: guitars, s.KEYS: keys,
-        s.SYNTHS: synths, s.STRINGS: strings, s.WINDS: winds, s.LEAD_VOCALS: lead,
-        s.BACKING_VOCALS: backing, s.EFFECTS: effects, s.DIALOGUE: dialogue,
-    }  # fmt: skip
-
-
-_R = Role
+_S, _R = Subgroup, Role
+# In the order in which a song draws them, each with its chance where a style does not say.
+_CHANCES: dict[Subgroup, float] = {
+    _S.DRUMS: 0, _S.PERCUSSION: 0, _S.BASS: 0, _S.GUITARS: 0, _S.KEYS: 0, _S.SYNTHS: 0,
+    _S.STRINGS: 0, _S.WINDS: 0, _S.LEAD_VOCALS: 0, _S.BACKING_VOCALS: 0, _S.EFFECTS: 0,
+    _S.DIALOGUE: 0.01,
+}  # fmt: skip
 STYLES: Mapping[str, Style] = {
     "rock": Style(
         14, (85, 180), ("rock", "rock", "break", "tribal"), (0.9, 0.04, 0.06),
-        _stems(drums=1, percussion=0.2, bass=1, guitars=1, keys=0.35, synths=0.12, strings=0.08,
-               lead=0.85, backing=0.5, effects=0.08),
+        _CHANCES | {_S.DRUMS: 1, _S.PERCUSSION: 0.2, _S.BASS: 1, _S.GUITARS: 1, _S.KEYS: 0.35,
+            _S.SYNTHS: 0.12, _S.STRINGS: 0.08, _S.LEAD_VOCALS: 0.85, _S.BACKING_VOCALS: 0.5,
+            _S.EFFECTS: 0.08},
         frozenset({_R.BASS, _R.ELECTRIC_GUITAR}),
     ),
     "pop": Style(
         16, (75, 135), ("rock", "four", "hiphop", "ballad"), (0.35, 0.4, 0.25),
-        _stems(drums=0.97, percussion=0.4, bass=0.95, guitars=0.6, keys=0.7, synths=0.65,
-               strings=0.25, winds=0.08, lead=0.97, backing=0.75, effects=0.35),
+        _CHANCES | {_S.DRUMS: 0.97, _S.PERCUSSION: 0.4, _S.BASS: 0.95, _S.GUITARS: 0.6,
+            _S.KEYS: 0.7, _S.SYNTHS: 0.65, _S.STRINGS: 0.25, _S.WINDS: 0.08, _S.LEAD_VOCALS: 0.97,
+            _S.BACKING_VOCALS: 0.75, _S.EFFECTS: 0.35},
     ),
     "club": Style(
         13, (100, 145), ("four", "four", "break"), (0.02, 0.58, 0.4),
-        _stems(drums=1, percussion=0.5, bass=0.95, keys=0.3, synths=0.97, guitars=0.06,
-               strings=0.12, lead=0.5, backing=0.35, effects=0.65),
+        _CHANCES | {_S.DRUMS: 1, _S.PERCUSSION: 0.5, _S.BASS: 0.95, _S.KEYS: 0.3, _S.SYNTHS: 0.97,
+            _S.GUITARS: 0.06, _S.STRINGS: 0.12, _S.LEAD_VOCALS: 0.5, _S.BACKING_VOCALS: 0.35,
+            _S.EFFECTS: 0.65},
         frozenset({_R.SYNTH_BASS, _R.SYNTH}),
     ),
     "hiphop": Style(
         10, (65, 105), ("hiphop", "trap", "break"), (0.12, 0.43, 0.45),
-        _stems(drums=1, percussion=0.3, bass=0.95, keys=0.6, synths=0.6, guitars=0.2, strings=0.25,
-               winds=0.15, lead=0.75, backing=0.45, effects=0.5, dialogue=0.12),
+        _CHANCES | {_S.DRUMS: 1, _S.PERCUSSION: 0.3, _S.BASS: 0.95, _S.KEYS: 0.6, _S.SYNTHS: 0.6,
+            _S.GUITARS: 0.2, _S.STRINGS: 0.25, _S.WINDS: 0.15, _S.LEAD_VOCALS: 0.75,
+            _S.BACKING_VOCALS: 0.45, _S.EFFECTS: 0.5, _S.DIALOGUE: 0.12},
         frozenset({_R.SYNTH_BASS, _R.ELECTRIC_PIANO}), 0.4,
     ),
     "jungle": Style(
         5, (155, 176), ("break", "trap"), (0.1, 0.4, 0.5),
-        _stems(drums=1, percussion=0.3, bass=1, keys=0.3, synths=0.9, strings=0.2, lead=0.3,
-               backing=0.2, effects=0.6),
+        _CHANCES | {_S.DRUMS: 1, _S.PERCUSSION: 0.3, _S.BASS: 1, _S.KEYS: 0.3, _S.SYNTHS: 0.9,
+            _S.STRINGS: 0.2, _S.LEAD_VOCALS: 0.3, _S.BACKING_VOCALS: 0.2, _S.EFFECTS: 0.6},
         frozenset({_R.SYNTH_BASS, _R.SYNTH_PAD}),
     ),
     "jazz": Style(
         8, (80, 200), ("swing", "swing", "ballad"), (1.0, 0.0, 0.0),
-        _stems(drums=0.85, percussion=0.1, bass=0.95, guitars=0.35, keys=0.75, winds=0.7,
-               strings=0.1, lead=0.3, backing=0.05),
+        _CHANCES | {_S.DRUMS: 0.85, _S.PERCUSSION: 0.1, _S.BASS: 0.95, _S.GUITARS: 0.35,
+            _S.KEYS: 0.75, _S.WINDS: 0.7, _S.STRINGS: 0.1, _S.LEAD_VOCALS: 0.3,
+            _S.BACKING_VOCALS: 0.05},
         frozenset({_R.DOUBLE_BASS, _R.PIANO, _R.SAXOPHONE}), 0.9,
     ),
     "funk": Style(
         7, (88, 128), ("break", "rock", "four"), (0.75, 0.1, 0.15),
-        _stems(drums=1, percussion=0.6, bass=1, guitars=0.85, keys=0.75, synths=0.2, winds=0.55,
-               strings=0.12, lead=0.7, backing=0.5),
+        _CHANCES | {_S.DRUMS: 1, _S.PERCUSSION: 0.6, _S.BASS: 1, _S.GUITARS: 0.85, _S.KEYS: 0.75,
+            _S.SYNTHS: 0.2, _S.WINDS: 0.55, _S.STRINGS: 0.12, _S.LEAD_VOCALS: 0.7,
+            _S.BACKING_VOCALS: 0.5},
         frozenset({_R.BASS, _R.ORGAN, _R.ELECTRIC_PIANO}), 0.3,
     ),
     "folk": Style(
         7, (70, 130), ("ballad", "rock"), (1.0, 0.0, 0.0),
-        _stems(drums=0.2, percussion=0.4, bass=0.55, guitars=0.97, keys=0.3, strings=0.45,
-               winds=0.25, lead=0.95, backing=0.5),
+        _CHANCES | {_S.DRUMS: 0.2, _S.PERCUSSION: 0.4, _S.BASS: 0.55, _S.GUITARS: 0.97,
+            _S.KEYS: 0.3, _S.STRINGS: 0.45, _S.WINDS: 0.25, _S.LEAD_VOCALS: 0.95,
+            _S.BACKING_VOCALS: 0.5},
         frozenset({_R.ACOUSTIC_GUITAR, _R.DOUBLE_BASS}),
     ),
     "latin": Style(
         4, (85, 130), ("four", "hiphop", "tribal"), (0.6, 0.25, 0.15),
-        _stems(drums=0.5, percussion=1, bass=0.97, guitars=0.7, keys=0.7, synths=0.15, winds=0.5,
-               lead=0.85, backing=0.5, effects=0.05),
+        _CHANCES | {_S.DRUMS: 0.5, _S.PERCUSSION: 1, _S.BASS: 0.97, _S.GUITARS: 0.7, _S.KEYS: 0.7,
+            _S.SYNTHS: 0.15, _S.WINDS: 0.5, _S.LEAD_VOCALS: 0.85, _S.BACKING_VOCALS: 0.5,
+            _S.EFFECTS: 0.05},
         frozenset({_R.ACOUSTIC_GUITAR, _R.PIANO}),
     ),
     "chamber": Style(
         5, (55, 125), ("ballad",), (1.0, 0.0, 0.0),
-        _stems(percussion=0.15, bass=0.3, keys=0.5, strings=0.95, winds=0.7, lead=0.15,
-               backing=0.25),
+        _CHANCES | {_S.PERCUSSION: 0.15, _S.BASS: 0.3, _S.KEYS: 0.5, _S.STRINGS: 0.95,
+            _S.WINDS: 0.7, _S.LEAD_VOCALS: 0.15, _S.BACKING_VOCALS: 0.25},
         frozenset({_R.PIANO, _R.DOUBLE_BASS}),
     ),
     "ambient": Style(
         4, (55, 100), ("ballad", "tribal"), (0.2, 0.5, 0.3),
-        _stems(drums=0.15, percussion=0.25, bass=0.4, guitars=0.3, keys=0.6, synths=0.97,
-               strings=0.3, backing=0.3, effects=0.8, dialogue=0.1),
+        _CHANCES | {_S.DRUMS: 0.15, _S.PERCUSSION: 0.25, _S.BASS: 0.4, _S.GUITARS: 0.3,
+            _S.KEYS: 0.6, _S.SYNTHS: 0.97, _S.STRINGS: 0.3, _S.BACKING_VOCALS: 0.3, _S.EFFECTS: 0.8,
+            _S.DIALOGUE: 0.1},
         frozenset({_R.SYNTH_PAD}),
     ),
     "a_cappella": Style(
         2, (65, 120), ("ballad",), (1.0, 0.0, 0.0),
-        _stems(percussion=0.35, lead=0.95, backing=1, bass=0.03),
+        _CHANCES | {_S.PERCUSSION: 0.35, _S.LEAD_VOCALS: 0.95, _S.BACKING_VOCALS: 1, _S.BASS: 0.03},
     ),
     "duo": Style(
         4, (55, 140), ("ballad", "rock"), (1.0, 0.0, 0.0),
-        _stems(percussion=0.08, bass=0.2, guitars=0.4, keys=0.45, strings=0.2, winds=0.25,
-               lead=0.6, synths=0.1),
+        _CHANCES | {_S.PERCUSSION: 0.08, _S.BASS: 0.2, _S.GUITARS: 0.4, _S.KEYS: 0.45,
+            _S.STRINGS: 0.2, _S.WINDS: 0.25, _S.LEAD_VOCALS: 0.6, _S.SYNTHS: 0.1},
     ),
     "spoken": Style(
         1.5, (60, 120), ("hiphop", "four"), (0.3, 0.4, 0.3),
-        _stems(drums=0.35, bass=0.4, guitars=0.3, keys=0.5, synths=0.5, strings=0.2, effects=0.6,
-               dialogue=1),
+        _CHANCES | {_S.DRUMS: 0.35, _S.BASS: 0.4, _S.GUITARS: 0.3, _S.KEYS: 0.5, _S.SYNTHS: 0.5,
+            _S.STRINGS: 0.2, _S.EFFECTS: 0.6, _S.DIALOGUE: 1},
     ),
     "anything": Style(
         8, (55, 185), ("rock", "four", "hiphop", "trap", "break", "ballad", "swing", "tribal"),
         (0.4, 0.35, 0.25),
-        _stems(drums=0.7, percussion=0.45, bass=0.7, guitars=0.45, keys=0.45, synths=0.45,
-               strings=0.35, winds=0.35, lead=0.5, backing=0.35, effects=0.25, dialogue=0.03),
+        _CHANCES | {_S.DRUMS: 0.7, _S.PERCUSSION: 0.45, _S.BASS: 0.7, _S.GUITARS: 0.45,
+            _S.KEYS: 0.45, _S.SYNTHS: 0.45, _S.STRINGS: 0.35, _S.WINDS: 0.35, _S.LEAD_VOCALS: 0.5,
+            _S.BACKING_VOCALS: 0.35, _S.EFFECTS: 0.25, _S.DIALOGUE: 0.03},
     ),
 }  # fmt: skip
 """The styles that songs are drawn from."""

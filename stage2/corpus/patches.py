@@ -10,6 +10,8 @@ from pipeline.synth.oscillators import Shape, modal
 from pipeline.synth.score import Note
 from pipeline.synth.signals import Signal, adsr, decay, hertz, noise
 from pipeline.synth.voices import (
+    Envelope,
+    Sweep,
     Voice,
     blown,
     bowed,
@@ -100,16 +102,18 @@ def analogue(
         )
         for k in range(int(rng.integers(1, 5)))
     ]
-    return subtractive(
-        *oscillators,
-        attack_s=log_uniform(rng, *attack),
-        release_s=log_uniform(rng, 0.03, 0.5),
+    attack_s, release_s = log_uniform(rng, *attack), log_uniform(rng, 0.03, 0.5)
+    sweep = Sweep(
         open_hz=log_uniform(rng, 700.0, 14000.0) * bright,
         rest_hz=log_uniform(rng, 250.0, 7000.0) * bright,
-        sweep_s=log_uniform(rng, 0.03, 1.5),
+        time_s=log_uniform(rng, 0.03, 1.5),
         q=log_uniform(rng, 0.6, 4.5),
-        decay_s=log_uniform(rng, 0.05, 0.8),
-        sustain=float(rng.uniform(0.1, 1.0)),
+    )
+    decay_s, sustain = log_uniform(rng, 0.05, 0.8), float(rng.uniform(0.1, 1.0))
+    return subtractive(
+        *oscillators,
+        envelope=Envelope(attack_s, release_s, decay_s=decay_s, sustain=sustain),
+        sweep=sweep,
         vibrato_cents=float(rng.choice([0.0, 0.0, rng.uniform(4.0, 30.0)])),
         breath=float(rng.choice([0.0, 0.0, 0.0, rng.uniform(0.02, 0.2)])),
     )
@@ -197,12 +201,12 @@ def organ(rng: np.random.Generator) -> Voice:
     return subtractive(
         ("organ", 0.0),
         (_SHAPES[int(rng.integers(len(_SHAPES)))], float(rng.uniform(-5.0, 1205.0))),
-        attack_s=0.01,
-        release_s=0.05,
-        open_hz=log_uniform(rng, 1500.0, 9000.0),
-        rest_hz=log_uniform(rng, 1500.0, 9000.0),
-        sweep_s=0.5,
-        sustain=1.0,
+        envelope=Envelope(attack_s=0.01, release_s=0.05, sustain=1.0),
+        sweep=Sweep(
+            open_hz=log_uniform(rng, 1500.0, 9000.0),
+            rest_hz=log_uniform(rng, 1500.0, 9000.0),
+            time_s=0.5,
+        ),
     )
 
 

@@ -42,6 +42,7 @@ from pipeline.session.settings import TrackOverrides
 from stage1.balance.gains import balance, stem_targets
 from stage1.recognition.classifier import hear
 from stage1.recognition.recognise import recognise
+from stage1.sources.messages import fault_messages
 from stage1.sources.relations import TrackSound, find_relations, inherit_roles
 
 WRONG_SHARE = 0.05
@@ -92,7 +93,7 @@ def decide(
         roles.setdefault(record.subgroup, []).append(record.role)
         if record.presence is Presence.LEAD:
             leads.add(record.subgroup)
-    return Decided(gains, stem_targets(roles, leads=leads), relations.faults)
+    return Decided(gains, stem_targets(roles, leads=leads), fault_messages(relations))
 
 
 def moved(before: Decided, after: Decided, touched: set[str]) -> tuple[float, float, str]:

@@ -36,7 +36,7 @@ from mosqito.sq_metrics.loudness.utils.sone_to_phon import sone_to_phon as mosqi
 from pipeline.audio.samples import HeldSamples
 from pipeline.audio.stream import read
 from pipeline.loudness.meter import EnergyMeter, k_weighting, measure
-from stage1.features import analyse_audio
+from stage1.features import TrackAnalyser
 from stage1.loudness.sones import LISTENING_DB_SPL, SonesLoudness, measure_sones
 from stage1.loudness.zwicker import band_powers, loudness, percentile_loudness, sone_to_phon
 from stage1.recognition.recognise import recognise
@@ -97,7 +97,9 @@ def all_methods(
         integrated_lufs=meter.integrated_lufs,
     )
     spent = time.process_time() - started
-    features = analyse_audio(audio, name=name, sample_rate=rate)
+    analyser = TrackAnalyser(sample_rate=rate, channels=audio.shape[0], frames=audio.shape[1])
+    analyser.process(audio)
+    features = analyser.result(HeldSamples(audio, sample_rate=rate), name=name)
     by = {
         method: features.loudness(method) for method in METHODS if method not in ("sones", "bs1770")
     }

@@ -190,7 +190,7 @@ def work(session: Path, store: Path, workers: int) -> None:
         "analysis peak MB": analysis_mb,
         "peak MB": peak_mb(),
         "stems": len(names),
-        "playing": float(np.mean([f.active_share for f in analysed.features])),
+        "playing": float(np.mean([f.extent.active_share for f in analysed.features])),
     }
     sys.stdout.write(json.dumps(record) + "\n")
 

@@ -38,7 +38,7 @@ from public_metrics import errors, measure, multi_scale_spectral_distance
 
 from flows.mix.plan import most_spread
 from flows.mix.steps.balance import cut
-from pipeline.console.delivery import Density, fit_delivery, limit
+from pipeline.console.delivery import Density, deliver_at, fit_delivery
 from pipeline.console.parameters import STRIP
 from pipeline.console.processors import Bus, Strip
 from pipeline.loudness.meter import integrated_loudness
@@ -167,13 +167,13 @@ def make_example(
         target_lufs=rng.uniform(-16.0, -9.0),
         ceiling_dbtp=CEILING_DBTP,
     )
-    truth = limit(
+    truth = deliver_at(
         console(second_half, strips, bus),
         sample_rate=RATE,
         ceiling_dbtp=CEILING_DBTP,
         drive_db=reference.drive_db,
         trim_db=reference.trim_db,
-    )
+    ).audio
     heard = {name: audio for name, audio in second_half.items() if np.isfinite(_lufs(audio))}
     strips = {name: strips[name] for name in heard if name in strips}
     if deliver_truth:

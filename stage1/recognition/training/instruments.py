@@ -16,6 +16,8 @@ from pipeline.synth.oscillators import Shape, oscillator
 from pipeline.synth.signals import Signal, decay, hertz, noise
 from pipeline.synth.vocals import SINGERS, sing
 from pipeline.synth.voices import (
+    Envelope,
+    Sweep,
     Voice,
     blown,
     bowed,
@@ -54,16 +56,18 @@ def _subtractive(rng: np.random.Generator, *, attack: tuple[float, float], brigh
         (shapes[int(rng.integers(5))], float(rng.uniform(-wide, wide)) + _octave(rng))
         for _ in range(count)
     ]
-    return subtractive(
-        *chosen,
-        attack_s=log_uniform(rng, *attack),
-        release_s=log_uniform(rng, 0.03, 0.6),
+    attack_s, release_s = log_uniform(rng, *attack), log_uniform(rng, 0.03, 0.6)
+    sweep = Sweep(
         open_hz=log_uniform(rng, 600.0, 12000.0) * bright,
         rest_hz=log_uniform(rng, 200.0, 6000.0) * bright,
-        sweep_s=log_uniform(rng, 0.04, 1.5),
+        time_s=log_uniform(rng, 0.04, 1.5),
         q=log_uniform(rng, 0.6, 5.0),
-        decay_s=log_uniform(rng, 0.05, 0.8),
-        sustain=float(rng.uniform(0.0, 1.0)),
+    )
+    decay_s, sustain = log_uniform(rng, 0.05, 0.8), float(rng.uniform(0.0, 1.0))
+    return subtractive(
+        *chosen,
+        envelope=Envelope(attack_s, release_s, decay_s=decay_s, sustain=sustain),
+        sweep=sweep,
         vibrato_cents=float(rng.choice([0.0, 0.0, rng.uniform(5, 40)])),
     )
 
