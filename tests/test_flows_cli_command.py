@@ -66,7 +66,7 @@ def test_the_help_is_the_declaration(
     assert told.index("--limit") < told.index("--reference") < told.index("--settings")
     assert "Highest true peak in dBTP, -20 to 0; default by target." in told
     assert "a WAV or FLAC file: 16, 24 or float; default 24." in told
-    assert "Finished mix whose style is wanted, or its URL; repeatable." in told
+    assert "Finished mix whose style is wanted, or its URL, or a saved style," in told
 
 
 def test_the_flags_go_over_the_file(

@@ -159,7 +159,7 @@ def test_the_form_describes_what_it_asks_for_and_no_schedule_runs_by_itself(
         schema = deployed.deployment(flow)["parameter_openapi_schema"]
         fields = schema["definitions"][model]["properties"]
         assert all(field.get("description") for field in fields.values()), fields
-        assert "How much of the reference's style" in fields["strength"]["description"]
+        assert "How much of what was found for the style" in fields["strength"]["description"]
         assert {"engine", "dask", "workers"}.isdisjoint(fields)
         # What lies in the worker's folder is not run.
         variables = deployed.deployment(flow)["job_variables"]

@@ -33,7 +33,7 @@ _COMMANDS = {
     "others.",
     "train": "Train a controller as CONFIG says, or go on with a run that was interrupted.",
     "model": "Say what a controller is: data, training, metrics, limits.",
-    "style": "Save the style of references, without audio, to be followed by mix --reference.",
+    "style": "Save the style of REF..., without audio: mix --reference FILE.style.json follows it.",
     "cache": "Show or tidy the cache of steps.",
 }
 _MODULES = {"model": "train"}
