@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -234,17 +235,12 @@ def _fetch(
         what = f"{needed / 1e9:.1f} GB are needed to mirror it, and {free / 1e9:.1f} GB are free"
         remedy = "set STEMWRIGHT_MIRROR to a folder with more room"
         raise InputError([Problem(missing[0].url, what, remedy)])
-    source = ObjectFolder(missing[0].url)
-    done = 0
-
-    def one(file: RemoteFile) -> None:
-        nonlocal done
-        _download(source, file, root / _safe(file.name))
-        done += 1
-        if on_file is not None:
-            on_file(done, len(missing))
-
-    in_parallel(one, missing)
+    source, done = ObjectFolder(missing[0].url), itertools.count(1)
+    in_parallel(
+        lambda file: _download(source, file, root / _safe(file.name)),
+        missing,
+        lambda _: on_file(next(done), len(missing)) if on_file is not None else None,
+    )
 
 
 def _download(source: ObjectFolder, file: RemoteFile, path: Path) -> None:

@@ -14,12 +14,13 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flows.thread_pool import map_in_threads
 from pipeline.errors import InputError, Problem
 
 __all__ = ["ObjectFolder", "RemoteError", "StoredObject", "in_parallel"]
@@ -31,8 +32,6 @@ _DRIVERS = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
 # Waits before the second try and those after it.
 _WAITS_S = (0.5, 2.0, 6.0, 12.0)
 _AT_ONCE = 8
-# Waiting in short turns keeps Ctrl-C working.
-_TURN_S = 0.5
 
 # By name: the classes are the drivers', which are loaded only where they are used.
 _NO_CREDENTIALS = {
@@ -256,46 +255,9 @@ def _new_driver(scheme: str, process: int, endpoint: str) -> Any:
     return files
 
 
-def in_parallel(work: Callable[[A], object], items: list[A]) -> None:
-    """Do something for each item, several at a time; the first failure ends it.
-
-    Raises
-    ------
-    Exception
-        The first that was raised; what has not begun by then is dropped.
-    """
-    if len(items) < 2:
-        for item in items:
-            work(item)
-        return
-    todo, failures, lock = iter(items), list[BaseException](), threading.Lock()
-    closed = threading.Event()
-
-    def transfer() -> None:
-        while True:
-            with lock:
-                if closed.is_set():
-                    return
-                try:
-                    item = next(todo)
-                except StopIteration:
-                    return
-            try:
-                work(item)
-            except BaseException as error:
-                failures.append(error)
-                closed.set()
-
-    # Daemons, unlike those of an executor: Ctrl-C waits for no transfer.
-    count = min(_AT_ONCE, len(items))
-    threads = [threading.Thread(target=transfer, daemon=True) for _ in range(count)]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(_TURN_S)
-    finally:
-        closed.set()
-    if failures:
-        raise failures[0]
+def in_parallel(
+    work: Callable[[A], object], items: Sequence[A], on_done: Callable[[int], None] | None = None
+) -> None:
+    """Do something for each item, several at a time; see :func:`map_in_threads`."""
+    # A transfer that is stopped would leave fsspec's event loop with a task that nobody waits for.
+    map_in_threads(work, items, workers=_AT_ONCE, on_done=on_done, stops=False)
