@@ -11,7 +11,8 @@ from flows.mix.analysis import AnalysedSession, analyse_session
 from flows.progress import Progress
 from flows.settings import MixSettings
 from flows.storage.locations import Place, inside, name_of
-from flows.storage.object_store import ObjectFolder, RemoteError
+from flows.storage.object_store import ObjectFolder
+from flows.storage.retries import RemoteError
 from flows.storage.store import made_whole
 from pipeline.errors import InputError, Problem
 from pipeline.session.settings import SESSION_TOML

@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 from flows.progress import Progress, guarded
 from flows.storage.locations import Place, is_url, parse_place
 from flows.storage.mirror import mirror
-from flows.storage.object_store import ObjectFolder, RemoteError, StoredObject
+from flows.storage.object_store import ObjectFolder, StoredObject
+from flows.storage.retries import RemoteError
 from pipeline.errors import InputError, Problem
 from pipeline.session.file_names import NamedAs, named_as
 from pipeline.session.files import MARKERS, session_files

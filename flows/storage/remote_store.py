@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from flows.storage.manifest import Manifest, is_intact
-from flows.storage.object_store import ObjectFolder, RemoteError, StoredObject, in_parallel
+from flows.storage.object_store import ObjectFolder, StoredObject, in_parallel
+from flows.storage.retries import RemoteError
 from pipeline.errors import Problem
 
 __all__ = ["FarStore"]

@@ -21,7 +21,8 @@ from pathlib import Path
 from flows.interrupts import lost_interrupts
 from flows.storage.disk_space import space_told
 from flows.storage.locations import cache_root
-from flows.storage.object_store import ObjectFolder, RemoteError, in_parallel
+from flows.storage.object_store import ObjectFolder, in_parallel
+from flows.storage.retries import RemoteError
 from pipeline.errors import InputError, Problem
 
 __all__ = ["UPLOADED", "new_remote_folder", "remote_folder_problems", "staging"]
