@@ -12,8 +12,9 @@ import functools
 import importlib
 import os
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -140,6 +141,17 @@ class ObjectFolder:
                 self._try(name, lambda: self._files.rm_file(self._at(name)), missing_is_said=False)
 
         in_parallel(drop, list(names))
+
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what keeps objects from being written, listed and removed, found by doing so."""
+        probe = f".probe/{uuid.uuid4().hex}"
+        try:
+            self.write(probe, b"stemwright")
+            self.list(".probe")
+            self.remove([probe])
+        except RemoteError as error:
+            return (replace(error.problem, subject=self.url),)
+        return ()
 
     def _try(self, name: str, work: Callable[[], T], *, missing_is_said: bool = True) -> T:
         url = f"{self.url}/{name}" if name else self.url

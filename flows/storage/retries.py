@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import Problem
+from pipeline.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState, Retrying
 
-__all__ = ["RemoteError", "may_pass", "retrying"]
+__all__ = ["RemoteError", "as_input_error", "may_pass", "retrying"]
 
 # These do not mend themselves.
 _LASTING = (
@@ -42,6 +43,15 @@ class RemoteError(OSError):
     def __reduce__(self) -> tuple[Any, ...]:
         problem = self.problem
         return type(self), (problem.subject, problem.what, problem.remedy, self.may_pass)
+
+
+@contextlib.contextmanager
+def as_input_error() -> Iterator[None]:
+    """Raise a :class:`RemoteError` as an InputError: for what is looked at before any work."""
+    try:
+        yield
+    except RemoteError as error:
+        raise InputError([error.problem]) from error
 
 
 def may_pass(error: object) -> bool:
