@@ -19,7 +19,8 @@ from flows.storage import object_store as object_storage
 from flows.storage import remote_store as far_store
 from flows.storage import store as store_module
 from flows.storage.manifest import Manifest, StoredFile
-from flows.storage.object_store import ObjectFolder, RemoteError
+from flows.storage.object_store import ObjectFolder
+from flows.storage.retries import RemoteError
 from flows.storage.store import DamagedEntryError, Store, default_root
 from pipeline.errors import InputError
 
@@ -305,7 +306,8 @@ def failing(monkeypatch: pytest.MonkeyPatch, url: str, *errors: Exception) -> It
         return find(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(object_storage, "_WAITS_S", (0.0, 0.0))
+        patch.setattr(object_storage, "_RETRIES", 2)
+        patch.setattr(object_storage, "_FIRST_WAIT_S", 0.0)
         patch.setattr(files, "find", broken)
         yield asked
 

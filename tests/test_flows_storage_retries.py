@@ -1,9 +1,8 @@
-import random
+import itertools
 
 import pytest
 
-from flows.storage.object_store import RemoteError
-from flows.storage.retries import back_off_s, may_pass
+from flows.storage.retries import RemoteError, may_pass, retrying
 from pipeline.errors import InputError, Problem
 
 
@@ -32,11 +31,45 @@ def test_what_may_pass(error: object, passes: bool) -> None:
 
 
 def test_pauses_double_are_jittered_and_end() -> None:
-    draws = [list(back_off_s(9, random.Random(seed))) for seed in range(50)]
+    draws = [_pauses_of_failures(9) for _ in range(20)]
     for pauses in draws:
         assert len(pauses) == 9
         for number, pause in enumerate(pauses):
             middle = min(2.0**number, 60.0)
             assert 0.5 * middle <= pause <= 1.5 * middle
-    assert len({pauses[0] for pauses in draws}) == 50
-    assert list(back_off_s(0)) == []
+    assert len({pauses[0] for pauses in draws}) == 20
+    assert _pauses_of_failures(0) == []
+
+
+def _pauses_of_failures(retries: int) -> list[float]:
+    """Return the pauses between tries that all fail."""
+    pauses: list[float] = []
+    tries = itertools.count(1)
+
+    def work() -> None:
+        raise TimeoutError(f"try {next(tries)} failed")
+
+    with pytest.raises(TimeoutError, match=f"try {retries + 1} failed"):
+        retrying(retries, sleep=pauses.append)(work)
+    return pauses
+
+
+def test_what_lasts_is_raised_at_once_and_what_passes_is_returned() -> None:
+    pauses: list[float] = []
+
+    def refused() -> None:
+        raise PermissionError
+
+    with pytest.raises(PermissionError):
+        retrying(9, sleep=pauses.append)(refused)
+    assert pauses == []
+    failures = [TimeoutError(), ConnectionResetError()]
+
+    def busy() -> str:
+        if failures:
+            raise failures.pop()
+        return "done"
+
+    assert retrying(2, first_s=0.1, sleep=pauses.append)(busy) == "done"
+    assert len(pauses) == 2
+    assert pauses[0] <= 0.15

@@ -20,7 +20,7 @@ from flows.catalogue.table import CatalogueRow, failed_row, mixed_row
 from flows.storage.inputs import bring_near
 from flows.storage.locations import Place
 from flows.storage.output_folder import sweep_parts
-from flows.storage.retries import back_off_s, may_pass
+from flows.storage.retries import may_pass, retrying
 from flows.storage.store import Store
 from pipeline.report.html import write_whole
 from pipeline.session.files import session_files
@@ -113,32 +113,30 @@ def mix_entry(
         Between attempts, seconds.
     """
     began = time.monotonic()
-    pauses_s = back_off_s(job.options.retries)
-    attempts = 0
-    while True:
-        attempts += 1
-        try:
-            found = _attempt(job, mix)
-            return mixed_row(
-                job.folder,
-                status="found" if found else "mixed",
-                session=job.entry.session,
-                references=job.entry.settings.references,
-                seconds=time.monotonic() - began,
-                attempts=0 if found else attempts,
-            )
-        except Exception as error:
-            pause_s = next(pauses_s, None) if may_pass(error) else None
-            if pause_s is None:
-                return failed_row(
-                    job.entry.name,
-                    error,
-                    session=job.entry.session,
-                    references=job.entry.settings.references,
-                    seconds=time.monotonic() - began,
-                    attempts=attempts,
-                )
-            wait(pause_s)
+    tries = retrying(job.options.retries, sleep=wait)
+
+    def once() -> CatalogueRow:
+        found = _attempt(job, mix)
+        return mixed_row(
+            job.folder,
+            status="found" if found else "mixed",
+            session=job.entry.session,
+            references=job.entry.settings.references,
+            seconds=time.monotonic() - began,
+            attempts=0 if found else tries.statistics["attempt_number"],
+        )
+
+    try:
+        return tries(once)
+    except Exception as error:
+        return failed_row(
+            job.entry.name,
+            error,
+            session=job.entry.session,
+            references=job.entry.settings.references,
+            seconds=time.monotonic() - began,
+            attempts=tries.statistics["attempt_number"],
+        )
 
 
 def crashed_row(job: SessionJob, how: str, seconds: float) -> CatalogueRow:

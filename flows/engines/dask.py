@@ -38,9 +38,9 @@ from flows.engines.dask_worker import (
 )
 from flows.engines.interpreters import folder_kept_out
 from flows.engines.local import LocalEngine
+from flows.processes import is_dead
 from flows.progress import Progress
 from flows.storage.locations import Place, parse_place
-from flows.storage.output_folder import is_dead
 from pipeline.errors import StemwrightError
 
 __all__ = ["DaskEngine", "DaskError", "begin_fork_server"]

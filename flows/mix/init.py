@@ -11,7 +11,8 @@ from flows.mix.analysis import AnalysedSession, analyse_session
 from flows.progress import Progress
 from flows.settings import MixSettings
 from flows.storage.locations import Place, inside, name_of
-from flows.storage.object_store import ObjectFolder, RemoteError
+from flows.storage.object_store import ObjectFolder
+from flows.storage.retries import as_input_error
 from flows.storage.store import made_whole
 from pipeline.errors import InputError, Problem
 from pipeline.session.settings import SESSION_TOML
@@ -77,7 +78,5 @@ def _refuse_existing(path: Place) -> None:
 def _exists(path: Place) -> bool:
     if isinstance(path, Path):
         return path.exists()
-    try:
+    with as_input_error():
         return _folder_of(path).look(SESSION_TOML) is not None
-    except RemoteError as error:
-        raise InputError([error.problem]) from error

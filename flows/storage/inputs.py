@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from flows.progress import Progress, guarded
 from flows.storage.locations import Place, is_url, parse_place
 from flows.storage.mirror import mirror
-from flows.storage.object_store import ObjectFolder, RemoteError, StoredObject
-from pipeline.errors import InputError, Problem
+from flows.storage.object_store import ObjectFolder, StoredObject
+from flows.storage.retries import as_input_error
+from pipeline.errors import InputError, Problem, Problems
 from pipeline.session.file_names import NamedAs, named_as
 from pipeline.session.files import MARKERS, session_files
 from pipeline.session.settings import SESSION_TOML, readable_settings
@@ -51,37 +52,35 @@ def bring_near(
 
     Nothing is raised for a bad input: what is wrong is in the result.
     """
-    faults: list[Problem] = []
-    root: Path | None = None
-    if isinstance(session, Path):
-        root = session
-    else:
-        inner = [r for r in references if isinstance(r, str) and r.startswith(f"{session}/")]
-        try:
-            root = _mirror_session(
-                session, {r.removeprefix(f"{session}/") for r in inner}, progress
-            )
-        except InputError as error:
-            faults += error.problems
-        except RemoteError as error:
-            faults.append(error.problem)
-    found: list[Path] = []
+    faults = Problems()
+    root = session if isinstance(session, Path) else None
+    if isinstance(session, str):
+        inner = {name for place in references if (name := _name_inside(session, place))}
+        with faults.collected(), as_input_error():
+            root = _mirror_session(session, inner, progress)
+    on_disk: list[Path] = []
     for place in references:
-        if isinstance(place, Path):
-            found.append(place)
-            continue
-        if root is not None and isinstance(session, str) and place.startswith(f"{session}/"):
-            path = root / place.removeprefix(f"{session}/")
-            if path.is_file() and path.stat().st_size:
-                found.append(path)
-                continue
-        try:
-            found.append(_mirror_reference(place))
-        except InputError as error:
-            faults += error.problems
-        except RemoteError as error:
-            faults.append(error.problem)
-    return NearInput(root, tuple(found), tuple(faults))
+        with faults.collected(), as_input_error():
+            on_disk.append(_bring_reference(place, session, root))
+    return NearInput(root, tuple(on_disk), tuple(faults))
+
+
+def _name_inside(session: Place, place: Place) -> str | None:
+    """Return the name in a session at a URL of what lies in it; None for what does not."""
+    if isinstance(session, str) and isinstance(place, str) and place.startswith(f"{session}/"):
+        return place.removeprefix(f"{session}/")
+    return None
+
+
+def _bring_reference(place: Place, session: Place, root: Path | None) -> Path:
+    if isinstance(place, Path):
+        return place
+    name = _name_inside(session, place)
+    if root is not None and name is not None:
+        path = root / name
+        if path.is_file() and path.stat().st_size:
+            return path
+    return _mirror_reference(place)
 
 
 def bring_tracks_near(url: str, names: Iterable[str]) -> Path:
@@ -94,21 +93,18 @@ def bring_tracks_near(url: str, names: Iterable[str]) -> Path:
     """
     url = str(parse_place(url, subject="session"))
     wanted = {str(PurePosixPath(name)) for name in names}
-    try:
+    with as_input_error():
         objects = ObjectFolder(url).list()
         taken = [stored for name, stored in objects.items() if name in wanted]
-        problems = [
+        problems = Problems(
             Problem(
                 f"{url}/{name}", "is not there", "put it back, or name a session with --session"
             )
             for name in sorted(wanted - objects.keys())
-        ]
+        )
         problems += name_problems(taken)
-        if problems:
-            raise InputError(problems)
+        problems.raise_all()
         return mirror(url, taken, wanted=lambda root: [stored.name for stored in taken])
-    except RemoteError as error:
-        raise InputError([error.problem]) from error
 
 
 def _mirror_session(url: str, references: set[str], progress: Progress | None) -> Path:
@@ -121,9 +117,7 @@ def _mirror_session(url: str, references: set[str], progress: Progress | None) -
         what = f"holds {len(objects)} files, which is no session"
         raise InputError([Problem(url, what, "name the folder of one song")])
     taken = [stored for stored in objects.values() if _counts(stored)]
-    problems = name_problems(taken)
-    if problems:
-        raise InputError(problems)
+    Problems(name_problems(taken)).raise_all()
 
     def wanted(root: Path) -> list[str]:
         settings = readable_settings(root)

@@ -2,9 +2,9 @@
 
 A view is a folder of this machine with the files of a remote folder as they were at one listing:
 ``<mirrors>/<view>/<song>/...``. What changes there makes another view, so a run reads one state of
-a session or says that it changed meanwhile. A step is told :class:`RemoteFile` or
-:class:`RemoteFolder` where a local session has a path; it gets what it needs by
-:func:`near_file` and :func:`near_folder`, whichever machine it runs on.
+a session or says that it changed meanwhile. A step is given a :class:`RemoteFile` where
+a local session has a path; it gets what it needs by :func:`near_file` and :func:`near_folder`,
+whichever machine it runs on.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -29,7 +30,6 @@ __all__ = [
     "FilePlace",
     "FolderPlace",
     "RemoteFile",
-    "RemoteFolder",
     "mirror",
     "mirrors",
     "named",
@@ -68,17 +68,9 @@ class RemoteFile:
     identity: str
 
 
-@dataclass(frozen=True)
-class RemoteFolder:
-    """Some files of a remote folder."""
-
-    url: str
-    view: str
-    files: tuple[RemoteFile, ...]
-
-
 FilePlace = Path | RemoteFile
-FolderPlace = Path | RemoteFolder
+FolderPlace = Path | tuple[RemoteFile, ...]
+"""A folder, or some files of a remote one."""
 
 
 def mirrors() -> Path:
@@ -105,37 +97,28 @@ def near_folder(place: FolderPlace) -> Path:
     """Return where a folder lies on this machine, with the files that are named of it."""
     if isinstance(place, Path):
         return place
-    return _root(place.url, place.view, place.files)
+    return _root(place[0].url, place[0].view, place)
 
 
 def shared_file(path: Path) -> FilePlace:
     """Return what names a file on every machine: a path, but for one in a view."""
-    found = _view_of(path)
-    if found is None:
-        return path.absolute()
-    files, name = found
-    return files.get(name, path)
+    files, name = _in_view(path)
+    return files.get(name, path) if files else path.absolute()
 
 
 def shared_folder(root: Path, names: Iterable[str]) -> FolderPlace:
     """Return what names some files of a folder on every machine: a path, but for a view."""
-    found = _view_of(root)
-    if found is None:
-        return root.absolute()
-    files = [found[0][name] for name in names]
+    files, _ = _in_view(root)
     if not files:
-        return root
-    return RemoteFolder(files[0].url, files[0].view, tuple(files))
+        return root.absolute()
+    return tuple(files[name] for name in names) or root
 
 
 def named(path: Path) -> str | None:
     """Return the URL of what a path of this machine is the mirror of, if it is one."""
-    found = _view_of(path)
-    if found is None:
-        return None
-    files, name = found
-    url = next(iter(files.values())).url
-    return f"{url}/{name}" if name else url
+    files, name = _in_view(path)
+    url = next((file.url for file in files.values()), None)
+    return f"{url}/{name}" if url and name else url
 
 
 def mirror(
@@ -234,17 +217,12 @@ def _fetch(
         what = f"{needed / 1e9:.1f} GB are needed to mirror it, and {free / 1e9:.1f} GB are free"
         remedy = "set STEMWRIGHT_MIRROR to a folder with more room"
         raise InputError([Problem(missing[0].url, what, remedy)])
-    source = ObjectFolder(missing[0].url)
-    done = 0
-
-    def one(file: RemoteFile) -> None:
-        nonlocal done
-        _download(source, file, root / _safe(file.name))
-        done += 1
-        if on_file is not None:
-            on_file(done, len(missing))
-
-    in_parallel(one, missing)
+    source, done = ObjectFolder(missing[0].url), itertools.count(1)
+    in_parallel(
+        lambda file: _download(source, file, root / _safe(file.name)),
+        missing,
+        lambda _: on_file(next(done), len(missing)) if on_file is not None else None,
+    )
 
 
 def _download(source: ObjectFolder, file: RemoteFile, path: Path) -> None:
@@ -282,19 +260,13 @@ def _take_over(root: Path, missing: Sequence[RemoteFile]) -> None:
                 del wanted[name, file.identity]
 
 
-def _view_of(path: Path) -> tuple[dict[str, RemoteFile], str] | None:
-    """Return the files of the view that a path lies in, and its name there."""
-    try:
-        parts = path.absolute().relative_to(mirrors().resolve()).parts
-    except ValueError:
-        try:
-            parts = path.absolute().relative_to(mirrors()).parts
-        except ValueError:
-            return None
-    if len(parts) < 2:
-        return None
-    files = _files_of(mirrors() / parts[0])
-    return (files, "/".join(parts[2:])) if files else None
+def _in_view(path: Path) -> tuple[dict[str, RemoteFile], str]:
+    """Return the files of the view that a path lies in, none outside of views, and its name."""
+    for root in (mirrors().resolve(), mirrors()):
+        with contextlib.suppress(ValueError):  # it is not below, or is no part of a view
+            view, _song, *names = path.absolute().relative_to(root).parts
+            return _files_of(mirrors() / view), "/".join(names)
+    return {}, ""
 
 
 @functools.lru_cache(maxsize=16)

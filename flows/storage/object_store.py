@@ -11,28 +11,27 @@ import errno
 import functools
 import importlib
 import os
-import random
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from flows.storage.retries import RemoteError, retrying
+from flows.thread_pool import map_in_threads
 from pipeline.errors import InputError, Problem
 
-__all__ = ["ObjectFolder", "RemoteError", "StoredObject", "in_parallel"]
+__all__ = ["ObjectFolder", "StoredObject", "in_parallel"]
 
 A = TypeVar("A")
 T = TypeVar("T")
 
 _DRIVERS = {"s3": ("s3fs", "s3"), "gs": ("gcsfs", "gcs")}
-# Waits before the second try and those after it.
-_WAITS_S = (0.5, 2.0, 6.0, 12.0)
+# About twenty seconds in all.
+_RETRIES, _FIRST_WAIT_S = 5, 0.6
 _AT_ONCE = 8
-# Waiting in short turns keeps Ctrl-C working.
-_TURN_S = 0.5
 
 # By name: the classes are the drivers', which are loaded only where they are used.
 _NO_CREDENTIALS = {
@@ -40,26 +39,6 @@ _NO_CREDENTIALS = {
     "TokenRetrievalError", "UnauthorizedSSOTokenError", "SSOTokenLoadError",
     "DefaultCredentialsError", "RefreshError",
 }  # fmt: skip
-
-
-class RemoteError(OSError):
-    """What is shared cannot be read or written; says what to do about it.
-
-    Parameters
-    ----------
-    url, what, remedy
-        As in :class:`pipeline.errors.Problem`.
-    may_pass
-        Whether it may be otherwise in a while.
-    """
-
-    def __init__(self, url: str, what: str, remedy: str, may_pass: bool = False) -> None:
-        self.problem, self.may_pass = Problem(url, what, remedy), may_pass
-        super().__init__(str(self.problem))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        told = self.problem
-        return type(self), (told.subject, told.what, told.remedy, self.may_pass)
 
 
 @dataclass(frozen=True)
@@ -163,9 +142,21 @@ class ObjectFolder:
 
         in_parallel(drop, list(names))
 
+    def problems(self) -> tuple[Problem, ...]:
+        """Return what keeps objects from being written, listed and removed, found by doing so."""
+        probe = f".probe/{uuid.uuid4().hex}"
+        try:
+            self.write(probe, b"stemwright")
+            self.list(".probe")
+            self.remove([probe])
+        except RemoteError as error:
+            return (replace(error.problem, subject=self.url),)
+        return ()
+
     def _try(self, name: str, work: Callable[[], T], *, missing_is_said: bool = True) -> T:
         url = f"{self.url}/{name}" if name else self.url
-        for wait_s in (*_WAITS_S, None):
+
+        def once() -> T:
             try:
                 return work()
             except FileNotFoundError as error:
@@ -175,18 +166,12 @@ class ObjectFolder:
                 what = "there is no such bucket"
                 raise RemoteError(url, what, "check its name, or make it first") from error
             except Exception as error:
-                refusal = self._refusal(url, error)
-                if refusal is not None:
-                    raise refusal from error
-                if wait_s is None:
-                    what = f"cannot be reached ({_told(error)})"
-                    remedy = "check the network and the endpoint, then run again"
-                    raise RemoteError(url, what, remedy, may_pass=True) from error
-                time.sleep(wait_s * random.uniform(0.7, 1.3))
-        raise AssertionError("the last try returns or raises")
+                raise self._failure(url, error) from error
 
-    def _refusal(self, url: str, error: Exception) -> RemoteError | None:
-        """Return what a refusal says; None for what may pass."""
+        return retrying(_RETRIES, first_s=_FIRST_WAIT_S)(once)
+
+    def _failure(self, url: str, error: Exception) -> RemoteError:
+        """Return what to say of a failure: a refusal, or what may pass."""
         kinds = {kind.__name__ for kind in type(error).__mro__}
         if isinstance(error, PermissionError) or getattr(error, "code", None) in (401, 403):
             what = f"permission denied ({_told(error)})"
@@ -200,7 +185,9 @@ class ObjectFolder:
         local = isinstance(error, OSError) and (error.filename or error.errno == errno.ENOSPC)
         if isinstance(error, ValueError | TypeError | FileExistsError) or local:
             return RemoteError(url, f"was refused ({_told(error)})", "check the URL and the disk")
-        return None
+        what = f"cannot be reached ({_told(error)})"
+        remedy = "check the network and the endpoint, then run again"
+        return RemoteError(url, what, remedy, may_pass=True)
 
 
 def _told(error: Exception) -> str:
@@ -256,46 +243,9 @@ def _new_driver(scheme: str, process: int, endpoint: str) -> Any:
     return files
 
 
-def in_parallel(work: Callable[[A], object], items: list[A]) -> None:
-    """Do something for each item, several at a time; the first failure ends it.
-
-    Raises
-    ------
-    Exception
-        The first that was raised; what has not begun by then is dropped.
-    """
-    if len(items) < 2:
-        for item in items:
-            work(item)
-        return
-    todo, failures, lock = iter(items), list[BaseException](), threading.Lock()
-    closed = threading.Event()
-
-    def transfer() -> None:
-        while True:
-            with lock:
-                if closed.is_set():
-                    return
-                try:
-                    item = next(todo)
-                except StopIteration:
-                    return
-            try:
-                work(item)
-            except BaseException as error:
-                failures.append(error)
-                closed.set()
-
-    # Daemons, unlike those of an executor: Ctrl-C waits for no transfer.
-    count = min(_AT_ONCE, len(items))
-    threads = [threading.Thread(target=transfer, daemon=True) for _ in range(count)]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(_TURN_S)
-    finally:
-        closed.set()
-    if failures:
-        raise failures[0]
+def in_parallel(
+    work: Callable[[A], object], items: Sequence[A], on_done: Callable[[int], None] | None = None
+) -> None:
+    """Do something for each item, several at a time; see :func:`map_in_threads`."""
+    # A transfer that is stopped would leave fsspec's event loop with a task that nobody waits for.
+    map_in_threads(work, items, workers=_AT_ONCE, on_done=on_done, stops=False)

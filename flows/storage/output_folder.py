@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.interrupts import lost_interrupts
+from flows.processes import is_dead, owner
 from flows.storage.disk_space import space_told
 from flows.storage.locations import Place, inside, parse_place
 from flows.storage.uploads import new_remote_folder, remote_folder_problems, staging
@@ -23,7 +24,6 @@ __all__ = [
     "choose_folder",
     "copy_file",
     "folder_problems",
-    "is_dead",
     "new_folder",
     "place_problems",
     "relative_path",
@@ -59,8 +59,7 @@ def new_folder(folder: Place) -> Iterator[Path]:
     made = [parent for parent in folder.parents if not parent.exists()]
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep_parts(folder.parent)
-    owner = f"{os.getpid()}@{socket.gethostname()}"
-    part = folder.with_name(f".{folder.name[:_LONGEST_NAME]}.{uuid.uuid4().hex[:8]}.{owner}.part")
+    part = folder.with_name(f".{folder.name[:_LONGEST_NAME]}.{uuid.uuid4().hex[:8]}.{owner()}.part")
     part.mkdir()
     try:
         with space_told(folder.parent, _ROOM), lost_interrupts() as raise_lost:
@@ -86,19 +85,6 @@ def sweep_parts(parent: Path) -> None:
             told = _PART.fullmatch(part.name)
             if told and told["host"] == socket.gethostname() and is_dead(int(told["pid"])):
                 shutil.rmtree(part, ignore_errors=True)
-
-
-def is_dead(pid: int) -> bool:
-    """Whether a process of this machine is surely gone."""
-    if os.name != "posix":  # signal 0 is no question there, but Ctrl-C
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        pass
-    return False
 
 
 def copy_file(source: Path, target: Path) -> Path:

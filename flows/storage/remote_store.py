@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from flows.storage.manifest import Manifest, is_intact
-from flows.storage.object_store import ObjectFolder, RemoteError, StoredObject, in_parallel
+from flows.storage.object_store import ObjectFolder, StoredObject, in_parallel
 from pipeline.errors import Problem
 
 __all__ = ["FarStore"]
@@ -42,16 +42,8 @@ class FarStore:
 
     def problems(self) -> tuple[Problem, ...]:
         """Return what keeps entries from being written and read, found by doing so."""
-        probe = f".probe/{uuid.uuid4().hex}"
-        try:
-            self._objects.write(probe, b"stemwright")
-            self._objects.list(".probe")
-            self._objects.remove([probe])
-        except RemoteError as error:
-            told = error.problem
-            subject = told.subject.removesuffix(f"/{probe}").removesuffix("/.probe")
-            return (Problem(f"store {subject}", told.what, told.remedy),)
-        return ()
+        problems = self._objects.problems()
+        return tuple(replace(problem, subject=f"store {problem.subject}") for problem in problems)
 
     def fetch(self, step: str, key: str, folder: Path) -> bool:
         """Download an entry into a folder that is there; return whether all of it was."""

@@ -18,7 +18,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flows.dependencies.content import CLOCK_TICK_S, DIGEST_BYTES, content_hash
+from flows.processes import is_abandoned, owner
 from flows.storage.disk_space import space_told
 from flows.storage.locations import Place, cache_root, is_url, parse_place
 from flows.storage.lookups import note_lookup
@@ -57,9 +57,6 @@ _SEEN_S = 3600.0
 # What a near copy may grow to, and how often it is looked at: no one else tidies a worker's.
 _NEAR_BYTES = 20 * 1024**3
 _TIDY_S = 1800.0
-# An unfinished folder whose process cannot be asked (another machine, a recycled id) is given up
-# after this long; no step works on one entry for days.
-_ABANDONED_S = 3 * 86400.0
 _ROOM = (
     "make room there, with stemwright cache prune for instance, or name a store on another disk "
     "with --store"
@@ -416,14 +413,13 @@ class Store:
         removed = 0
         with contextlib.suppress(OSError):
             for folder in (self.root / _UNFINISHED).iterdir():
-                if _is_abandoned(folder):
+                if is_abandoned(folder):
                     shutil.rmtree(folder, ignore_errors=True)
                     removed += 1
         return removed
 
     def _new_unfinished(self) -> Path:
-        owner = f"{os.getpid()}@{socket.gethostname()}"
-        return self.root / _UNFINISHED / f"{uuid.uuid4().hex}.{owner}"
+        return self.root / _UNFINISHED / f"{uuid.uuid4().hex}.{owner()}"
 
     def entries(self) -> Iterator[tuple[str, float, int]]:
         """Yield the step of each complete entry, when it was last used, and its size in bytes.
@@ -496,8 +492,7 @@ def _publish(finished: Path, place: Path) -> Manifest:
         if manifest is not None:
             return manifest
         if place.exists():
-            owner = finished.name.partition(".")[2]
-            _discard(place, finished.with_name(f"{uuid.uuid4().hex}.{owner}"))
+            _discard(place, finished.with_name(f"{uuid.uuid4().hex}.{owner()}"))
     raise OSError(f"{place} cannot be written: check its permissions") from failure
 
 
@@ -507,20 +502,3 @@ def _discard(place: Path, aside: Path) -> None:
         aside.parent.mkdir(parents=True, exist_ok=True)
         place.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def _is_abandoned(folder: Path) -> bool:
-    owner = folder.name.partition(".")[2]
-    pid, _, host = owner.partition("@")
-    # Elsewhere than on POSIX, signal 0 is not a question but Ctrl-C.
-    if os.name == "posix" and host == socket.gethostname() and pid.isdecimal():
-        try:
-            os.kill(int(pid), 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            pass
-    try:
-        return time.time() - folder.stat().st_mtime > _ABANDONED_S
-    except OSError:
-        return False

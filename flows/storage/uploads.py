@@ -9,27 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import socket
 import tempfile
-import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from flows.interrupts import lost_interrupts
+from flows.processes import is_abandoned, owner
 from flows.storage.disk_space import space_told
 from flows.storage.locations import cache_root
-from flows.storage.object_store import ObjectFolder, RemoteError, in_parallel
-from pipeline.errors import InputError, Problem
+from flows.storage.object_store import ObjectFolder, in_parallel
+from flows.storage.retries import as_input_error
+from pipeline.errors import InputError, Problem, Problems
 
 __all__ = ["UPLOADED", "new_remote_folder", "remote_folder_problems", "staging"]
 
 UPLOADED = "uploaded.json"
 _PLAN = "plan.json"
 _ROOM = "make room there, or set STEMWRIGHT_STAGING to a folder on another disk"
-_ABANDONED_S = 3 * 86400.0
 
 
 def staging() -> Path:
@@ -42,7 +39,8 @@ def staging() -> Path:
 
 def remote_folder_problems(url: str) -> tuple[Problem, ...]:
     """Return what keeps a new output folder from being written at a URL, found by trying."""
-    try:
+    problems = Problems()
+    with problems.collected(), as_input_error():
         there = ObjectFolder(url)
         objects = there.list()
         if objects:
@@ -50,14 +48,8 @@ def remote_folder_problems(url: str) -> tuple[Problem, ...]:
             half = plans and UPLOADED not in objects
             what = "holds an upload that did not end" if half else "exists already"
             return (Problem(url, what, "name another folder with --output"),)
-        probe = f".probe-{uuid.uuid4().hex}"
-        there.write(probe, b"stemwright")
-        there.remove([probe])
-    except RemoteError as error:
-        return (Problem(url, error.problem.what, error.problem.remedy),)
-    except InputError as error:
-        return error.problems
-    return ()
+        problems += there.problems()
+    return tuple(problems)
 
 
 @contextlib.contextmanager
@@ -73,9 +65,8 @@ def new_remote_folder(url: str) -> Iterator[Path]:
     """
     _refuse(url)
     _sweep()
-    owner = f"{os.getpid()}@{socket.gethostname()}"
     staging().mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix="output-", suffix=f".{owner}", dir=staging()))
+    part = Path(tempfile.mkdtemp(prefix="output-", suffix=f".{owner()}", dir=staging()))
     try:
         with space_told(staging(), _ROOM), lost_interrupts() as raise_lost:
             yield part
@@ -113,5 +104,5 @@ def _sweep() -> None:
     """Remove what killed runs left."""
     with contextlib.suppress(OSError):
         for folder in staging().glob("output-*"):
-            if time.time() - folder.stat().st_mtime > _ABANDONED_S:
+            if is_abandoned(folder):
                 shutil.rmtree(folder, ignore_errors=True)
