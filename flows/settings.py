@@ -215,7 +215,7 @@ class MixSettings(BaseModel):
     @field_validator("genre")
     @classmethod
     def _is_a_genre(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None:
+        if value is None or value.strip().lower() in ("none", "any"):
             return None
         try:
             name = parse_genre(value)

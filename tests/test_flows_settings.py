@@ -167,3 +167,12 @@ def test_the_example_of_settings_is_read(tmp_path: Path) -> None:
     settings = from_toml(write(tmp_path, example))
     assert settings.references == (tmp_path / "like this.wav", tmp_path / "and this.flac")
     assert (settings.target, settings.strength) == ("spotify", 0.8)
+
+
+def test_a_genre_goes_by_its_names_and_not_beside_a_reference() -> None:
+    assert MixSettings(genre="Heavy Metal").genre == "metal"
+    assert MixSettings(genre="none").genre is None
+    with pytest.raises(ValidationError, match="metal"):
+        MixSettings(genre="metl")
+    with pytest.raises(ValidationError, match="a reference is named"):
+        MixSettings(references=("a.wav",), genre="metal")
